@@ -1,0 +1,160 @@
+/* The backend contract: what the engine asks of a compute device, and nothing of how.
+
+   A backend is a module (`duet_opencl.so`) that exports `duet_backend_table`, or is built in (`ref`). The engine
+   never names one. Every call returns a status; on failure `error` (never NULL inside the contract) says which
+   driver call failed, its code by name, and what to do. Nothing here prints, exits or aborts. One thread at a time
+   uses a device. */
+#ifndef DUET_BACKEND_H
+#define DUET_BACKEND_H
+
+#include "engine/status.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum { DUET_BACKEND_VERSION = 1, DUET_LANES = 16, DUET_MAX_OPERANDS = 7 };
+
+/* ---- what kernels are made of (kernels/kernels.def) ---- */
+
+typedef enum duet_memory {
+#define MEMORY(name, type) DUET_MEMORY_##name,
+#include "kernels/kernels.def"
+  DUET_MEMORIES,
+  DUET_MEMORY_none = DUET_MEMORIES
+} duet_memory;
+
+typedef enum duet_control {
+#define CONTROL(name) DUET_CONTROL_##name,
+#include "kernels/kernels.def"
+  DUET_CONTROL_WORDS
+} duet_control;
+
+typedef enum duet_stage_kind {
+#define STAGE(name, domain, file, ...) DUET_STAGE_##name,
+#include "kernels/kernels.def"
+  DUET_STAGE_KINDS
+} duet_stage_kind;
+
+typedef struct duet_constants {
+#define CONSTANT(name) int name;
+#include "kernels/kernels.def"
+} duet_constants;
+
+/* A place in a memory, in elements of that memory; `stride` is added once per block of 16 images. */
+typedef struct duet_operand {
+  duet_memory memory;
+  size_t offset, stride;
+} duet_operand;
+
+/* One layer's piece of work: a template of kernels/ specialised by constants and bound to its operands. */
+typedef struct duet_stage {
+  duet_stage_kind kind;
+  duet_constants constants;
+  duet_operand operands[DUET_MAX_OPERANDS];
+  char label[48]; /* for people: "conv1 forward" */
+} duet_stage;
+
+/* Stages that run one after another on the same block (BLOCK) or the same task (TASK). */
+typedef struct duet_part {
+  const duet_stage *stages;
+  size_t stage_count;
+  size_t count;  /* blocks or tasks */
+  size_t spread; /* groups that share one block or task; 1 except for a stage that runs alone */
+} duet_part;
+
+/* A kernel: its parts side by side; part p has count * spread groups, after those of part p - 1. `source` is the
+   same thing as text in the dialect of kernels/prelude.h, entry point `name`. A backend compiles the text or, like
+   `ref`, walks the parts; it may keep neither pointer after `build`. */
+typedef struct duet_kernel_source {
+  const char *name;
+  const char *source;
+  const duet_part *parts;
+  size_t part_count;
+  size_t group; /* work-items per group: 1 in the cpu class */
+} duet_kernel_source;
+
+/* ---- devices ---- */
+
+typedef enum duet_device_type { DUET_DEVICE_CPU, DUET_DEVICE_GPU, DUET_DEVICE_OTHER } duet_device_type;
+
+typedef struct duet_device_info {
+  char id[32];        /* "opencl:0:0", "cuda:0", "ref": what --device takes */
+  char name[128];     /* as the driver says */
+  char platform[128]; /* with its version */
+  char driver[128];
+  duet_device_type type;
+  bool usable;
+  char reason[512]; /* why not usable, and what to do; empty when usable */
+  unsigned compute_units;
+  size_t max_group;         /* work-items per group */
+  size_t local_memory;      /* bytes */
+  uint64_t global_memory;   /* bytes */
+  uint64_t max_allocation;  /* bytes in one buffer */
+} duet_device_info;
+
+typedef struct duet_device duet_device;
+typedef struct duet_buffer duet_buffer;
+typedef struct duet_kernel duet_kernel;
+typedef struct duet_recording duet_recording;
+typedef uint64_t duet_ticket; /* a point in a device's stream of work; 0 is no work */
+
+/* One launch of a kernel. All memories that its stages name must be set. */
+typedef struct duet_launch {
+  const duet_kernel *kernel;
+  size_t groups;
+  duet_buffer *memories[DUET_MEMORIES];
+} duet_launch;
+
+/* ---- the table ---- */
+
+typedef struct duet_backend {
+  unsigned version; /* DUET_BACKEND_VERSION */
+  const char *name; /* "opencl" */
+
+  /* Writes up to `capacity` infos, usable or not, and the number there are to *count. A missing loader or driver
+     is not a failure: it is one row that is not usable, with its reason. */
+  duet_status (*enumerate)(duet_device_info *infos, size_t capacity, size_t *count, duet_error *error);
+
+  /* Opens the device with this id. Errors: NO_DEVICE (unknown or not usable, with the reason), DEVICE_LOST. */
+  duet_status (*open)(const char *id, duet_device **device, duet_error *error);
+  void (*close)(duet_device *device); /* takes NULL; everything made on the device must be gone */
+  const duet_device_info *(*info)(const duet_device *device);
+
+  /* `bytes` > 0 of device memory, zeroed. Errors: TOO_LARGE (beyond max_allocation), OUT_OF_MEMORY. */
+  duet_status (*alloc)(duet_device *device, size_t bytes, duet_buffer **buffer, duet_error *error);
+  void (*free)(duet_device *device, duet_buffer *buffer); /* takes NULL; waits for work that uses it */
+
+  /* Upload copies `data` before it returns and takes effect in stream order: it never waits for earlier work.
+     Download waits for all earlier work. Errors: TOO_LARGE (outside the buffer), DEVICE_LOST. */
+  duet_status (*upload)(duet_device *device, duet_buffer *buffer, size_t offset, const void *data, size_t bytes, duet_error *error);
+  duet_status (*download)(duet_device *device, const duet_buffer *buffer, size_t offset, void *data, size_t bytes, duet_error *error);
+
+  /* Compiles (or finds in the cache on disk) one kernel, ready to launch without further delay. Errors: BUILD_FAILED with the compiler's
+     words, TOO_LARGE (group beyond the device's limit). */
+  duet_status (*build)(duet_device *device, const duet_kernel_source *source, duet_kernel **kernel, duet_error *error);
+  void (*release)(duet_device *device, duet_kernel *kernel); /* takes NULL */
+
+  /* Enqueues a launch; asynchronous, ordered after all earlier calls on this device. */
+  duet_status (*launch)(duet_device *device, const duet_launch *launch, duet_error *error);
+
+  /* c[m][n] = a[m][k] b[k][n] (+ c when `add`), row-major, fp32, by the vendor's library; either input may be given transposed.
+     Offsets in elements. Asynchronous. (optional: NULL) */
+  duet_status (*gemm)(duet_device *device, bool transpose_a, bool transpose_b, bool add, size_t m, size_t n, size_t k,
+                      const duet_buffer *a, size_t a_offset, const duet_buffer *b, size_t b_offset, duet_buffer *c, size_t c_offset,
+                      duet_error *error);
+
+  /* Keeps a list of launches (one training step) in the form that replays fastest. Kernels and buffers must outlive it. */
+  duet_status (*record)(duet_device *device, const duet_launch *launches, size_t count, duet_recording **recording, duet_error *error);
+  void (*forget)(duet_device *device, duet_recording *recording); /* takes NULL */
+  /* Enqueues the recording `times` times. *ticket (may be NULL) marks its end. */
+  duet_status (*replay)(duet_device *device, duet_recording *recording, size_t times, duet_ticket *ticket, duet_error *error);
+
+  /* Waits until `ticket` has passed; 0 waits for everything. A failure of asynchronous work surfaces here. */
+  duet_status (*sync)(duet_device *device, duet_ticket ticket, duet_error *error);
+  /* Seconds the device spent from the start to the end of the replay that `ticket` (waited for) marks. UNSUPPORTED when the
+     device's timer does not agree with the host's clock. (optional: NULL) */
+  duet_status (*elapsed)(duet_device *device, duet_ticket ticket, double *seconds, duet_error *error);
+} duet_backend;
+
+#endif

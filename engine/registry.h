@@ -1,0 +1,24 @@
+/* Finds backends and devices. `ref` is built in; the others are modules (duet_<name>.so), looked for in
+   $DUET_BACKENDS (one directory), beside the program, and in the installed library directory. */
+#ifndef DUET_REGISTRY_H
+#define DUET_REGISTRY_H
+
+#include "engine/backend.h"
+
+/* All devices of all backends in the order in which `auto` prefers them: cuda, OpenCL GPU, OpenCL CPU, ref; unusable
+   ones (and modules that did not load: one row each, with the reason) stay in the list. The caller frees *infos. */
+duet_status duet_devices(duet_device_info **infos, size_t *count, duet_error *error);
+
+/* An open device and the table to call it by. */
+typedef struct duet_handle {
+  const duet_backend *backend;
+  duet_device *device;
+} duet_handle;
+
+/* Opens `id` ("auto": the first usable one). Errors: NO_DEVICE with the list of what there is, USAGE for a malformed id. */
+duet_status duet_device_open(const char *id, duet_handle *handle, duet_error *error);
+void duet_device_close(duet_handle *handle); /* takes a zeroed handle */
+
+extern const duet_backend duet_ref_backend;
+
+#endif
