@@ -1,0 +1,12 @@
+/* Files that travel inside the library: kernel templates and preset networks (written by cmake/embed.cmake). */
+#ifndef DUET_EMBEDDED_H
+#define DUET_EMBEDDED_H
+
+typedef struct duet_embedded_file {
+  const char *name; /* "conv.cl", "fast.net" */
+  const char *text;
+} duet_embedded_file;
+
+extern const duet_embedded_file duet_embedded_files[]; /* ends with a NULL name */
+
+#endif
