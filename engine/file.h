@@ -1,0 +1,24 @@
+/* Whole files, read with a limit and replaced in one piece. */
+#ifndef DUET_FILE_H
+#define DUET_FILE_H
+
+#include "engine/status.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct duet_part_of_file {
+  const void *data;
+  size_t bytes;
+} duet_part_of_file;
+
+/* Writes the parts one after another as the file `path`. Whoever reads sees the old file or the whole new one, even
+   after a crash: a temporary file beside it is written, flushed to the disk and renamed. A file that is no regular
+   one (/dev/stdout, a pipe) is written directly. Errors: IO; no temporary file stays. */
+duet_status duet_file_write(const char *path, const duet_part_of_file *parts, size_t count, duet_error *error);
+
+/* Reads a whole file of at most `limit` bytes; the caller frees *data, which has a zero after its *bytes bytes.
+   Errors: BAD_INPUT (cannot be read, is no file, is larger), OUT_OF_MEMORY. */
+duet_status duet_file_read(const char *path, size_t limit, uint8_t **data, size_t *bytes, duet_error *error);
+
+#endif
