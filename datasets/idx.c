@@ -1,0 +1,217 @@
+/* IDX: a big-endian word 00 00 TYPE DIMENSIONS, one word per dimension, then the values. Read here: type 08 (unsigned
+   byte) with 3 dimensions (images) or 1 (labels). http://yann.lecun.com/exdb/mnist, "the IDX file format".
+   Bytes in messages count from 0, in the decompressed content. */
+#include "datasets/bytes.h"
+#include "engine/dataset.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+enum {
+  SIDE_LIMIT = 64,
+  CLASS_LIMIT = 10,
+  SAMPLE_LIMIT = 10000000,  // more is taken for a damaged header
+  FIRST_BLOCK = 1 << 20,    // bytes allocated on the header's word alone
+  PATH_SIZE = 4096,
+};
+
+/* One open file, and what its header announces. */
+typedef struct idx {
+  const char *noun;     // "images" or "labels"
+  uint32_t dimensions;  // 3 or 1
+  char path[PATH_SIZE];
+  duet_bytes *bytes;
+  uint32_t count, height, width;  // height and width of a label: 1
+  char shape[32];                 // for messages: " of 28x28", of labels ""
+} idx;
+
+static uint32_t word_at(const uint8_t *at) {
+  return (uint32_t)at[0] << 24 | (uint32_t)at[1] << 16 | (uint32_t)at[2] << 8 | at[3];
+}
+
+static duet_status check_magic(const idx *file, uint32_t magic, duet_error *error) {
+  const uint32_t labels = 0x0801, images = 0x0803;
+  const uint32_t expected = file->dimensions == 3 ? images : labels;
+  const uint32_t swapped = (expected & 0xff) << 24 | (expected & 0xff00) << 8;
+  if (magic == expected) return DUET_OK;
+  char found[64];
+  if (magic == labels || magic == images)
+    snprintf(found, sizeof found, "%s found", magic == labels ? "labels" : "images");
+  else if (magic == swapped)
+    snprintf(found, sizeof found, "little-endian words found");
+  else
+    snprintf(found, sizeof found, "magic 0x%08" PRIx32 " found", magic);
+  return duet_fail(error, DUET_BAD_INPUT,
+                   "%s: byte 0: %s where %s are expected (give an IDX file: big-endian, magic 0x%08" PRIx32 ")",
+                   file->path, found, file->noun, expected);
+}
+
+static duet_status check_extents(const idx *file, duet_error *error) {
+  if (file->count == 0)
+    return duet_fail(error, DUET_BAD_INPUT, "%s: byte 4: 0 %s announced " DUET_DAMAGED, file->path, file->noun);
+  if (file->count > SAMPLE_LIMIT)
+    return duet_fail(error, DUET_BAD_INPUT, "%s: byte 4: %" PRIu32 " %s announced, at most %d are read " DUET_DAMAGED,
+                     file->path, file->count, file->noun, SAMPLE_LIMIT);
+  const bool height_fits = file->height >= 1 && file->height <= SIDE_LIMIT;
+  if (!height_fits || file->width < 1 || file->width > SIDE_LIMIT)
+    return duet_fail(
+        error, DUET_BAD_INPUT,
+        "%s: byte %d: images%s announced, 1x1 to %dx%d are read (scale them, or fetch a damaged file again "
+        "with scripts/fetch)",
+        file->path, height_fits ? 12 : 8, file->shape, SIDE_LIMIT, SIDE_LIMIT);
+  return DUET_OK;
+}
+
+static duet_status read_header(idx *file, duet_error *error) {
+  uint8_t header[16];
+  const size_t size = 4 + 4 * (size_t)file->dimensions;
+  size_t got;
+  duet_status status = duet_bytes_read(file->bytes, header, size, &got, error);
+  if (status) return status;
+  if (got == 0) return duet_fail(error, DUET_BAD_INPUT, "%s: byte 0: the file is empty " DUET_DAMAGED, file->path);
+  if (got >= 4 && (status = check_magic(file, word_at(header), error))) return status;
+  if (got < size)
+    return duet_fail(error, DUET_BAD_INPUT, "%s: byte %zu: the data ends inside the header of %zu bytes " DUET_DAMAGED,
+                     file->path, got, size);
+  file->count = word_at(header + 4);
+  file->height = file->width = 1;
+  if (file->dimensions == 3) {
+    file->height = word_at(header + 8);
+    file->width = word_at(header + 12);
+    snprintf(file->shape, sizeof file->shape, " of %" PRIu32 "x%" PRIu32, file->height, file->width);
+  }
+  return check_extents(file, error);
+}
+
+/* Opens DIRECTORY/SPLIT-NAME, or the same with .gz where that is missing. */
+static duet_status open_idx(idx *file, const char *directory, const char *split, duet_error *error) {
+  struct stat about;
+  const char *const name = file->dimensions == 3 ? "images-idx3-ubyte" : "labels-idx1-ubyte";
+  const int length = snprintf(file->path, PATH_SIZE, "%s/%s-%s.gz", directory, split, name);
+  if (length < 0 || length >= PATH_SIZE)
+    return duet_fail(error, DUET_BAD_INPUT, "%.60s...: path longer than %d bytes (give a shorter one)", directory,
+                     PATH_SIZE - 1);
+  const bool no_gzip = stat(file->path, &about) && errno == ENOENT;
+  file->path[length - 3] = '\0';
+  const bool no_plain = stat(file->path, &about) && errno == ENOENT;
+  if (no_plain && no_gzip)
+    return duet_fail(error, DUET_BAD_INPUT, "%s: no such file, nor %s-%s.gz (fetch the data with scripts/fetch)",
+                     file->path, split, name);
+  if (no_plain) file->path[length - 3] = '.';
+  duet_status status = duet_bytes_open(file->path, &file->bytes, error);
+  return status ? status : read_header(file, error);
+}
+
+static duet_status check_end(const idx *file, size_t total, duet_error *error) {
+  uint8_t beyond;
+  size_t got;
+  duet_status status = duet_bytes_read(file->bytes, &beyond, 1, &got, error);
+  if (status) return status;
+  if (got > 0)
+    return duet_fail(error, DUET_BAD_INPUT,
+                     "%s: byte %zu: trailing bytes after the %" PRIu32 " %s%s announced " DUET_DAMAGED, file->path,
+                     4 + 4 * (size_t)file->dimensions + total, file->count, file->noun, file->shape);
+  if (duet_bytes_cut(file->bytes))
+    return duet_fail(error, DUET_BAD_INPUT, "%s: byte %zu: the gzip stream ends before its checksum " DUET_DAMAGED,
+                     file->path, 4 + 4 * (size_t)file->dimensions + total);
+  return DUET_OK;
+}
+
+/* Reads all values. `*values` ([count][height][width]) grows with what is really there, so that a header that lies
+   costs no memory; it is the caller's to free, also after a failure. */
+static duet_status read_values(const idx *file, uint8_t **values, duet_error *error) {
+  const size_t item = (size_t)file->height * file->width;
+  if (file->count > SIZE_MAX / item / 2)
+    return duet_fail(error, DUET_OUT_OF_MEMORY, "%s: byte 8: %" PRIu32 " %s%s exceed the address space (use fewer)",
+                     file->path, file->count, file->noun, file->shape);
+  const size_t total = file->count * item;
+  for (size_t filled = 0, capacity = FIRST_BLOCK; filled < total; capacity *= 2) {
+    if (capacity > total) capacity = total;
+    uint8_t *grown = realloc(*values, capacity);
+    if (!grown)
+      return duet_fail(error, DUET_OUT_OF_MEMORY, "%s: byte 8: no memory for %" PRIu32 " %s%s (use fewer)", file->path,
+                       file->count, file->noun, file->shape);
+    *values = grown;
+    size_t got;
+    duet_status status = duet_bytes_read(file->bytes, grown + filled, capacity - filled, &got, error);
+    if (status) return status;
+    filled += got;
+    if (filled < capacity)
+      return duet_fail(error, DUET_BAD_INPUT,
+                       "%s: byte %d: %" PRIu32 " %s%s announced, data ends after %zu " DUET_DAMAGED, file->path,
+                       file->dimensions == 3 ? 8 : 4, file->count, file->noun, file->shape, filled / item);
+  }
+  return check_end(file, total, error);
+}
+
+static duet_status count_classes(const idx *labels, duet_dataset *dataset, duet_error *error) {
+  for (size_t i = 0; i < dataset->count; i++) {
+    const int label = dataset->labels[i];
+    if (label >= CLASS_LIMIT)
+      return duet_fail(error, DUET_BAD_INPUT,
+                       "%s: byte %zu: label %d of sample %zu is out of range 0..%d (use a set of at most %d classes)",
+                       labels->path, 8 + i, label, i, CLASS_LIMIT - 1, CLASS_LIMIT);
+    if (label >= dataset->classes) dataset->classes = label + 1;
+  }
+  if (dataset->classes < 2)
+    return duet_fail(error, DUET_BAD_INPUT, "%s: byte 8: every label is 0 (use a set of 2 to %d classes)", labels->path,
+                     CLASS_LIMIT);
+  return DUET_OK;
+}
+
+static duet_status check_directory(const char *directory, duet_error *error) {
+  struct stat about;
+  if (stat(directory, &about))
+    return duet_fail(error, DUET_BAD_INPUT,
+                     "%s: %s (give the directory of the IDX files, or fetch them with scripts/fetch)", directory,
+                     strerror(errno));
+  if (!S_ISDIR(about.st_mode))
+    return duet_fail(error, DUET_BAD_INPUT, "%s: is not a directory (give the directory that holds the IDX files)",
+                     directory);
+  return DUET_OK;
+}
+
+static duet_status fill(idx *images, idx *labels, duet_dataset *dataset, duet_error *error) {
+  duet_status status;
+  if (images->count != labels->count)
+    return duet_fail(error, DUET_BAD_INPUT,
+                     "%s: byte 4: %" PRIu32 " labels for the %" PRIu32 " images of %s (use two files of one set)",
+                     labels->path, labels->count, images->count, images->path);
+  dataset->count = images->count;
+  dataset->height = (int)images->height;
+  dataset->width = (int)images->width;
+  if ((status = read_values(labels, &dataset->labels, error))) return status;
+  if ((status = count_classes(labels, dataset, error))) return status;
+  return read_values(images, &dataset->images, error);
+}
+
+duet_status duet_dataset_load(const char *directory, duet_split split, duet_dataset **out, duet_error *error) {
+  const char *const prefix = split == DUET_SPLIT_TRAIN ? "train" : "t10k";
+  idx images = {.noun = "images", .dimensions = 3}, labels = {.noun = "labels", .dimensions = 1};
+  duet_status status;
+  duet_dataset *dataset = calloc(1, sizeof *dataset);
+  if (!dataset)
+    return duet_fail(error, DUET_OUT_OF_MEMORY, "%s: no memory for a data set (close other programs)", directory);
+  if ((status = check_directory(directory, error))) goto done;
+  if ((status = open_idx(&images, directory, prefix, error))) goto done;
+  if ((status = open_idx(&labels, directory, prefix, error))) goto done;
+  if ((status = fill(&images, &labels, dataset, error))) goto done;
+  *out = dataset;
+  dataset = NULL;
+done:
+  duet_dataset_destroy(dataset);
+  duet_bytes_close(labels.bytes);
+  duet_bytes_close(images.bytes);
+  return status;
+}
+
+void duet_dataset_destroy(duet_dataset *dataset) {
+  if (!dataset) return;
+  free(dataset->images);
+  free(dataset->labels);
+  free(dataset);
+}
