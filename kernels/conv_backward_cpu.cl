@@ -1,0 +1,41 @@
+/* Stage conv_backward, cpu class (see kernels.def, tile in conv_tile.h): the forward tile over dy with the weights read backwards. */
+#define FLIP 1
+#define DC IC
+#define DH IH
+#define DW IW
+#define SC OC
+#define SH OH
+#define SW OW
+#define P (K - 1 - PAD)
+#define STEP STRIDE
+#define WD (K * K)
+#define WS (IC * K * K)
+#define TILE_PARAMETERS GLOBAL const float *forward, GLOBAL float *dx
+#define TILE_ARGUMENTS forward, dx
+INLINE_FN void JOIN(STAGE, _store)(TILE_PARAMETERS, const lanes *a, int d, int h0, int w0) {
+  UNROLL for (int i = 0; i < TH * TW; i++) {
+    const int o = (d * DH + h0 + i / TW) * DW + w0 + i % TW;
+    const lanes v = MASK ? PICK(ZERO, a[i], LOAD(forward, o) > ZERO) : a[i];
+    STORE(dx, o, ADD ? LOAD(dx, o) + v : v);
+  }
+}
+#define TILE_STORE(a, d, h0, w0) JOIN(STAGE, _store)(TILE_ARGUMENTS, a, d, h0, w0);
+#include "conv_tile.h"
+
+STAGE_FN STAGE(TEAM_PARAMETERS, GLOBAL const float *dy, GLOBAL const float *w, GLOBAL const float *x, GLOBAL float *dx) {
+  JOIN(STAGE, _rows)(team, teams, x, dx, dy, w);
+}
+#undef FLIP
+#undef DC
+#undef DH
+#undef DW
+#undef SC
+#undef SH
+#undef SW
+#undef P
+#undef STEP
+#undef WD
+#undef WS
+#undef TILE_PARAMETERS
+#undef TILE_ARGUMENTS
+#undef TILE_STORE

@@ -1,0 +1,60 @@
+/* Stage conv_forward, cpu class (see kernels.def, tile in conv_tile.h). POOL 2 needs TH and TW even: a tile then holds whole windows. */
+#define FLIP 0
+#define DC OC
+#define DH (POOL ? OH / 2 * 2 : OH)
+#define DW (POOL ? OW / 2 * 2 : OW)
+#define SC IC
+#define SH IH
+#define SW IW
+#define P PAD
+#define STEP STRIDE
+#define WD (IC * K * K)
+#define WS (K * K)
+#define TILE_PARAMETERS GLOBAL const float *bias, GLOBAL float *y, GLOBAL u8 *index
+#define TILE_ARGUMENTS bias, y, index
+#if POOL
+INLINE_FN void JOIN(STAGE, _store)(TILE_PARAMETERS, const lanes *a, int d, int h0, int w0) {
+  UNROLL for (int i = 0; i < TH * TW / 4; i++) {
+    const int r = i / (TW / 2), c = i % (TW / 2), corner = 2 * r * TW + 2 * c;
+    lanes best = a[corner];
+    ilanes winner = (ilanes)0;
+    UNROLL for (int k = 1; k < 4; k++) {
+      const lanes v = a[corner + k / 2 * TW + k % 2];
+      const ilanes better = (v > best) | (v != v);
+      best = PICK(best, v, better);
+      winner = select(winner, (ilanes)k, better);
+    }
+    best += bias[d];
+    const int o = (d * (DH / 2) + h0 / 2 + r) * (DW / 2) + w0 / 2 + c;
+    STORE(y, o, RELU ? CLIP(best) : best);
+    STORE_INDEX(index, o, winner);
+  }
+}
+#else
+INLINE_FN void JOIN(STAGE, _store)(TILE_PARAMETERS, const lanes *a, int d, int h0, int w0) {
+  UNROLL for (int i = 0; i < TH * TW; i++) {
+    const lanes v = a[i] + bias[d];
+    STORE(y, (d * DH + h0 + i / TW) * DW + w0 + i % TW, RELU ? CLIP(v) : v);
+  }
+}
+#endif
+#define TILE_STORE(a, d, h0, w0) JOIN(STAGE, _store)(TILE_ARGUMENTS, a, d, h0, w0);
+#include "conv_tile.h"
+
+STAGE_FN STAGE(TEAM_PARAMETERS, GLOBAL const float *x, GLOBAL const float *w, GLOBAL const float *bias, GLOBAL float *y, GLOBAL u8 *index) {
+  JOIN(STAGE, _rows)(team, teams, bias, y, index, x, w);
+}
+#undef FLIP
+#undef DC
+#undef DH
+#undef DW
+#undef SC
+#undef SH
+#undef SW
+#undef P
+#undef STEP
+#undef WD
+#undef WS
+#undef TILE_PARAMETERS
+#undef TILE_ARGUMENTS
+#undef TILE_STORE

@@ -1,0 +1,31 @@
+/* Stage gather (see kernels.def): one batch of the resident data set in image-lane form. BATCH, IH, IW; target has 4 rows. */
+INLINE_FN float JOIN(STAGE, _pixel)(u8 pixel) { return (float)pixel * (float)(1.0 / 255.0 / 0.3081) - (float)(0.1307 / 0.3081); }
+
+STAGE_FN STAGE(TEAM_PARAMETERS, GLOBAL const u8 *images, GLOBAL const u8 *labels, GLOBAL const u32 *order, GLOBAL u32 *control,
+               GLOBAL float *x, GLOBAL float *number, GLOBAL float *target) {
+  const u32 step = control[CONTROL_next], samples = control[CONTROL_samples];
+  const u32 first = step * BATCH + (u32)block * 16;
+  const u32 n = MIN((u32)BATCH, samples - step * BATCH);
+  if (block == 0 && team == 0 && ITEM == 0) control[CONTROL_current] = step;
+  FOR_LANES(l) {
+    const int valid = (u32)block * 16 + l < n;
+    const u32 sample = valid ? order[first + l] : 0;
+    GLOBAL const u8 *image = images + (size_t)sample * (IH * IW);
+    for (int p = team; p < IH * IW; p += teams) x[p * 16 + l] = valid ? JOIN(STAGE, _pixel)(image[p]) : 0.0f;
+  }
+  if (team != 0) return;
+  ulanes c[4] = {(ulanes)0, (ulanes)control[CONTROL_epoch], (ulanes)0, (ulanes)3};
+  FOR_LANES(l) {
+    const int valid = (u32)block * 16 + l < n;
+    const u32 sample = valid ? order[first + l] : 0;
+    target[l] = valid ? (float)labels[sample] : -1.0f;
+    target[32 + l] = valid ? 1.0f / (float)n : 0.0f;
+    ((GLOBAL u32 *)target)[48 + l] = sample;
+  }
+  c[0] = AS_ULANES(LOAD(target, 3));
+  philox(c, control[CONTROL_seed_low], control[CONTROL_seed_high]);
+  const lanes drawn = TO_LANES(mul_hi(c[0], (ulanes)10));
+  const lanes digit = LOAD(target, 0);
+  STORE(target, 1, digit + drawn);
+  for (int i = 0; i < 10; i++) STORE(number, i, PICK(ZERO, SPLAT(1.0f), (drawn == SPLAT((float)i)) & (digit >= ZERO)));
+}

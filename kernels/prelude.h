@@ -1,0 +1,111 @@
+/* The words that kernel templates are written in. OpenCL C 1.2 here; a CUDA twin maps the same words for NVRTC.
+
+   Two classes of code share the templates where the work is pointwise:
+     cpu  one work-item is a group; `lanes` is a float16, the sixteen images of a block;
+     gpu  GROUP work-items (64..256) are a group; sixteen neighbours, a team, take a lane each: `lanes` is a float.
+   A BLOCK stage is cut among `teams` teams, of which it is number `team`. */
+typedef uchar u8;
+typedef uint u32;
+typedef int i32;
+
+#define GLOBAL __global
+#define KERNEL __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1)))
+#define UNROLL _Pragma("unroll")
+#define NO_UNROLL _Pragma("unroll 1")
+#define STAGE_FN static __attribute__((noinline)) void
+#define INLINE_FN static inline __attribute__((always_inline))
+#define GROUP_ID ((int)get_group_id(0))
+#define JOIN_(a, b) a##b
+#define JOIN(a, b) JOIN_(a, b)
+#define MIN(a, b) ((a) < (b) ? (a) : (b))
+#define MAX(a, b) ((a) > (b) ? (a) : (b))
+
+#if GROUP == 1
+typedef float16 lanes;
+typedef int16 ilanes;
+typedef uint16 ulanes;
+/* Tensors are 64-byte aligned; vload16 would promise 4 and be split. */
+#define LOAD(p, i) (((GLOBAL const lanes *)(p))[i])
+#define STORE(p, i, v) (((GLOBAL lanes *)(p))[i] = (v))
+#define LOAD_INDEX(p, i) convert_int16(((GLOBAL const uchar16 *)(p))[i])
+#define STORE_INDEX(p, i, v) (((GLOBAL uchar16 *)(p))[i] = convert_uchar16(v))
+#define AS_ULANES(v) as_uint16(v)
+#define TO_LANES(v) convert_float16(v)
+#define LANE_IDS ((ilanes)(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15))
+#define FOR_LANES(l) for (int l = 0; l < 16; l++)
+#define ITEM 0
+#define TEAM_PARAMETERS int block, int team, int teams
+#define TASK_PARAMETERS int task
+#define LANE_SUM(v) lane_sum(v)
+INLINE_FN float lane_sum(float16 v) {
+  const float8 a = v.lo + v.hi;
+  const float4 b = a.lo + a.hi;
+  const float2 c = b.lo + b.hi;
+  return c.x + c.y;
+}
+#define BARRIER()
+#define TEAM_IN_GROUP 0
+#define GROUP_SUM(v) lane_sum(v)
+#else
+typedef float lanes;
+typedef int ilanes;
+typedef uint ulanes;
+#define ITEM ((int)get_local_id(0))
+#define LANE (ITEM & 15)
+#define LOAD(p, i) ((p)[(i) * 16 + LANE])
+#define STORE(p, i, v) ((p)[(i) * 16 + LANE] = (v))
+#define LOAD_INDEX(p, i) ((i32)(p)[(i) * 16 + LANE])
+#define STORE_INDEX(p, i, v) ((p)[(i) * 16 + LANE] = (u8)(v))
+#define AS_ULANES(v) as_uint(v)
+#define TO_LANES(v) ((float)(v))
+#define LANE_IDS LANE
+#define FOR_LANES(l) for (int l = LANE; l == LANE; l += 16)
+#define TEAM_PARAMETERS int block, int team, int teams, __local float *local
+#define TASK_PARAMETERS int task, __local float *local
+#define LOCAL __local
+#define BARRIER() barrier(CLK_LOCAL_MEM_FENCE)
+/* The sum over the sixteen lanes of a team, in lane order, for every member. All items of the group must call it; local[GROUP]. */
+#define LANE_SUM(v) lane_sum(v, local)
+INLINE_FN float lane_sum(float v, __local float *local) {
+  BARRIER();
+  local[ITEM] = v;
+  BARRIER();
+  float sum = 0;
+  for (int l = 0; l < 16; l++) sum += local[(ITEM & ~15) + l];
+  return sum;
+}
+/* The sum over all items of the group, by halves, for every item. */
+#define TEAM_IN_GROUP (ITEM / 16)
+#define GROUP_SUM(v) group_sum(v, local)
+INLINE_FN float group_sum(float v, __local float *local) {
+  BARRIER();
+  local[ITEM] = v;
+  BARRIER();
+  for (int half = GROUP / 2; half > 0; half /= 2) {
+    if (ITEM < half) local[ITEM] += local[ITEM + half];
+    BARRIER();
+  }
+  return local[0];
+}
+#endif
+#define TEAMS_IN_GROUP MAX(GROUP / 16, 1)
+
+#define SPLAT(s) ((lanes)(s))
+#define ZERO SPLAT(0.0f)
+/* b where the condition (a comparison of lanes) holds, else a. */
+#define PICK(a, b, condition) select(a, b, condition)
+#define CLIP(v) PICK(v, ZERO, (v) < ZERO) /* max(v, 0) that keeps NaN */
+
+/* Philox4x32-10 for sixteen counters at once: c[4] are replaced by the words. */
+INLINE_FN void philox(ulanes c[4], u32 k0, u32 k1) {
+  for (int round = 0; round < 10; round++) {
+    const ulanes high0 = mul_hi((ulanes)0xD2511F53u, c[0]), low0 = 0xD2511F53u * c[0];
+    const ulanes high1 = mul_hi((ulanes)0xCD9E8D57u, c[2]), low1 = 0xCD9E8D57u * c[2];
+    c[0] = high1 ^ c[1] ^ k0;
+    c[1] = low1;
+    c[2] = high0 ^ c[3] ^ k1;
+    c[3] = low0;
+    k0 += 0x9E3779B9u;
+    k1 += 0xBB67AE85u;
+  }
+}
