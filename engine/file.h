@@ -7,15 +7,15 @@
 #include <stddef.h>
 #include <stdint.h>
 
-typedef struct duet_part_of_file {
+typedef struct duet_span {
   const void *data;
   size_t bytes;
-} duet_part_of_file;
+} duet_span;
 
 /* Writes the parts one after another as the file `path`. Whoever reads sees the old file or the whole new one, even
    after a crash: a temporary file beside it is written, flushed to the disk and renamed. A file that is no regular
    one (/dev/stdout, a pipe) is written directly. Errors: IO; no temporary file stays. */
-duet_status duet_file_write(const char *path, const duet_part_of_file *parts, size_t count, duet_error *error);
+duet_status duet_file_write(const char *path, const duet_span *parts, size_t count, duet_error *error);
 
 /* Reads a whole file of at most `limit` bytes; the caller frees *data, which has a zero after its *bytes bytes.
    Errors: BAD_INPUT (cannot be read, is no file, is larger), OUT_OF_MEMORY. */

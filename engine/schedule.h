@@ -26,9 +26,9 @@ enum { DUET_RATES = 8 }; /* floats in a row of the memory `rates` (kernels/kerne
 typedef struct duet_recipe {
   duet_optimizer optimizer;
   duet_schedule schedule;
-  double learning_rate; /* the largest of the schedule */
-  double momentum;      /* sgd */
-  bool nesterov;        /* sgd */
+  double learning_rate;         /* the largest of the schedule */
+  double momentum;              /* sgd */
+  bool nesterov;                /* sgd */
   double beta1, beta2, epsilon; /* adam, adamw */
   double weight_decay;
 } duet_recipe;
@@ -41,7 +41,8 @@ const char *duet_schedule_name(duet_schedule schedule);
 
 /* The learning rate of step `step` (from 0) of `steps`.
    constant: lr. onecycle (Smith and Topin, "Super-convergence", 2018, with linear ramps): from lr / 25 up to lr at 20 %
-   of the steps, then down to lr / 250000 at their end. cosine (Loshchilov and Hutter, "SGDR", 2016): lr (1 + cos(pi step / steps)) / 2. */
+   of the steps, then down to lr / 250000 at their end. cosine (Loshchilov and Hutter, "SGDR", 2016): lr (1 + cos(pi
+   step / steps)) / 2. */
 double duet_schedule_rate(duet_schedule schedule, double learning_rate, size_t step, size_t steps);
 
 /* row[8]: learning rate, beta1, beta2, 1 - beta1^t, 1 - beta2^t, epsilon, weight decay, momentum; t = step + 1. */

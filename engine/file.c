@@ -1,0 +1,148 @@
+#include "engine/file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static const char *advice(int code) {
+  switch (code) {
+    case ENOENT:
+      return "create its directory first";
+    case EACCES:
+    case EPERM:
+    case EROFS:
+      return "choose a directory that you may write to";
+    case ENOSPC:
+    case EDQUOT:
+    case EFBIG:
+      return "make room, or choose another disk";
+    case EISDIR:
+      return "name a file in it";
+    default:
+      return "choose another place";
+  }
+}
+
+static duet_status fail_write(const char *path, int code, duet_error *error) {
+  return duet_fail(error, DUET_IO, "%s: cannot be written: %s (%s)", path, strerror(code), advice(code));
+}
+
+/* 0, or the errno of the failure. */
+static int write_parts(int file, const duet_span *parts, size_t count) {
+  for (size_t i = 0; i < count; i++) {
+    const char *data = parts[i].data;
+    for (size_t left = parts[i].bytes; left > 0;) {
+      const ssize_t written = write(file, data, left);
+      if (written < 0 && errno == EINTR) continue;
+      if (written < 0) return errno;
+      data += written;
+      left -= (size_t)written;
+    }
+  }
+  return 0;
+}
+
+/* Makes the rename itself durable. Some file systems cannot flush a directory (EINVAL): nothing more can be done there.
+ */
+static int flush_directory(char *path) {
+  char *slash = strrchr(path, '/');
+  if (slash) slash[slash == path] = 0;
+  const int directory = open(slash ? path : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (directory < 0) return errno;
+  const int code = fsync(directory) && errno != EINVAL ? errno : 0;
+  close(directory);
+  return code;
+}
+
+static int write_in_place(const char *path, const duet_span *parts, size_t count) {
+  const int file = open(path, O_WRONLY | O_CLOEXEC);
+  if (file < 0) return errno;
+  const int code = write_parts(file, parts, count);
+  return close(file) && !code ? errno : code;
+}
+
+/* `temporary`: space for the name, strlen(path) + 32 bytes. */
+static int write_and_rename(const char *path, char *temporary, const duet_span *parts, size_t count) {
+  int file = -1;
+  for (int try = 0; file < 0 && try < 100;
+       try++) { /* a name left by a killed process of the same number is passed over */
+    (void)sprintf(temporary, "%s.%ld-%d.tmp", path, (long)getpid(), try);
+    file = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    if (file < 0 && errno != EEXIST) return errno;
+  }
+  if (file < 0) return EEXIST;
+  int code = write_parts(file, parts, count);
+  if (!code && fsync(file)) code = errno;
+  if (close(file) && !code) code = errno;
+  if (!code && rename(temporary, path)) code = errno;
+  if (code) {
+    unlink(temporary);
+    return code;
+  }
+  return flush_directory(temporary);
+}
+
+duet_status duet_file_write(const char *path, const duet_span *parts, size_t count, duet_error *error) {
+  struct stat there;
+  int code;
+  if (stat(path, &there) == 0 && !S_ISREG(there.st_mode)) {
+    code = write_in_place(path, parts, count);
+  } else {
+    char *temporary = malloc(strlen(path) + 32);
+    if (!temporary) return duet_fail(error, DUET_OUT_OF_MEMORY, "%s: no memory to write it", path);
+    code = write_and_rename(path, temporary, parts, count);
+    free(temporary);
+  }
+  return code ? fail_write(path, code, error) : DUET_OK;
+}
+
+/* Reads until the end or until `size` + 1 bytes, so that a file that grew is noticed. -1: errno says why. */
+static ssize_t read_up_to(int file, uint8_t *data, size_t size) {
+  size_t got = 0;
+  while (got <= size) {
+    const ssize_t n = read(file, data + got, size + 1 - got);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return -1;
+    if (n == 0) break;
+    got += (size_t)n;
+  }
+  return (ssize_t)got;
+}
+
+static duet_status read_open(int file, const char *path, size_t limit, uint8_t **data, size_t *bytes,
+                             duet_error *error) {
+  struct stat there;
+  if (fstat(file, &there)) return duet_fail(error, DUET_BAD_INPUT, "%s: cannot be read: %s", path, strerror(errno));
+  if (!S_ISREG(there.st_mode)) return duet_fail(error, DUET_BAD_INPUT, "%s: is no regular file (name a file)", path);
+  if ((uintmax_t)there.st_size > limit)
+    return duet_fail(error, DUET_BAD_INPUT, "%s: %jd bytes, at most %zu can be read (is this the right file?)", path,
+                     (intmax_t)there.st_size, limit);
+  const size_t size = (size_t)there.st_size;
+  uint8_t *content = malloc(size + 1);
+  if (!content) return duet_fail(error, DUET_OUT_OF_MEMORY, "%s: no memory for its %zu bytes", path, size);
+  const ssize_t got = read_up_to(file, content, size);
+  if (got < 0 || (size_t)got != size) {
+    const char *why = got < 0 ? strerror(errno) : "its size changed meanwhile";
+    free(content);
+    return duet_fail(error, DUET_BAD_INPUT, "%s: cannot be read: %s", path, why);
+  }
+  content[size] = 0;
+  *data = content;
+  *bytes = size;
+  return DUET_OK;
+}
+
+duet_status duet_file_read(const char *path, size_t limit, uint8_t **data, size_t *bytes, duet_error *error) {
+  /* O_NONBLOCK: opening a pipe that nobody writes to must not wait. */
+  const int file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  if (file < 0)
+    return duet_fail(error, DUET_BAD_INPUT, "%s: cannot be opened: %s (check the name)", path, strerror(errno));
+  const duet_status status = read_open(file, path, limit, data, bytes, error);
+  close(file);
+  return status;
+}
