@@ -17,6 +17,7 @@ enum {
   SAMPLE_LIMIT = 10000000,  // more is taken for a damaged header
   FIRST_BLOCK = 1 << 20,    // bytes allocated on the header's word alone
   PATH_SIZE = 4096,
+  NAME_SIZE = 32,  // holds "/train-images-idx3-ubyte.gz"
 };
 
 /* One open file, and what its header announces. */
@@ -87,14 +88,11 @@ static duet_status read_header(idx *file, duet_error *error) {
   return check_extents(file, error);
 }
 
-/* Opens DIRECTORY/SPLIT-NAME, or the same with .gz where that is missing. */
+/* Opens DIRECTORY/SPLIT-NAME, or the same with .gz where that is missing. The path fits: check_directory(). */
 static duet_status open_idx(idx *file, const char *directory, const char *split, duet_error *error) {
   struct stat about;
   const char *const name = file->dimensions == 3 ? "images-idx3-ubyte" : "labels-idx1-ubyte";
   const int length = snprintf(file->path, PATH_SIZE, "%s/%s-%s.gz", directory, split, name);
-  if (length < 0 || length >= PATH_SIZE)
-    return duet_fail(error, DUET_BAD_INPUT, "%.60s...: path longer than %d bytes (give a shorter one)", directory,
-                     PATH_SIZE - 1);
   const bool no_gzip = stat(file->path, &about) && errno == ENOENT;
   file->path[length - 3] = '\0';
   const bool no_plain = stat(file->path, &about) && errno == ENOENT;
@@ -165,6 +163,9 @@ static duet_status count_classes(const idx *labels, duet_dataset *dataset, duet_
 
 static duet_status check_directory(const char *directory, duet_error *error) {
   struct stat about;
+  if (strlen(directory) > PATH_SIZE - NAME_SIZE)
+    return duet_fail(error, DUET_BAD_INPUT, "%.60s...: path longer than %d bytes (give a shorter one)", directory,
+                     PATH_SIZE - NAME_SIZE);
   if (stat(directory, &about))
     return duet_fail(error, DUET_BAD_INPUT,
                      "%s: %s (give the directory of the IDX files, or fetch them with scripts/fetch)", directory,
