@@ -1,0 +1,105 @@
+/* What the files of the OpenCL backend share. OpenCL 1.2 and no extension; the table is in device.c.
+
+   device.c   finds, opens and closes devices             memory.c  buffers, upload, download
+   program.c  kernels, from source or the cache on disk   queue.c   launches, recordings, tickets, time
+   gemm.c     matrix product by CLBlast                   errors.c  codes by name, what they mean
+
+   A device has one in-order queue, so the order of calls is the order of work. */
+#ifndef DUET_OPENCL_H
+#define DUET_OPENCL_H
+
+#define CL_TARGET_OPENCL_VERSION 120
+#include "engine/backend.h"
+#include "engine/cache.h"
+
+#include <CL/cl.h>
+
+enum { OPENCL_SPANS = 64 }; /* replays that may be under way at once */
+
+/* A replay: from its first launch to its last. */
+typedef struct opencl_span {
+  duet_ticket ticket; /* 0: not in use */
+  cl_event first, last;
+  size_t launches;
+  double begun, ended; /* host seconds: before the first launch was enqueued, when its end was seen; 0: not yet */
+} opencl_span;
+
+/* Data of an upload under way, freed when `written` has happened. In stream order. */
+typedef struct opencl_staging {
+  struct opencl_staging *next;
+  cl_event written;
+  unsigned char data[];
+} opencl_staging;
+
+struct duet_device {
+  duet_device_info info;
+  cl_device_id id;
+  cl_context context;
+  cl_command_queue queue;
+  cl_mem nothing;  /* 64 bytes, what a launch gets for a memory it does not use: some drivers crash on NULL */
+  cl_event newest; /* of the newest launch outside a replay */
+  cl_int failure;  /* code of asynchronous work that failed and was not reported yet */
+  bool uses_clblast;
+  opencl_staging *staging, *staging_end;
+  opencl_span spans[OPENCL_SPANS]; /* ticket t at t % OPENCL_SPANS */
+  duet_ticket tickets;             /* given so far */
+  char cache[DUET_CACHE_PATH];     /* directory of compiled kernels, "" for none */
+};
+
+struct duet_buffer {
+  cl_mem memory;
+  size_t bytes;
+};
+
+struct duet_kernel {
+  cl_program program;
+  cl_kernel kernel;
+  size_t group;
+  char name[64];
+};
+
+/* The name of a code of OpenCL or CLBlast. */
+const char *opencl_code(cl_int code);
+/* Fails with "device: call: code (what to do)" and the status that the code stands for. */
+duet_status opencl_fail(duet_error *error, const duet_device *device, const char *call, cl_int code);
+
+/* Remembers the failure of `event`, if it failed, for opencl_report, which turns it into DEVICE_LOST, once. */
+void opencl_note_failure(duet_device *device, cl_event event);
+duet_status opencl_report(duet_device *device, duet_error *error);
+/* Takes NULL and zeroes what it releases. */
+void opencl_release_event(cl_event *event);
+
+/* Frees the staging of uploads that are done. */
+void opencl_reap(duet_device *device);
+/* Waits for all work and notes failures. */
+cl_int opencl_finish(duet_device *device);
+
+/* Whether bytes [offset, offset + bytes) lie in a buffer. */
+static inline bool opencl_holds(const duet_buffer *buffer, size_t offset, size_t bytes) {
+  return offset <= buffer->bytes && bytes <= buffer->bytes - offset;
+}
+
+duet_status opencl_alloc(duet_device *device, size_t bytes, duet_buffer **buffer, duet_error *error);
+void opencl_free(duet_device *device, duet_buffer *buffer);
+duet_status opencl_upload(duet_device *device, duet_buffer *buffer, size_t offset, const void *data, size_t bytes,
+                          duet_error *error);
+duet_status opencl_download(duet_device *device, const duet_buffer *buffer, size_t offset, void *data, size_t bytes,
+                            duet_error *error);
+duet_status opencl_build(duet_device *device, const duet_kernel_source *source, duet_kernel **kernel,
+                         duet_error *error);
+void opencl_release(duet_device *device, duet_kernel *kernel);
+duet_status opencl_launch(duet_device *device, const duet_launch *launch, duet_error *error);
+duet_status opencl_record(duet_device *device, const duet_launch *launches, size_t count, duet_recording **recording,
+                          duet_error *error);
+void opencl_forget(duet_device *device, duet_recording *recording);
+duet_status opencl_replay(duet_device *device, duet_recording *recording, size_t times, duet_ticket *ticket,
+                          duet_error *error);
+duet_status opencl_sync(duet_device *device, duet_ticket ticket, duet_error *error);
+duet_status opencl_elapsed(duet_device *device, duet_ticket ticket, double *seconds, duet_error *error);
+duet_status opencl_gemm(duet_device *device, bool transpose_a, bool transpose_b, bool add, size_t m, size_t n, size_t k,
+                        const duet_buffer *a, size_t a_offset, const duet_buffer *b, size_t b_offset, duet_buffer *c,
+                        size_t c_offset, duet_error *error);
+/* Lets go of CLBlast's programs, which would keep the context alive. */
+void opencl_gemm_close(void);
+
+#endif

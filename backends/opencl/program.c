@@ -1,0 +1,119 @@
+#include "backends/opencl/opencl.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* No relaxed mathematics: NaN stays NaN, and no option is left to a driver's taste. */
+static const char options[] = "-cl-std=CL1.2";
+
+void opencl_release(duet_device *device, duet_kernel *kernel) {
+  (void)device;
+  if (!kernel) return;
+  if (kernel->kernel) clReleaseKernel(kernel->kernel);
+  if (kernel->program) clReleaseProgram(kernel->program);
+  free(kernel);
+}
+
+/* Fails with the compiler's words, from its first error on: texts are cut at their end. */
+static duet_status fail_build(const duet_device *device, const char *name, cl_program program, cl_int code,
+                              duet_error *error) {
+  size_t bytes = 0;
+  char *log = NULL;
+  if (clGetProgramBuildInfo(program, device->id, CL_PROGRAM_BUILD_LOG, 0, NULL, &bytes) == CL_SUCCESS)
+    log = calloc(bytes + 1, 1);
+  if (log && clGetProgramBuildInfo(program, device->id, CL_PROGRAM_BUILD_LOG, bytes, log, NULL)) log[0] = 0;
+  const char *words = log && log[0] ? log : "the compiler gives no reason";
+  const char *first = strstr(words, "error");
+  while (first && first > words && first[-1] != '\n') first--;
+  duet_status status = duet_fail(error, DUET_BUILD_FAILED, "%s (%s): kernel %s: clBuildProgram: %s: %s",
+                                 device->info.id, device->info.name, name, opencl_code(code), first ? first : words);
+  free(log);
+  return status;
+}
+
+/* Builds kernel->program and makes kernel->kernel of it. */
+static duet_status finish_build(const duet_device *device, duet_kernel *kernel, duet_error *error) {
+  cl_int code = clBuildProgram(kernel->program, 1, &device->id, options, NULL, NULL);
+  if (code != CL_SUCCESS) return fail_build(device, kernel->name, kernel->program, code, error);
+  kernel->kernel = clCreateKernel(kernel->program, kernel->name, &code);
+  if (!kernel->kernel)
+    return duet_fail(error, DUET_BUILD_FAILED,
+                     "%s: kernel %s: clCreateKernel: %s (the source has no such entry point?)", device->info.id,
+                     kernel->name, opencl_code(code));
+  cl_uint arguments = 0;
+  code = clGetKernelInfo(kernel->kernel, CL_KERNEL_NUM_ARGS, sizeof arguments, &arguments, NULL);
+  if (code != CL_SUCCESS || arguments != DUET_MEMORIES)
+    return duet_fail(error, DUET_BUILD_FAILED,
+                     "%s: kernel %s takes %u arguments, must take the %d memories of kernels.def", device->info.id,
+                     kernel->name, arguments, DUET_MEMORIES);
+  return DUET_OK;
+}
+
+/* From the file on disk; a file that the driver refuses is deleted. */
+static bool build_cached(const duet_device *device, duet_cache_key key, duet_kernel *kernel) {
+  void *binary;
+  size_t bytes;
+  if (!duet_cache_load(device->cache, key, &binary, &bytes)) return false;
+  const unsigned char *bytes_of = binary;
+  cl_int accepted = CL_SUCCESS, code;
+  duet_error ignored; /* the source is compiled instead, and has the last word */
+  kernel->program = clCreateProgramWithBinary(device->context, 1, &device->id, &bytes, &bytes_of, &accepted, &code);
+  bool good = kernel->program && accepted == CL_SUCCESS && finish_build(device, kernel, &ignored) == DUET_OK;
+  free(binary);
+  if (good) return true;
+  if (kernel->kernel) clReleaseKernel(kernel->kernel);
+  if (kernel->program) clReleaseProgram(kernel->program);
+  kernel->kernel = NULL;
+  kernel->program = NULL;
+  duet_cache_drop(device->cache, key);
+  return false;
+}
+
+/* Keeps the compiled program for the next start. That it cannot is no failure, only a note for `duet doctor`. */
+static void store(duet_device *device, duet_cache_key key, cl_program program) {
+  size_t bytes = 0;
+  if (!device->cache[0]) return;
+  if (clGetProgramInfo(program, CL_PROGRAM_BINARY_SIZES, sizeof bytes, &bytes, NULL) || bytes == 0) return;
+  unsigned char *binary = malloc(bytes);
+  duet_error error;
+  if (binary && clGetProgramInfo(program, CL_PROGRAM_BINARIES, sizeof binary, &binary, NULL) == CL_SUCCESS &&
+      duet_cache_store(device->cache, key, binary, bytes, &error) != DUET_OK)
+    (void)snprintf(device->info.note, sizeof device->info.note, "kernel cache: %.230s", error.text);
+  free(binary);
+}
+
+duet_status opencl_build(duet_device *device, const duet_kernel_source *source, duet_kernel **out, duet_error *error) {
+  const duet_device_info *info = &device->info;
+  if (source->group == 0 || source->group > info->max_group)
+    return duet_fail(error, DUET_TOO_LARGE, "%s (%s): kernel %s: groups of %zu work-items, the device allows 1 to %zu",
+                     info->id, info->name, source->name, source->group, info->max_group);
+  duet_kernel *kernel = calloc(1, sizeof *kernel);
+  if (!kernel) return duet_fail(error, DUET_OUT_OF_MEMORY, "%s: no memory for kernel %s", info->id, source->name);
+  kernel->group = source->group;
+  if (snprintf(kernel->name, sizeof kernel->name, "%s", source->name) >= (int)sizeof kernel->name) {
+    free(kernel);
+    return duet_fail(error, DUET_BUILD_FAILED, "%s: kernel %s: a name may have 63 characters", info->id, source->name);
+  }
+  const char *parts[] = {"opencl", source->source, source->name, options, info->name, info->driver, info->platform};
+  duet_cache_key key = duet_cache_hash(parts, sizeof parts / sizeof *parts);
+  if (build_cached(device, key, kernel)) {
+    *out = kernel;
+    return DUET_OK;
+  }
+  const char *text = source->source;
+  cl_int code;
+  duet_status status;
+  kernel->program = clCreateProgramWithSource(device->context, 1, &text, NULL, &code);
+  if (kernel->program)
+    status = finish_build(device, kernel, error);
+  else
+    status = opencl_fail(error, device, "clCreateProgramWithSource", code);
+  if (status != DUET_OK) {
+    opencl_release(device, kernel);
+    return status;
+  }
+  store(device, key, kernel->program);
+  *out = kernel;
+  return DUET_OK;
+}

@@ -1,0 +1,185 @@
+#include "backends/opencl/opencl.h"
+
+#include <stdlib.h>
+#include <time.h>
+
+/* A launch with its arguments set: a kernel object of its own, so that a replay sets nothing. */
+typedef struct prepared {
+  cl_kernel kernel;
+  const char *name;
+  size_t global, group;
+} prepared;
+
+struct duet_recording {
+  size_t count;
+  prepared launches[];
+};
+
+static double host_seconds(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* Sets the arguments of `kernel`, an object made of launch->kernel, and fills *p. */
+static duet_status prepare(const duet_device *device, const duet_launch *launch, cl_kernel kernel, prepared *p,
+                           duet_error *error) {
+  size_t group = launch->kernel->group;
+  *p = (prepared){.kernel = kernel, .name = launch->kernel->name, .group = group};
+  if (launch->groups == 0 || launch->groups > SIZE_MAX / group)
+    return duet_fail(error, DUET_TOO_LARGE, "%s: kernel %s: a launch of %zu groups of %zu work-items", device->info.id,
+                     p->name, launch->groups, group);
+  p->global = launch->groups * group;
+  for (cl_uint i = 0; i < DUET_MEMORIES; i++) {
+    const cl_mem *memory = launch->memories[i] ? &launch->memories[i]->memory : &device->nothing;
+    cl_int code = clSetKernelArg(kernel, i, sizeof *memory, memory);
+    if (code != CL_SUCCESS) return opencl_fail(error, device, "clSetKernelArg", code);
+  }
+  return DUET_OK;
+}
+
+static duet_status enqueue(duet_device *device, const prepared *p, cl_event *event, duet_error *error) {
+  cl_int code = clEnqueueNDRangeKernel(device->queue, p->kernel, 1, NULL, &p->global, &p->group, 0, NULL, event);
+  if (code == CL_SUCCESS) return DUET_OK;
+  if (code != CL_INVALID_WORK_GROUP_SIZE && code != CL_INVALID_WORK_ITEM_SIZE)
+    return opencl_fail(error, device, "clEnqueueNDRangeKernel", code);
+  /* Asked only now: some drivers announce less than they take. */
+  size_t announced = 0;
+  (void)clGetKernelWorkGroupInfo(p->kernel, device->id, CL_KERNEL_WORK_GROUP_SIZE, sizeof announced, &announced, NULL);
+  return duet_fail(
+      error, DUET_TOO_LARGE,
+      "%s (%s): kernel %s: clEnqueueNDRangeKernel: %s for groups of %zu work-items (the driver announces %zu for "
+      "this kernel; update it or choose another device)",
+      device->info.id, device->info.name, p->name, opencl_code(code), p->group, announced);
+}
+
+duet_status opencl_launch(duet_device *device, const duet_launch *launch, duet_error *error) {
+  prepared p;
+  cl_event event = NULL;
+  duet_status status = prepare(device, launch, launch->kernel->kernel, &p, error);
+  if (status == DUET_OK) status = enqueue(device, &p, &event, error);
+  if (status != DUET_OK) return status;
+  opencl_note_failure(device, device->newest);
+  opencl_release_event(&device->newest);
+  device->newest = event;
+  return DUET_OK;
+}
+
+void opencl_forget(duet_device *device, duet_recording *recording) {
+  (void)device;
+  for (size_t i = 0; recording && i < recording->count; i++) clReleaseKernel(recording->launches[i].kernel);
+  free(recording);
+}
+
+duet_status opencl_record(duet_device *device, const duet_launch *launches, size_t count, duet_recording **out,
+                          duet_error *error) {
+  duet_recording *r = calloc(1, sizeof *r + count * sizeof *r->launches);
+  if (!r) return duet_fail(error, DUET_OUT_OF_MEMORY, "%s: no memory to record %zu launches", device->info.id, count);
+  duet_status status = DUET_OK;
+  for (size_t i = 0; i < count && status == DUET_OK; i++) {
+    const duet_kernel *k = launches[i].kernel;
+    cl_int code;
+    cl_kernel kernel = clCreateKernel(k->program, k->name, &code);
+    if (!kernel) {
+      status = opencl_fail(error, device, "clCreateKernel", code);
+      break;
+    }
+    status = prepare(device, &launches[i], kernel, &r->launches[i], error);
+    r->count = i + 1;
+  }
+  if (status != DUET_OK) {
+    opencl_forget(device, r);
+    return status;
+  }
+  *out = r;
+  return DUET_OK;
+}
+
+/* Waits for the end of a replay and notes when it was seen, and its failure. */
+static void wait_span(duet_device *device, opencl_span *s) {
+  if (!s->ticket || s->ended > 0) return;
+  cl_int code = clWaitForEvents(1, &s->last);
+  s->ended = host_seconds();
+  opencl_note_failure(device, s->last);
+  if (code != CL_SUCCESS && device->failure == CL_SUCCESS) device->failure = code;
+}
+
+/* Enqueues everything; *first and *last become the events of the first and the last launch (of one launch: last). */
+static duet_status enqueue_all(duet_device *device, const duet_recording *r, size_t times, opencl_span *s,
+                               duet_error *error) {
+  for (size_t t = 0; t < times; t++) {
+    for (size_t i = 0; i < r->count; i++) {
+      bool ends = t + 1 == times && i + 1 == r->count, begins = t == 0 && i == 0;
+      duet_status status = enqueue(device, &r->launches[i], ends ? &s->last : begins ? &s->first : NULL, error);
+      if (status != DUET_OK) return status;
+    }
+    if (t % 16 == 0 || t + 1 == times) { /* the device starts at once and is kept fed */
+      cl_int code = clFlush(device->queue);
+      if (code != CL_SUCCESS) return opencl_fail(error, device, "clFlush", code);
+    }
+  }
+  return DUET_OK;
+}
+
+duet_status opencl_replay(duet_device *device, duet_recording *recording, size_t times, duet_ticket *ticket,
+                          duet_error *error) {
+  if (times > 0 && recording->count > 0) {
+    opencl_span *s = &device->spans[(device->tickets + 1) % OPENCL_SPANS];
+    wait_span(device, s); /* only when this many replays are under way */
+    opencl_release_event(&s->first);
+    opencl_release_event(&s->last);
+    *s = (opencl_span){.launches = times * recording->count, .begun = host_seconds()};
+    duet_status status = opencl_report(device, error);
+    if (status == DUET_OK) status = enqueue_all(device, recording, times, s, error);
+    if (status != DUET_OK) return status;
+    s->ticket = ++device->tickets;
+  }
+  if (ticket) *ticket = device->tickets;
+  return DUET_OK;
+}
+
+cl_int opencl_finish(duet_device *device) {
+  cl_int code = clFinish(device->queue);
+  for (size_t i = 0; i < OPENCL_SPANS; i++) wait_span(device, &device->spans[i]);
+  opencl_note_failure(device, device->newest);
+  opencl_release_event(&device->newest);
+  opencl_reap(device);
+  return code;
+}
+
+duet_status opencl_sync(duet_device *device, duet_ticket ticket, duet_error *error) {
+  cl_int code = CL_SUCCESS;
+  if (ticket > device->tickets)
+    return duet_fail(error, DUET_USAGE, "%s: ticket %llu was never given", device->info.id, (unsigned long long)ticket);
+  opencl_span *s = &device->spans[ticket % OPENCL_SPANS];
+  if (ticket == 0)
+    code = opencl_finish(device);
+  else if (s->ticket == ticket) /* else its place was taken by a later one, which waited */
+    wait_span(device, s);
+  opencl_reap(device);
+  duet_status status = opencl_report(device, error);
+  if (status == DUET_OK && code != CL_SUCCESS) status = opencl_fail(error, device, "clFinish", code);
+  return status;
+}
+
+duet_status opencl_elapsed(duet_device *device, duet_ticket ticket, double *seconds, duet_error *error) {
+  duet_status status = opencl_sync(device, ticket, error);
+  if (status != DUET_OK) return status;
+  const opencl_span *s = &device->spans[ticket % OPENCL_SPANS];
+  if (ticket == 0 || s->ticket != ticket)
+    return duet_fail(error, DUET_UNSUPPORTED, "%s: times are kept for the last %d replays only", device->info.id,
+                     OPENCL_SPANS);
+  cl_ulong start = 0, end = 0;
+  cl_int code =
+      clGetEventProfilingInfo(s->first ? s->first : s->last, CL_PROFILING_COMMAND_START, sizeof start, &start, NULL);
+  if (code == CL_SUCCESS) code = clGetEventProfilingInfo(s->last, CL_PROFILING_COMMAND_END, sizeof end, &end, NULL);
+  double device_time = end > start ? 1e-9 * (double)(end - start) : 0, host_time = s->ended - s->begun;
+  /* No launch ends within 10 ns, and none takes longer on the device than from enqueueing to the end of waiting. */
+  if (code != CL_SUCCESS || device_time < 1e-8 * (double)s->launches || device_time > 2 * host_time)
+    return duet_fail(error, DUET_UNSUPPORTED,
+                     "%s (%s): the device's timer says %g s for %zu launches, the host's clock %g s (%s)",
+                     device->info.id, device->info.name, device_time, s->launches, host_time,
+                     code == CL_SUCCESS ? "use the host's" : opencl_code(code));
+  *seconds = device_time;
+  return DUET_OK;
+}
