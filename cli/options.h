@@ -47,13 +47,21 @@ typedef struct cli_command_row {
   const char *name, *argument, *summary; /* argument: "NET", "[NET]" when it may be absent, "" when there is none */
 } cli_command_row;
 
-typedef enum cli_type { CLI_TYPE_flag, CLI_TYPE_integer, CLI_TYPE_real, CLI_TYPE_text, CLI_TYPE_choice, CLI_TYPE_pair, CLI_TYPE_extent } cli_type;
+typedef enum cli_type {
+  CLI_TYPE_flag,
+  CLI_TYPE_integer,
+  CLI_TYPE_real,
+  CLI_TYPE_text,
+  CLI_TYPE_choice,
+  CLI_TYPE_pair,
+  CLI_TYPE_extent
+} cli_type;
 
 typedef struct cli_option_row {
   cli_type type;
-  const char *name; /* the long one, with '-' */
-  int letter;       /* the short one; 0 when there is none */
-  unsigned commands; /* bit c: command c takes it */
+  const char *name;                /* the long one, as the field: cli_option_spell has it as it is typed */
+  int letter;                      /* the short one; 0 when there is none */
+  unsigned commands;               /* bit c: command c takes it */
   const char *argument, *fallback; /* NULL when there is none; a choice's argument lists its words "a|b|c" */
   double least, most;              /* allowed values of numbers */
   size_t field;                    /* offset in cli_options */
@@ -62,6 +70,10 @@ typedef struct cli_option_row {
 
 extern const cli_command_row cli_command_rows[CLI_COMMANDS];
 extern const cli_option_row cli_option_rows[CLI_OPTIONS];
+
+enum { CLI_OPTION_SIZE = 32 };
+/* Writes an option's long name as it is typed (log_every: log-every) to `text` and returns it. */
+const char *cli_option_spell(const cli_option_row *row, char text[CLI_OPTION_SIZE]);
 
 /* Errors: USAGE with the option, its value and what is allowed. */
 duet_status cli_options_parse(int argc, char **argv, cli_options *options, duet_error *error);

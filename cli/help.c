@@ -1,0 +1,126 @@
+/* What the table cli/options.def says, for people and shells: help, manual page, completion. */
+#include "cli/cli.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static void print_option(const cli_option_row *row) {
+  char name[CLI_OPTION_SIZE], head[80];
+  const char *argument = row->argument ? row->argument : "";
+  (void)snprintf(head, sizeof head, "%c%c%s --%s%s%s", row->letter ? '-' : ' ', row->letter ? row->letter : ' ',
+                 row->letter ? "," : " ", cli_option_spell(row, name), row->argument ? " " : "", argument);
+  printf("  %-26s%s %s", head, strlen(head) > 26 ? "\n                            " : "", row->help);
+  if (row->fallback) printf(" (default: %s)", row->fallback);
+  puts("");
+}
+
+static void print_program(void) {
+  puts(
+      "Trains small two-headed networks on any OpenCL or CUDA device, and measures it.\n\nusage: duet COMMAND "
+      "[OPTION...]\n");
+  for (int c = 0; c < CLI_COMMANDS; c++) {
+    char head[32];
+    (void)snprintf(head, sizeof head, "%s %s", cli_command_rows[c].name, cli_command_rows[c].argument);
+    printf("  %-18s %s\n", head, cli_command_rows[c].summary);
+  }
+  puts("\n`duet help COMMAND` or `duet COMMAND --help` explains one; `duet --version` says which Duet this is.");
+}
+
+static void print_command(cli_command command) {
+  const cli_command_row *row = &cli_command_rows[command];
+  printf("usage: duet %s%s%s [OPTION...]\n\n%s\n\n", row->name, *row->argument ? " " : "", row->argument, row->summary);
+  for (int o = 0; o < CLI_OPTIONS; o++)
+    if (cli_option_rows[o].commands & 1u << command) print_option(&cli_option_rows[o]);
+}
+
+/* Text in roff: '-' and '\' are escaped; the texts of the table begin with neither '.' nor '\''. */
+static void print_roff(const char *text) {
+  for (; *text; text++) {
+    if (*text == '-' || *text == '\\') putchar('\\');
+    putchar(*text);
+    if (*text == '\\') putchar('e');
+  }
+}
+
+static void print_man_option(const cli_option_row *row) {
+  char name[CLI_OPTION_SIZE];
+  printf(".TP\n");
+  if (row->letter) printf("\\fB\\-%c\\fR, ", row->letter);
+  printf("\\fB\\-\\-");
+  print_roff(cli_option_spell(row, name));
+  printf("\\fR");
+  if (row->argument) {
+    printf(" \\fI");
+    print_roff(row->argument);
+    printf("\\fR");
+  }
+  puts("");
+  print_roff(row->help);
+  if (row->fallback) {
+    printf(" (default: ");
+    print_roff(row->fallback);
+    putchar(')');
+  }
+  puts("");
+}
+
+static void print_man(void) {
+  puts(".TH DUET 1 \"\" \"duet " DUET_VERSION
+       "\" \"User Commands\"\n.SH NAME\nduet \\- trains small two\\-headed networks "
+       "on any OpenCL or CUDA device, and measures it\n.SH SYNOPSIS\n\\fBduet\\fR \\fICOMMAND\\fR [\\fIOPTION\\fR...]\n"
+       ".SH DESCRIPTION\nResults go to standard output, progress and errors to standard error.");
+  for (int c = 0; c < CLI_COMMANDS; c++) {
+    printf(".SS \"duet %s %s\"\n", cli_command_rows[c].name, cli_command_rows[c].argument);
+    print_roff(cli_command_rows[c].summary);
+    puts("");
+    for (int o = 0; o < CLI_OPTIONS; o++)
+      if (cli_option_rows[o].commands & 1u << c && o != CLI_OPTION_help) print_man_option(&cli_option_rows[o]);
+  }
+  puts(".SH EXIT STATUS");
+#define ROW(name, exit_status, text) printf(".TP\n%d\n%s\n", exit_status, text);
+  DUET_STATUS_MAP(ROW)
+#undef ROW
+}
+
+/* Options of a command, its argument's words, and the words of a choice; anything else completes as a file. */
+static void print_bash(void) {
+  char name[CLI_OPTION_SIZE];
+  puts(
+      "_duet() {\n  local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD-1]} words=\n  case $before in");
+  for (int o = 0; o < CLI_OPTIONS; o++) {
+    if (cli_option_rows[o].type != CLI_TYPE_choice) continue;
+    printf("    --%s) words='", cli_option_spell(&cli_option_rows[o], name));
+    for (const char *c = cli_option_rows[o].argument; *c; c++) putchar(*c == '|' ? ' ' : *c);
+    puts("' ;;");
+  }
+  printf("  esac\n  if [ -z \"$words\" ]; then case $COMP_CWORD:${COMP_WORDS[1]} in\n    1:*) words='");
+  for (int c = 0; c < CLI_COMMANDS; c++) printf("%s ", cli_command_rows[c].name);
+  puts("' ;;");
+  for (int c = 0; c < CLI_COMMANDS; c++) {
+    printf("    *:%s) words='", cli_command_rows[c].name);
+    for (int o = 0; o < CLI_OPTIONS; o++)
+      if (cli_option_rows[o].commands & 1u << c) printf("--%s ", cli_option_spell(&cli_option_rows[o], name));
+    if (strstr(cli_command_rows[c].argument, "NET"))
+      for (const char *const *preset = duet_network_presets; *preset; preset++) printf("%s ", *preset);
+    puts("' ;;");
+  }
+  puts(
+      "  esac; fi\n  mapfile -t COMPREPLY < <(compgen -W \"$words\" -- \"$word\")\n}\n"
+      "complete -o default -F _duet duet");
+}
+
+int cli_help(const cli_options *options) {
+  if (options->man) {
+    print_man();
+  } else if (options->completion) {
+    print_bash();
+  } else if (options->command != CLI_help) {
+    print_command(options->command);
+  } else if (options->argument) {
+    for (int c = 0; c < CLI_COMMANDS; c++)
+      if (strcmp(options->argument, cli_command_rows[c].name) == 0) print_command((cli_command)c);
+  } else {
+    print_program();
+  }
+  return 0;
+}

@@ -1,0 +1,55 @@
+/* duet: reads the command line, runs one command, and sees that its results arrived. */
+#include "cli/cli.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+int cli_fail(const duet_error *error) {
+  (void)fprintf(stderr, "duet: %s\n", error->text);
+  return duet_status_exit(error->status);
+}
+
+int cli_print_json(json_t *object) {
+  duet_error error;
+  if (!object) {
+    (void)duet_fail(&error, DUET_OUT_OF_MEMORY, "no memory for the JSON result");
+    return cli_fail(&error);
+  }
+  (void)json_dumpf(object, stdout,
+                   JSON_INDENT(2) | JSON_REAL_PRECISION(9)); /* a failed write is found by close_output */
+  putchar('\n');
+  json_decref(object);
+  return 0;
+}
+
+static int run(const cli_options *options) {
+  static int (*const commands[CLI_COMMANDS])(const cli_options *) = {
+#define COMMAND(name, ...) cli_##name,
+#include "cli/options.def"
+  };
+  return options->help ? cli_help(options) : commands[options->command](options);
+}
+
+/* Results that did not arrive (a full disk, a reader that has gone) are a failure. */
+static int close_output(int exit_status) {
+  errno = 0;
+  const int before = ferror(stdout);
+  if (fclose(stdout) == 0 && !before) return exit_status;
+  (void)fprintf(stderr, "duet: standard output: cannot be written: %s\n",
+                errno ? strerror(errno) : "an earlier write failed");
+  return exit_status ? exit_status : duet_status_exit(DUET_IO);
+}
+
+int main(int argc, char **argv) {
+  cli_options options;
+  duet_error error;
+  (void)signal(SIGPIPE, SIG_IGN); /* a write to a closed pipe fails instead of ending the program */
+  if (argc == 2 && strcmp(argv[1], "--version") == 0) {
+    puts("duet " DUET_VERSION);
+    return close_output(0);
+  }
+  if (cli_options_parse(argc, argv, &options, &error)) return cli_fail(&error);
+  return close_output(run(&options));
+}
