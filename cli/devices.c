@@ -22,14 +22,25 @@ static void print_table(const duet_device_info *infos, size_t count) {
   }
 }
 
+/* What a driver says need not be UTF-8, what JSON holds must be: other letters become '?'. */
+static json_t *driver_text(const char *text) {
+  json_t *string = json_string(text);
+  if (string) return string;
+  char ascii[512]; /* as long as the longest text of duet_device_info */
+  size_t i = 0;
+  for (; text[i] && i + 1 < sizeof ascii; i++) ascii[i] = (text[i] & 0x80) ? '?' : text[i];
+  ascii[i] = 0;
+  return json_string(ascii);
+}
+
 static json_t *describe(const duet_device_info *d) {
   json_t *object =
-      json_pack("{s:s, s:s, s:s, s:s, s:s, s:b, s:I, s:I, s:I, s:I, s:I}", "id", d->id, "name", d->name, "type",
-                type_name(d->type), "platform", d->platform, "driver", d->driver, "usable", (int)d->usable,
-                "compute_units", (json_int_t)d->compute_units, "max_group", (json_int_t)d->max_group,
-                "local_memory_bytes", (json_int_t)d->local_memory, "global_memory_bytes", (json_int_t)d->global_memory,
-                "max_allocation_bytes", (json_int_t)d->max_allocation);
-  if (object && !d->usable) json_object_set_new(object, "reason", json_string(d->reason));
+      json_pack("{s:s, s:o, s:s, s:o, s:o, s:b, s:I, s:I, s:I, s:I, s:I}", "id", d->id, "name", driver_text(d->name),
+                "type", type_name(d->type), "platform", driver_text(d->platform), "driver", driver_text(d->driver),
+                "usable", (int)d->usable, "compute_units", (json_int_t)d->compute_units, "max_group",
+                (json_int_t)d->max_group, "local_memory_bytes", (json_int_t)d->local_memory, "global_memory_bytes",
+                (json_int_t)d->global_memory, "max_allocation_bytes", (json_int_t)d->max_allocation);
+  if (object && !d->usable) json_object_set_new(object, "reason", driver_text(d->reason));
   return object;
 }
 
