@@ -1,0 +1,169 @@
+/* Twins of the convolution stages. Weights are [OC][IC][K][K], tensors [C][H][W][16]. */
+#include "backends/ref/ref.h"
+
+/* Where a window that starts at `start` (negative in the padding) meets 0..size-1: kernel positions [*begin, *end). */
+REF_INLINE void window_range(int start, int size, int K, int *begin, int *end) {
+  *begin = start < 0 ? -start : 0;
+  *end = size - start < K ? size - start : K;
+}
+
+/* sum[16] = bias + the window of output pixel (oh, ow); w is one output channel's [IC][K][K]. */
+REF_INLINE void window_sum(const duet_constants *k, const ref_real *x, const ref_real *w, double bias, int oh, int ow,
+                           double sum[REF_LANES]) {
+  const int top = oh * k->STRIDE - k->PAD, left = ow * k->STRIDE - k->PAD;
+  int kh_begin, kh_end, kw_begin, kw_end;
+  window_range(top, k->IH, k->K, &kh_begin, &kh_end);
+  window_range(left, k->IW, k->K, &kw_begin, &kw_end);
+  for (int l = 0; l < REF_LANES; l++) sum[l] = bias;
+  for (ptrdiff_t ic = 0; ic < k->IC; ic++) {
+    for (int kh = kh_begin; kh < kh_end; kh++) {
+      const ref_real *row = x + ((ic * k->IH + top + kh) * k->IW + left) * REF_LANES;
+      const ref_real *weights = w + (ic * k->K + kh) * k->K;
+      for (int kw = kw_begin; kw < kw_end; kw++) {
+        const double weight = weights[kw];
+        for (int l = 0; l < REF_LANES; l++) sum[l] += weight * row[kw * REF_LANES + l];
+      }
+    }
+  }
+}
+
+/* best = the larger of best and sum as stored, winner its number q: the first among equals, but NaN before all. */
+REF_INLINE void keep_maximum(const double sum[REF_LANES], int q, ref_real best[REF_LANES], uint8_t winner[REF_LANES]) {
+  for (int l = 0; l < REF_LANES; l++) {
+    const ref_real value = (ref_real)sum[l];
+    if (q == 0 || value > best[l] || value != value) {
+      best[l] = value;
+      winner[l] = (uint8_t)q;
+    }
+  }
+}
+
+REF_CLONES void REF_TWIN(conv_forward)(const ref_call *call) {
+  const duet_constants *k = call->k;
+  const ref_real *x = call->operand[0], *w = call->operand[1], *bias = call->operand[2];
+  ref_real *y = call->operand[3];     // [OC][OH][OW][16], or pooled
+  uint8_t *index = call->operand[4];  // the same shape, when pooled and wanted
+  const int side = k->POOL ? 2 : 1;
+  for (ptrdiff_t oc = 0, out = 0; oc < k->OC; oc++) {
+    for (int h = 0; h < k->OH / side; h++) {
+      for (int v = 0; v < k->OW / side; v++, out += REF_LANES) {
+        ref_real best[REF_LANES] = {0};
+        uint8_t winner[REF_LANES] = {0};
+        for (int q = 0; q < side * side; q++) {
+          double sum[REF_LANES];
+          window_sum(k, x, w + oc * k->IC * k->K * k->K, bias[oc], h * side + q / side, v * side + q % side, sum);
+          keep_maximum(sum, q, best, winner);
+        }
+        for (int l = 0; l < REF_LANES; l++) y[out + l] = (ref_real)(k->RELU ? ref_relu(best[l]) : best[l]);
+        for (int l = 0; index && l < REF_LANES; l++) index[out + l] = winner[l];
+      }
+    }
+  }
+}
+
+/* sum[16] = all that output gradients give back to pixel (ih, iw) of input channel ic. */
+REF_INLINE void gradient_sum(const duet_constants *k, const ref_real *dy, const ref_real *w, ptrdiff_t ic, int ih,
+                             int iw, double sum[REF_LANES]) {
+  for (int l = 0; l < REF_LANES; l++) sum[l] = 0;
+  for (ptrdiff_t oc = 0; oc < k->OC; oc++) {
+    for (int kh = 0; kh < k->K; kh++) {
+      const int oh = (ih + k->PAD - kh) / k->STRIDE;
+      if (ih + k->PAD < kh || oh * k->STRIDE + kh - k->PAD != ih || oh >= k->OH) continue;
+      const ref_real *row = dy + (oc * k->OH + oh) * k->OW * REF_LANES;
+      const ref_real *weights = w + ((oc * k->IC + ic) * k->K + kh) * k->K;
+      for (int kw = 0; kw < k->K; kw++) {
+        const int ow = (iw + k->PAD - kw) / k->STRIDE;
+        if (iw + k->PAD < kw || ow * k->STRIDE + kw - k->PAD != iw || ow >= k->OW) continue;
+        const double weight = weights[kw];
+        for (int l = 0; l < REF_LANES; l++) sum[l] += weight * row[ow * REF_LANES + l];
+      }
+    }
+  }
+}
+
+REF_CLONES void REF_TWIN(conv_backward)(const ref_call *call) {
+  const duet_constants *k = call->k;
+  const ref_real *dy = call->operand[0], *w = call->operand[1], *x = call->operand[2];
+  ref_real *dx = call->operand[3];  // [IC][IH][IW][16]
+  for (ptrdiff_t ic = 0, in = 0; ic < k->IC; ic++) {
+    for (int ih = 0; ih < k->IH; ih++) {
+      for (int iw = 0; iw < k->IW; iw++, in += REF_LANES) {
+        double sum[REF_LANES];
+        gradient_sum(k, dy, w, ic, ih, iw, sum);
+        ref_store(dx + in, sum, k->MASK ? x + in : NULL, k->ADD);
+      }
+    }
+  }
+}
+
+/* row[OW][16] = gradient of row oh of channel oc before pooling and ReLU, in one block. */
+REF_INLINE void gradient_row(const ref_call *call, int block, ptrdiff_t oc, int oh, double row[][REF_LANES]) {
+  const duet_constants *k = call->k;
+  const ref_real *dy = ref_at(call, 1, block), *y = ref_at(call, 4, block);
+  const uint8_t *index = ref_at(call, 5, block);
+  const int side = k->POOL ? 2 : 1, height = k->OH / side, width = k->OW / side;
+  for (int ow = 0; ow < k->OW; ow++) {
+    const ptrdiff_t at = ((oc * height + oh / side) * width + ow / side) * REF_LANES;
+    const int q = oh % side * 2 + ow % side;
+    const bool inside = oh / side < height && ow / side < width;  // odd edges are dropped by pooling
+    for (int l = 0; l < REF_LANES; l++) {
+      const bool passes = inside && (!k->POOL || (index[at + l] == q && (!k->RELU || y[at + l] > 0)));
+      row[ow][l] = passes ? dy[at + l] : 0;
+    }
+  }
+}
+
+/* sum[16] += gradient row times the row of x that kernel column kw sees. */
+REF_INLINE void row_product(const duet_constants *k, double row[][REF_LANES], const ref_real *x, int kw,
+                            double sum[REF_LANES]) {
+  double total[REF_LANES];
+  for (int l = 0; l < REF_LANES; l++) total[l] = sum[l];
+  for (int ow = 0; ow < k->OW; ow++) {
+    const int iw = ow * k->STRIDE + kw - k->PAD;
+    if (iw < 0 || iw >= k->IW) continue;
+    for (int l = 0; l < REF_LANES; l++) total[l] += row[ow][l] * x[iw * REF_LANES + l];
+  }
+  for (int l = 0; l < REF_LANES; l++) sum[l] = total[l];
+}
+
+/* dw[K][K] of one pair of channels. */
+REF_INLINE void pair_weights(const ref_call *call, ptrdiff_t oc, ptrdiff_t ic, ref_real *dw) {
+  const duet_constants *k = call->k;
+  double row[REF_MAX_WIDTH][REF_LANES];
+  double sum[REF_MAX_WINDOW * REF_MAX_WINDOW][REF_LANES] = {{0}};
+  for (int block = 0; block < k->BLOCKS; block++) {
+    const ref_real *x = (const ref_real *)ref_at(call, 0, block) + ic * k->IH * k->IW * REF_LANES;
+    for (int oh = 0; oh < k->OH; oh++) {
+      gradient_row(call, block, oc, oh, row);
+      for (int kh = 0; kh < k->K; kh++) {
+        const int ih = oh * k->STRIDE + kh - k->PAD;
+        if (ih < 0 || ih >= k->IH) continue;
+        for (int kw = 0; kw < k->K; kw++)
+          row_product(k, row, x + (ptrdiff_t)ih * k->IW * REF_LANES, kw, sum[kh * k->K + kw]);
+      }
+    }
+  }
+  for (int i = 0; i < k->K * k->K; i++) dw[i] = (ref_real)ref_lane_sum(sum[i]);
+}
+
+static ref_real bias_sum(const ref_call *call, ptrdiff_t oc) {
+  double row[REF_MAX_WIDTH][REF_LANES], sum = 0;
+  for (int block = 0; block < call->k->BLOCKS; block++) {
+    for (int oh = 0; oh < call->k->OH; oh++) {
+      gradient_row(call, block, oc, oh, row);
+      for (int ow = 0; ow < call->k->OW; ow++) sum += ref_lane_sum(row[ow]);
+    }
+  }
+  return (ref_real)sum;
+}
+
+REF_CLONES void REF_TWIN(conv_weights)(const ref_call *call) {
+  const duet_constants *k = call->k;
+  ref_real *dw = call->operand[2], *dbias = call->operand[3];  // [OC][IC][K][K], [OC]
+  const ptrdiff_t begin = (ptrdiff_t)call->index * k->ROWS;
+  const ptrdiff_t end = begin + k->ROWS < k->OC ? begin + k->ROWS : k->OC;
+  for (ptrdiff_t oc = begin; oc < end; oc++) {
+    for (ptrdiff_t ic = 0; ic < k->IC; ic++) pair_weights(call, oc, ic, dw + (oc * k->IC + ic) * k->K * k->K);
+    dbias[oc] = bias_sum(call, oc);
+  }
+}

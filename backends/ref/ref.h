@@ -1,0 +1,89 @@
+/* `ref`, the oracle: every stage of kernels/kernels.def as plain C, sums in double, one thread, in the memory layouts
+   of the devices. Each family's file holds the twins of the templates with the same subject; formulas are in
+   kernels.def. */
+#ifndef DUET_REF_H
+#define DUET_REF_H
+
+#include "engine/backend.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* What tensors are stored as. A test that takes finite differences includes the twins with double and names of its own.
+ */
+#ifndef REF_REAL
+#define REF_REAL float
+#define REF_TWIN(stage) ref_twin_##stage
+#endif
+typedef REF_REAL ref_real;
+
+/* The heavy twins are compiled for several widths of vectors. Without FMA contraction (-std=c11) all give the same
+ * bits. */
+#if defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__) && \
+    !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#define REF_CLONES __attribute__((target_clones("avx512f", "avx2", "default")))
+#else
+#define REF_CLONES
+#endif
+#define REF_INLINE static inline __attribute__((always_inline, unused))
+
+enum { REF_LANES = DUET_LANES, REF_MAX_WINDOW = 15, REF_MAX_WIDTH = 128, REF_RATES = 8, REF_SCORES = 4 };
+
+struct duet_buffer {
+  size_t bytes;
+  unsigned char *data;
+};
+
+/* One call of a twin. Operands are in the order of kernels.def, NULL when unused: those of a BLOCK stage point at its
+   block, those of a TASK stage at block 0. Index tensors are bytes; their stride counts ref_real like all others. */
+typedef struct ref_call {
+  const duet_constants *k;
+  void *operand[DUET_MAX_OPERANDS];
+  size_t stride[DUET_MAX_OPERANDS];
+  size_t index; /* block or task */
+} ref_call;
+
+#define STAGE(name, domain, file, ...) void REF_TWIN(name)(const ref_call *call);
+#include "kernels/kernels.def"
+
+/* Whether a stage can run at all: constants sane, every operand it needs bound. Errors: BAD_INPUT, TOO_LARGE. */
+duet_status ref_stage_check(const duet_stage *stage, duet_error *error);
+bool ref_stage_is_task(duet_stage_kind kind);
+
+/* Runs a checked stage on one block or task. Errors: BAD_INPUT (a memory is missing), TOO_LARGE (an operand leaves its
+   memory); then nothing was written. */
+duet_status ref_stage_run(const duet_stage *stage, size_t index, duet_buffer *const memories[], duet_error *error);
+
+/* Operand `i` of a TASK stage at `block`. */
+REF_INLINE void *ref_at(const ref_call *call, int i, int block) {
+  return call->operand[i] ? (ref_real *)call->operand[i] + (size_t)block * call->stride[i] : NULL;
+}
+
+/* Images in the batch of `step`. */
+REF_INLINE uint32_t ref_batch_images(const uint32_t *control, uint32_t step, const duet_constants *k) {
+  const uint64_t first = (uint64_t)step * (uint64_t)k->BATCH, samples = control[DUET_CONTROL_samples];
+  const uint64_t rest = samples > first ? samples - first : 0;
+  return (uint32_t)(rest < (uint64_t)k->BATCH ? rest : (uint64_t)k->BATCH);
+}
+
+/* Whether lane `l` of target[4][16] is an image, not padding. */
+REF_INLINE bool ref_is_image(const ref_real *target, int l) { return target[2 * REF_LANES + l] > 0; }
+
+/* max(x, 0) that keeps NaN. */
+REF_INLINE double ref_relu(double x) { return x < 0 ? 0 : x; }
+
+/* out[16] = sum, where mask (NULL: everywhere) is positive, else 0; or added to what is there. */
+REF_INLINE void ref_store(ref_real *out, const double sum[REF_LANES], const ref_real *mask, int add) {
+  for (int l = 0; l < REF_LANES; l++) {
+    const double value = !mask || mask[l] > 0 ? sum[l] : 0;
+    out[l] = (ref_real)(add ? out[l] + value : value);
+  }
+}
+
+REF_INLINE double ref_lane_sum(const double sum[REF_LANES]) {
+  double total = 0;
+  for (int l = 0; l < REF_LANES; l++) total += sum[l];
+  return total;
+}
+
+#endif

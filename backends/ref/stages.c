@@ -1,0 +1,248 @@
+/* The table of stages: what each needs of its constants and operands, and how one call is checked and made. */
+#include "backends/ref/ref.h"
+
+#include <string.h>
+
+enum { BLOCK = 0, TASK = 1, LARGEST_CONSTANT = 1 << 30 };
+typedef uint8_t u8;
+typedef uint32_t u32;
+
+static const struct {
+  const char *name;
+  size_t size; /* of an element, bytes */
+} memory_table[] = {
+#define MEMORY(name, type) {#name, sizeof(type)},
+#include "kernels/kernels.def"
+};
+
+static const struct {
+  void (*twin)(const ref_call *);
+  bool task;
+  const char *operands; /* names, for people */
+} stage_table[] = {
+#define STAGE(name, domain, file, ...) {REF_TWIN(name), domain, #__VA_ARGS__},
+#include "kernels/kernels.def"
+};
+
+/* Constants that must be positive, by stage. */
+static const char *const positive[DUET_STAGE_KINDS] = {
+    [DUET_STAGE_gather] = "IH IW BATCH",
+    [DUET_STAGE_conv_forward] = "IC IH IW OC OH OW K STRIDE",
+    [DUET_STAGE_conv_backward] = "IC IH IW OC OH OW K STRIDE",
+    [DUET_STAGE_conv_weights] = "IC IH IW OC OH OW K STRIDE BLOCKS ROWS",
+    [DUET_STAGE_dense_forward] = "IC OC",
+    [DUET_STAGE_dense_backward] = "IC OC",
+    [DUET_STAGE_dense_weights] = "IC OC BLOCKS ROWS",
+    [DUET_STAGE_transpose] = "COUNT",
+    [DUET_STAGE_pool_forward] = "IC IH IW OH OW K STRIDE",
+    [DUET_STAGE_pool_backward] = "IC IH IW OH OW K STRIDE",
+    [DUET_STAGE_relu_forward] = "COUNT",
+    [DUET_STAGE_relu_backward] = "COUNT",
+    [DUET_STAGE_copy] = "COUNT",
+    [DUET_STAGE_dropout] = "COUNT",
+    [DUET_STAGE_norm_statistics] = "IC IH IW BLOCKS",
+    [DUET_STAGE_norm_forward] = "IC IH IW",
+    [DUET_STAGE_norm_weights] = "IC IH IW BLOCKS",
+    [DUET_STAGE_norm_backward] = "IC IH IW BATCH",
+    [DUET_STAGE_loss] = "OC",
+    [DUET_STAGE_record] = "BATCH BLOCKS",
+    [DUET_STAGE_update] = "LENGTH TOTAL",
+};
+
+bool ref_stage_is_task(duet_stage_kind kind) { return stage_table[kind].task; }
+
+/* a b c d, or SIZE_MAX when it does not fit: no buffer holds that. */
+static size_t product(int a, int b, int c, int d) {
+  size_t result = (size_t)a;
+  if (__builtin_mul_overflow(result, (size_t)b, &result) || __builtin_mul_overflow(result, (size_t)c, &result) ||
+      __builtin_mul_overflow(result, (size_t)d, &result))
+    return SIZE_MAX;
+  return result;
+}
+
+/* Elements that one call touches from each operand on (of one block, where it walks the blocks); 0: operand not used.
+   Operands that a plan may leave out where their values serve nobody count only when bound. */
+static void operand_extents(const duet_stage *stage, size_t extents[DUET_MAX_OPERANDS]) {
+#define EXTENTS(...)                                                                                     \
+  do {                                                                                                   \
+    memcpy(extents, (const size_t[DUET_MAX_OPERANDS]){__VA_ARGS__}, sizeof(size_t) * DUET_MAX_OPERANDS); \
+    return;                                                                                              \
+  } while (0)
+#define BOUND(i, extent) (stage->operands[i].memory != DUET_MEMORY_none ? (extent) : 0)
+#define BYTES(extent) ((extent) / sizeof(float)) /* an index tensor inside a float memory */
+  const duet_constants *k = &stage->constants;
+  const int L = REF_LANES, side = k->POOL ? 2 : 1;
+  const size_t x = product(k->IC, k->IH, k->IW, L), full = product(k->OC, k->OH, k->OW, L);
+  const size_t y = product(k->OC, k->OH / side, k->OW / side, L), w = product(k->OC, k->IC, k->K, k->K);
+  const size_t ic = (size_t)k->IC, oc = (size_t)k->OC, in = ic * REF_LANES, out = oc * REF_LANES, matrix = ic * oc;
+  const size_t pooled = product(k->IC, k->OH, k->OW, L), count = product(k->COUNT, L, 1, 1), total = (size_t)k->TOTAL;
+  const size_t rows = (ic + REF_LANES - 1) / REF_LANES * REF_LANES * REF_LANES;
+  const size_t column = ((size_t)k->COUNT + REF_LANES - 1) / REF_LANES * REF_LANES * REF_LANES;
+  const size_t target = 4 * REF_LANES, words = DUET_CONTROL_WORDS;
+  switch (stage->kind) {
+    case DUET_STAGE_gather:
+      EXTENTS(1, 1, 1, words, product(k->IH, k->IW, L, 1), 10 * REF_LANES, target);
+    case DUET_STAGE_conv_forward:
+      EXTENTS(x, w, oc, y, k->POOL ? BOUND(4, BYTES(y)) : 0);
+    case DUET_STAGE_conv_backward:
+      EXTENTS(full, w, k->MASK ? x : 0, x);
+    case DUET_STAGE_conv_weights:
+      EXTENTS(x, y, w, oc, k->POOL && k->RELU ? y : 0, k->POOL ? BYTES(y) : 0);
+    case DUET_STAGE_dense_forward:
+      EXTENTS(in, matrix, oc, out);
+    case DUET_STAGE_dense_backward:
+      EXTENTS(out, matrix, k->MASK ? in : 0, in);
+    case DUET_STAGE_dense_weights:
+      EXTENTS(BOUND(0, in), BOUND(0, 1) ? 0 : rows, out, matrix, oc);
+    case DUET_STAGE_transpose:
+      EXTENTS(count, column);
+    case DUET_STAGE_pool_forward:
+      EXTENTS(x, pooled, k->MAXIMUM ? BOUND(2, BYTES(pooled)) : 0);
+    case DUET_STAGE_pool_backward:
+      EXTENTS(pooled, k->RELU ? pooled : 0, k->MAXIMUM ? BYTES(pooled) : 0, x);
+    case DUET_STAGE_relu_forward:
+      EXTENTS(count, count);
+    case DUET_STAGE_relu_backward:
+      EXTENTS(count, count, count);
+    case DUET_STAGE_copy:
+      EXTENTS(count, count);
+    case DUET_STAGE_dropout:
+      EXTENTS(count, target, words, count);
+    case DUET_STAGE_norm_statistics:
+      EXTENTS(x, target, 2 * ic, 2 * ic);
+    case DUET_STAGE_norm_forward:
+      EXTENTS(x, ic, ic, k->TRAIN ? 2 * ic : 0, k->TRAIN ? 0 : 2 * ic, x);
+    case DUET_STAGE_norm_weights:
+      EXTENTS(x, x, 4 * ic, ic, ic, target);
+    case DUET_STAGE_norm_backward:
+      EXTENTS(x, x, 4 * ic, ic, target, words, x);
+    case DUET_STAGE_loss:
+      EXTENTS(out, target, 1, k->TRAIN ? out : 0, REF_SCORES);
+    case DUET_STAGE_record:
+      EXTENTS(REF_SCORES, 0, REF_SCORES, words);
+    case DUET_STAGE_update:
+      EXTENTS(total, total, total, k->METHOD < 2 ? 0 : total, REF_RATES, words);
+    case DUET_STAGE_KINDS:
+      break;
+  }
+  memset(extents, 0, sizeof(size_t) * DUET_MAX_OPERANDS);
+#undef EXTENTS
+#undef BOUND
+#undef BYTES
+}
+
+/* Whether `word` is one of the words of `list`. */
+static bool listed(const char *list, const char *word) {
+  const size_t length = strlen(word);
+  for (const char *at = list; (at = strstr(at, word)); at += length)
+    if ((at == list || at[-1] == ' ') && (at[length] == 0 || at[length] == ' ')) return true;
+  return false;
+}
+
+static duet_status check_constants(const duet_stage *stage, duet_error *error) {
+  const duet_constants *k = &stage->constants;
+#define CONSTANT(name)                                                                        \
+  if (k->name < (listed(positive[stage->kind], #name) ? 1 : 0) || k->name > LARGEST_CONSTANT) \
+    return duet_fail(error, DUET_BAD_INPUT, "ref: %s: constant " #name " is %d", stage->label, k->name);
+#include "kernels/kernels.def"
+  if ((k->POOL != 0 && k->POOL != 2) || k->METHOD > 3 || k->HEAD > 1 || k->PER_MILLE > 999)
+    return duet_fail(error, DUET_BAD_INPUT,
+                     "ref: %s: POOL is not 0 or 2, METHOD above 3, HEAD above 1 or PER_MILLE above 999", stage->label);
+  if (!listed(positive[stage->kind], "K")) return DUET_OK;
+  if (k->K > REF_MAX_WINDOW || k->OW > REF_MAX_WIDTH || k->OH > REF_MAX_WIDTH)
+    return duet_fail(error, DUET_TOO_LARGE, "ref: %s: window %d, result %d x %d (at most %d and %d x %d)", stage->label,
+                     k->K, k->OH, k->OW, REF_MAX_WINDOW, REF_MAX_WIDTH, REF_MAX_WIDTH);
+  if ((k->OH - 1L) * k->STRIDE + k->K > k->IH + 2L * k->PAD || (k->OW - 1L) * k->STRIDE + k->K > k->IW + 2L * k->PAD)
+    return duet_fail(error, DUET_BAD_INPUT,
+                     "ref: %s: %d x %d windows of %d, stride %d, leave the %d x %d input with pad %d", stage->label,
+                     k->OH, k->OW, k->K, k->STRIDE, k->IH, k->IW, k->PAD);
+  return DUET_OK;
+}
+
+duet_status ref_stage_check(const duet_stage *stage, duet_error *error) {
+  if ((unsigned)stage->kind >= DUET_STAGE_KINDS)
+    return duet_fail(error, DUET_BAD_INPUT, "ref: stage %d is not in kernels.def", (int)stage->kind);
+  const duet_status status = check_constants(stage, error);
+  if (status) return status;
+  size_t extents[DUET_MAX_OPERANDS];
+  operand_extents(stage, extents);
+  for (int i = 0; i < DUET_MAX_OPERANDS; i++) {
+    const unsigned memory = (unsigned)stage->operands[i].memory;
+    if (memory > DUET_MEMORY_none || (memory == DUET_MEMORY_none && extents[i]))
+      return duet_fail(error, DUET_BAD_INPUT, "ref: %s: operand %d of (%s) has no memory", stage->label, i + 1,
+                       stage_table[stage->kind].operands);
+  }
+  return DUET_OK;
+}
+
+/* Points operand `i` at its place for this call; *rest is what its memory holds from there on, in elements. */
+static duet_status bind(const duet_stage *stage, int i, size_t extent, duet_buffer *const memories[], ref_call *call,
+                        size_t *rest, duet_error *error) {
+  const duet_operand *operand = &stage->operands[i];
+  if (operand->memory == DUET_MEMORY_none) return DUET_OK;
+  const char *names = stage_table[stage->kind].operands, *memory = memory_table[operand->memory].name;
+  const duet_buffer *buffer = memories[operand->memory];
+  if (!buffer)
+    return duet_fail(error, DUET_BAD_INPUT, "ref: %s: operand %d of (%s): the launch gives no %s", stage->label, i + 1,
+                     names, memory);
+  const bool task = stage_table[stage->kind].task;
+  const size_t size = memory_table[operand->memory].size, length = buffer->bytes / size;
+  const size_t last = task ? (size_t)(stage->constants.BLOCKS > 0 ? stage->constants.BLOCKS - 1 : 0) : call->index;
+  size_t end;
+  if (__builtin_mul_overflow(last, operand->stride, &end) || __builtin_add_overflow(end, operand->offset, &end) ||
+      __builtin_add_overflow(end, extent, &end) || end > length)
+    return duet_fail(error, DUET_TOO_LARGE,
+                     "ref: %s: operand %d of (%s): %zu elements at %zu + %zu x %zu leave %s, which holds %zu",
+                     stage->label, i + 1, names, extent, operand->offset, last, operand->stride, memory, length);
+  const size_t start = operand->offset + (task ? 0 : last * operand->stride);
+  call->operand[i] = buffer->data + start * size;
+  call->stride[i] = operand->stride;
+  *rest = length - start;
+  return DUET_OK;
+}
+
+/* Whether the samples that one block of `gather` reads are there. */
+static bool samples_fit(const ref_call *call, const size_t rest[]) {
+  const uint32_t *order = call->operand[2], *control = call->operand[3], step = control[DUET_CONTROL_next];
+  const size_t n = ref_batch_images(control, step, call->k), pixels = (size_t)call->k->IH * (size_t)call->k->IW;
+  const size_t end = (call->index + 1) * REF_LANES < n ? (call->index + 1) * REF_LANES : n;
+  for (size_t p = call->index * REF_LANES; p < end; p++) {
+    const size_t place = (size_t)step * (size_t)call->k->BATCH + p;
+    if (place >= rest[2] || order[place] >= rest[1] || order[place] >= rest[0] / pixels) return false;
+  }
+  return true;
+}
+
+/* What only the numbers in memory decide: the samples, the step's rows of `rates` and `results`, the channel of a task.
+ */
+static bool places_fit(const duet_stage *stage, const ref_call *call, const size_t rest[]) {
+  switch (stage->kind) {
+    case DUET_STAGE_gather:
+      return samples_fit(call, rest);
+    case DUET_STAGE_record:
+      return ((const uint32_t *)call->operand[3])[DUET_CONTROL_current] < rest[2] / REF_SCORES;
+    case DUET_STAGE_update:
+      return ((const uint32_t *)call->operand[5])[DUET_CONTROL_current] < rest[4] / REF_RATES;
+    case DUET_STAGE_norm_statistics:
+    case DUET_STAGE_norm_weights:
+      return call->index < (size_t)call->k->IC;
+    default:
+      return true;
+  }
+}
+
+duet_status ref_stage_run(const duet_stage *stage, size_t index, duet_buffer *const memories[], duet_error *error) {
+  ref_call call = {.k = &stage->constants, .index = index};
+  size_t extents[DUET_MAX_OPERANDS], rest[DUET_MAX_OPERANDS] = {0};
+  operand_extents(stage, extents);
+  for (int i = 0; i < DUET_MAX_OPERANDS; i++) {
+    const duet_status status = bind(stage, i, extents[i], memories, &call, &rest[i], error);
+    if (status) return status;
+  }
+  if (!places_fit(stage, &call, rest))
+    return duet_fail(error, DUET_TOO_LARGE,
+                     "ref: %s: block or task %zu: a sample, step or channel lies outside its memory", stage->label,
+                     index);
+  stage_table[stage->kind].twin(&call);
+  return DUET_OK;
+}

@@ -1,0 +1,56 @@
+/* Twins of the end of a step: `record` keeps its scores, `update` moves the parameters. */
+#include "backends/ref/ref.h"
+
+#include <math.h>
+
+void REF_TWIN(record)(const ref_call *call) {
+  const duet_constants *k = call->k;
+  ref_real *results = call->operand[2];  // [steps][4]
+  uint32_t *control = call->operand[3];
+  const uint32_t step = control[DUET_CONTROL_current];
+  const double n = ref_batch_images(control, step, k);
+  double sum[REF_SCORES] = {0};
+  for (int block = 0; block < k->BLOCKS; block++) {
+    const ref_real *score = ref_at(call, 0, block);  // [4]: loss, correct of each head
+    for (int i = 0; i < REF_SCORES; i++) sum[i] += score[i];
+  }
+  for (int i = 0; i < REF_SCORES; i++)
+    results[(size_t)step * REF_SCORES + (size_t)i] = (ref_real)(i % 2 ? sum[i] : sum[i] / n);
+  control[DUET_CONTROL_next] = step + 1;
+}
+
+enum { LR, BETA1, BETA2, CORRECTION1, CORRECTION2, EPSILON, DECAY, MOMENTUM };
+
+/* Stochastic gradient descent with momentum as in PyTorch (Sutskever et al., 2013); *m is the momentum buffer. */
+static double sgd(const ref_real *rates, bool nesterov, double p, double g, ref_real *m) {
+  const double d = g + rates[DECAY] * p, moved = rates[MOMENTUM] * (double)*m + d;
+  *m = (ref_real)moved;
+  return p - rates[LR] * (nesterov ? d + rates[MOMENTUM] * moved : moved);
+}
+
+/* Adam (Kingma and Ba, 2015) with L2 decay in the gradient, or AdamW (Loshchilov and Hutter, 2019) with it apart. */
+static double adam(const ref_real *rates, bool decoupled, double p, double g, ref_real *m, ref_real *v) {
+  if (decoupled)
+    p *= 1 - (double)rates[LR] * rates[DECAY];
+  else
+    g += rates[DECAY] * p;
+  const double mean = (double)rates[BETA1] * *m + (1 - (double)rates[BETA1]) * g;
+  const double square = (double)rates[BETA2] * *v + (1 - (double)rates[BETA2]) * g * g;
+  *m = (ref_real)mean;
+  *v = (ref_real)square;
+  return p - rates[LR] * (mean / rates[CORRECTION1]) / (sqrt(square / rates[CORRECTION2]) + rates[EPSILON]);
+}
+
+void REF_TWIN(update)(const ref_call *call) {
+  const duet_constants *k = call->k;
+  ref_real *parameter = call->operand[0], *moment1 = call->operand[2], *moment2 = call->operand[3];
+  const ref_real *gradient = call->operand[1], *rates = call->operand[4];
+  const uint32_t *control = call->operand[5];
+  rates += (size_t)control[DUET_CONTROL_current] * REF_RATES;
+  const ptrdiff_t begin = (ptrdiff_t)call->index * k->LENGTH;
+  const ptrdiff_t end = begin + k->LENGTH < k->TOTAL ? begin + k->LENGTH : k->TOTAL;
+  for (ptrdiff_t i = begin; i < end; i++)
+    parameter[i] =
+        (ref_real)(k->METHOD < 2 ? sgd(rates, k->METHOD == 1, parameter[i], gradient[i], &moment1[i])
+                                 : adam(rates, k->METHOD == 3, parameter[i], gradient[i], &moment1[i], &moment2[i]));
+}
