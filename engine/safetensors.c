@@ -154,7 +154,7 @@ static duet_status read_shape(const char *path, const json_t *shape, duet_tensor
 static duet_status read_tensor(const char *path, const char *name, const json_t *row, size_t data_bytes, placed *p,
                                duet_error *error) {
   duet_status s;
-  size_t bytes;
+  size_t bytes = 0;
   *p = (placed){.tensor.name = name};
   const char *dtype = json_string_value(json_object_get(row, "dtype"));
   if (!dtype) return fail_tensor(path, name, "has no \"dtype\"", error);
@@ -260,7 +260,7 @@ static duet_status parse_header(const char *path, const uint8_t *bytes, size_t s
 static duet_status read_file(const char *path, duet_tensor_file *file, duet_error *error) {
   duet_status s;
   contents *owned = file->owned;
-  size_t size, start;
+  size_t size = 0, start = 0;
   if ((s = duet_file_read(path, SIZE_MAX / 8, &owned->bytes, &size, error))) return s;
   if ((s = parse_header(path, owned->bytes, size, &owned->header, &start, error))) return s;
   memmove(owned->bytes, owned->bytes + start, size - start);
