@@ -14,9 +14,10 @@ typedef struct duet_op {
   /* Sets shape, parameters, fan_in, FLOPs and absent options of `layer` from `inputs` [input_count]. Errors: BAD_INPUT, the
      text without a place ("kernel 5 with pad 0 does not fit 3x3"). */
   duet_status (*shape)(duet_layer *layer, const duet_shape *inputs, duet_error *error);
-  /* Adds the stages of layer `index` to a plan. */
-  duet_status (*forward)(duet_planner *planner, int index, duet_error *error);
-  duet_status (*backward)(duet_planner *planner, int index, duet_error *error);
+  /* Add the stages of a layer to a plan: its result; the gradients of its inputs; those of its parameters, and their update. */
+  void (*forward)(duet_planner *planner, int layer);
+  void (*backward)(duet_planner *planner, int layer);
+  void (*weights)(duet_planner *planner, int layer);
 } duet_op;
 
 extern const duet_op duet_ops[DUET_OPS];

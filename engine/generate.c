@@ -1,0 +1,139 @@
+#include "engine/generate.h"
+
+#include "engine/embedded.h"
+#include "engine/stage.h"
+#include "engine/text.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <string.h>
+
+static const char *const constant_names[] = {
+#define CONSTANT(name) #name,
+#include "kernels/kernels.def"
+};
+static const char *const control_names[] = {
+#define CONTROL(name) #name,
+#include "kernels/kernels.def"
+};
+enum { CONSTANTS = sizeof constant_names / sizeof *constant_names };
+_Static_assert(sizeof(duet_constants) == CONSTANTS * sizeof(int), "constants are ints without gaps");
+
+static const char *embedded(const char *name) {
+  for (const duet_embedded_file *f = duet_embedded_files; f->name; f++)
+    if (!strcmp(f->name, name)) return f->text;
+  return NULL;
+}
+
+/* Adds a template, with the files it includes ("...", found among the embedded ones) in place. */
+static duet_status add_file(duet_text *out, const char *name, duet_error *error) {
+  const char *text = embedded(name);
+  if (!text) return duet_fail(error, DUET_FAILED, "kernels/%s: not in this build of the library", name);
+  static const char word[] = "#include \"";
+  for (const char *include; (include = strstr(text, word)); text = strchr(include, '\n')) {
+    duet_text_append(out, text, (size_t)(include - text));
+    char included[64];
+    if (sscanf(include + sizeof word - 1, "%63[^\"]", included) != 1) return duet_fail(error, DUET_FAILED, "kernels/%s: bad #include", name);
+    const duet_status s = add_file(out, included, error);
+    if (s) return s;
+  }
+  duet_text_append(out, text, strlen(text));
+  return DUET_OK;
+}
+
+/* The template of a stage: the one of the kernel class, or the shared one. */
+static duet_status add_template(duet_text *out, const duet_stage_info *info, size_t group, duet_error *error) {
+  char name[64];
+  (void)snprintf(name, sizeof name, "%s_%s.cl", info->file, group == 1 ? "cpu" : "gpu");
+  if (!embedded(name)) (void)snprintf(name, sizeof name, "%s.cl", info->file);
+  return add_file(out, name, error);
+}
+
+static void add_operand_stride(duet_text *out, const char *directive, const char *operand, const size_t *stride) {
+  char upper[32];
+  size_t i = 0;
+  for (; operand[i] && i + 1 < sizeof upper; i++) upper[i] = (char)toupper((unsigned char)operand[i]);
+  upper[i] = '\0';
+  duet_text_add(out, "#%s %s_STRIDE", directive, upper);
+  if (stride) duet_text_add(out, " %zu", *stride);
+  duet_text_add(out, "\n");
+}
+
+/* One specialised stage function, named s<number>_<stage>. */
+static duet_status add_stage(duet_text *out, const duet_stage *stage, size_t number, size_t group, duet_error *error) {
+  const duet_stage_info *info = &duet_stage_infos[stage->kind];
+  int values[CONSTANTS];
+  memcpy(values, &stage->constants, sizeof values);
+  duet_text_add(out, "/* %s */\n#define STAGE s%zu_%s\n#define KIND_%s\n", stage->label, number, info->name, info->name);
+  for (size_t i = 0; i < CONSTANTS; i++) duet_text_add(out, "#define %s %d\n", constant_names[i], values[i]);
+  for (size_t i = 0; i < DUET_MAX_OPERANDS && info->operands[i]; i++)
+    add_operand_stride(out, "define", info->operands[i], &stage->operands[i].stride);
+  const duet_status s = add_template(out, info, group, error);
+  if (s) return s;
+  duet_text_add(out, "\n#undef STAGE\n#undef KIND_%s\n", info->name);
+  for (size_t i = 0; i < CONSTANTS; i++) duet_text_add(out, "#undef %s\n", constant_names[i]);
+  for (size_t i = 0; i < DUET_MAX_OPERANDS && info->operands[i]; i++) add_operand_stride(out, "undef", info->operands[i], NULL);
+  return DUET_OK;
+}
+
+/* The call of a stage; operands named `index` are bytes kept in the float memory. */
+static void add_call(duet_text *out, const duet_stage *stage, size_t number, size_t group) {
+  const duet_stage_info *info = &duet_stage_infos[stage->kind];
+  duet_text_add(out, "    s%zu_%s(%s%s", number, info->name, info->task ? "task" : "block, team, teams", group == 1 ? "" : ", local");
+  for (size_t i = 0; i < DUET_MAX_OPERANDS && info->operands[i]; i++) {
+    const duet_operand *o = &stage->operands[i];
+    const char *cast = strcmp(info->operands[i], "index") ? "" : "(GLOBAL u8 *)";
+    duet_text_add(out, ",\n        ");
+    if (o->memory == DUET_MEMORY_none)
+      duet_text_add(out, "0");
+    else if (info->task || o->stride == 0)
+      duet_text_add(out, "%s(%s + %zuul)", cast, duet_memory_names[o->memory], o->offset);
+    else
+      duet_text_add(out, "%s(%s + %zuul + block * %zuul)", cast, duet_memory_names[o->memory], o->offset, o->stride);
+  }
+  duet_text_add(out, ");\n");
+}
+
+static void add_part(duet_text *out, const duet_part *part, size_t first_number, size_t group) {
+  duet_text_add(out, "  if (group < %zu) {\n", part->count * part->spread);
+  if (duet_stage_infos[part->stages[0].kind].task) {
+    duet_text_add(out, "    const int task = group;\n");
+  } else {
+    duet_text_add(out, "    const int block = group / %zu, team = group %% %zu * TEAMS_IN_GROUP + TEAM_IN_GROUP, teams = %zu * TEAMS_IN_GROUP;\n",
+                  part->spread, part->spread, part->spread);
+  }
+  for (size_t i = 0; i < part->stage_count; i++) add_call(out, &part->stages[i], first_number + i, group);
+  duet_text_add(out, "    return;\n  }\n  group -= %zu;\n", part->count * part->spread);
+}
+
+static void add_driver(duet_text *out, const duet_kernel_source *source) {
+  duet_text_add(out, "\nKERNEL void %s(", source->name);
+  for (size_t m = 0; m < DUET_MEMORIES; m++)
+    duet_text_add(out, "%s\n    GLOBAL %s *restrict %s", m ? "," : "", duet_memory_types[m], duet_memory_names[m]);
+  duet_text_add(out, ") {\n");
+  if (source->group > 1) {
+    int floats = (int)source->group;
+    for (size_t p = 0; p < source->part_count; p++)
+      for (size_t i = 0; i < source->parts[p].stage_count; i++)
+        if (source->parts[p].stages[i].constants.LOCAL > floats) floats = source->parts[p].stages[i].constants.LOCAL;
+    duet_text_add(out, "  __local float local[%d];\n", floats);
+  }
+  duet_text_add(out, "  int group = GROUP_ID;\n");
+  for (size_t p = 0, number = 0; p < source->part_count; number += source->parts[p++].stage_count)
+    add_part(out, &source->parts[p], number, source->group);
+  duet_text_add(out, "}\n");
+}
+
+duet_status duet_generate(duet_kernel_source *source, duet_error *error) {
+  duet_text out = {0};
+  duet_text_add(&out, "#define GROUP %zu\n", source->group);
+  for (int i = 0; i < DUET_CONTROL_WORDS; i++) duet_text_add(&out, "#define CONTROL_%s %d\n", control_names[i], i);
+  duet_status s = add_file(&out, "prelude.h", error);
+  for (size_t p = 0, number = 0; !s && p < source->part_count; p++)
+    for (size_t i = 0; !s && i < source->parts[p].stage_count; i++)
+      s = add_stage(&out, &source->parts[p].stages[i], number++, source->group, error);
+  add_driver(&out, source);
+  if (!s && out.failed) s = duet_fail(error, DUET_OUT_OF_MEMORY, "out of memory for the text of kernel %s", source->name);
+  source->source = out.data;
+  return s;
+}

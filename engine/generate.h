@@ -1,0 +1,11 @@
+/* Writes the text of a kernel: the templates of its stages, specialised, and a driver that calls them in order. */
+#ifndef DUET_GENERATE_H
+#define DUET_GENERATE_H
+
+#include "engine/backend.h"
+
+/* Sets source->source (the caller frees it) from the other fields; the same stages always give the same text.
+   Errors: OUT_OF_MEMORY; FAILED when a template is missing from the library. */
+duet_status duet_generate(duet_kernel_source *source, duet_error *error);
+
+#endif

@@ -1,0 +1,75 @@
+/* Convolution with a square kernel: y[oc][oh][ow] = b[oc] + sum w[oc][ic][kh][kw] x[ic][oh S + kh - P][ow S + kw - P].
+ */
+#include "engine/planner.h"
+
+duet_status duet_op_conv_shape(duet_layer *layer, const duet_shape *inputs, duet_error *error) {
+  duet_options *options = &layer->options;
+  if (options->stride == 0) options->stride = 1;
+  int kernel = (int)options->kernel, stride = (int)options->stride, pad = (int)options->pad;
+  int height = inputs[0].height + 2 * pad - kernel, width = inputs[0].width + 2 * pad - kernel;
+  if (pad >= kernel)
+    return duet_fail(error, DUET_BAD_INPUT, "pad %d with kernel %d (pad must be smaller than the kernel)", pad, kernel);
+  if (height < 0 || width < 0)
+    return duet_fail(error, DUET_BAD_INPUT,
+                     "kernel %d with pad %d does not fit %dx%d (a smaller kernel, more pad or larger pictures)", kernel,
+                     pad, inputs[0].height, inputs[0].width);
+
+  layer->shape = (duet_shape){(int)options->channels, height / stride + 1, width / stride + 1};
+  layer->weight_rows = layer->bias_rows = (size_t)layer->shape.channels;
+  layer->weight_row_length = (size_t)inputs[0].channels * (size_t)(kernel * kernel); /* [IC][K][K] */
+  layer->fan_in = layer->weight_row_length;
+  /* Per result a multiply and an add for each weight, and the bias; the gradients of data and of weights cost the same.
+   */
+  layer->flops_forward = (double)duet_shape_count(layer->shape) * (2.0 * (double)layer->weight_row_length + 1);
+  layer->flops_backward = 2 * layer->flops_forward;
+  return DUET_OK;
+}
+
+static void set_constants(duet_planner *planner, int layer, duet_stage *stage) {
+  const duet_layer *l = &planner->network->layers[layer];
+  const duet_shape in = planner->network->layers[l->inputs[0]].shape, out = l->shape;
+  duet_constants *k = &stage->constants;
+  k->IC = in.channels, k->IH = in.height, k->IW = in.width;
+  k->OC = out.channels, k->OH = out.height, k->OW = out.width;
+  k->K = (int)l->options.kernel, k->STRIDE = (int)l->options.stride, k->PAD = (int)l->options.pad;
+}
+
+void duet_op_conv_forward(duet_planner *planner, int layer) {
+  const duet_unit *unit = duet_planner_unit(planner, layer), *input = duet_planner_input(planner, layer, 0);
+  duet_stage *stage = duet_planner_add(planner, DUET_STAGE_conv_forward, layer, "forward");
+  set_constants(planner, layer, stage);
+  stage->constants.RELU = unit->relu;
+  stage->constants.POOL = unit->pool >= 0 ? 2 : 0;
+  stage->operands[0] = input->value;
+  stage->operands[1] = duet_planner_weight(planner, DUET_MEMORY_parameters, layer);
+  stage->operands[2] = duet_planner_bias(planner, DUET_MEMORY_parameters, layer);
+  stage->operands[3] = unit->value;
+  if (unit->pool >= 0) stage->operands[4] = unit->index;
+  duet_tiles_set(stage, planner->plan);
+}
+
+void duet_op_conv_backward(duet_planner *planner, int layer) {
+  duet_unit *unit = duet_planner_unit(planner, layer), *input = duet_planner_input(planner, layer, 0);
+  unit->before = duet_planner_before_activation(planner, layer);
+  if (!input->needs_gradient) return;
+  duet_stage *stage = duet_planner_add(planner, DUET_STAGE_conv_backward, layer, "backward");
+  set_constants(planner, layer, stage);
+  stage->constants.MASK = input->masked;
+  stage->operands[0] = unit->before;
+  stage->operands[1] = duet_planner_weight(planner, DUET_MEMORY_parameters, layer);
+  if (input->masked) stage->operands[2] = input->value;
+  stage->operands[3] = duet_planner_gradient(input, stage);
+  duet_tiles_set(stage, planner->plan);
+}
+
+void duet_op_conv_weights(duet_planner *planner, int layer) {
+  const duet_unit *unit = duet_planner_unit(planner, layer), *input = duet_planner_input(planner, layer, 0);
+  duet_stage *stage = duet_planner_add(planner, DUET_STAGE_conv_weights, layer, "weights");
+  set_constants(planner, layer, stage);
+  stage->operands[0] = input->value;
+  stage->operands[1] = unit->before;
+  stage->operands[2] = duet_planner_weight(planner, DUET_MEMORY_gradients, layer);
+  stage->operands[3] = duet_planner_bias(planner, DUET_MEMORY_gradients, layer);
+  duet_tiles_set(stage, planner->plan);
+  duet_planner_update(planner, layer, stage->constants.ROWS);
+}

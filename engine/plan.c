@@ -1,0 +1,289 @@
+#include "engine/plan.h"
+
+#include "engine/planner.h"
+#include "engine/stage.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- which layers share a unit ---- */
+
+static int consumers(const duet_network *network, int layer, int *last) {
+  int count = 0;
+  for (int i = 0; i < network->layer_count; i++)
+    for (int j = 0; j < network->layers[i].input_count; j++)
+      if (network->layers[i].inputs[j] == layer) {
+        *last = i;
+        count++;
+      }
+  return count;
+}
+
+/* Lets the unit of `root` (a convolution, dense layer or pooling) take in the ReLU and, after a convolution of the cpu class, the 2x2 pooling
+   that alone follow it. */
+static void absorb(duet_planner *planner, int root) {
+  const duet_network *network = planner->network;
+  const duet_layer *layers = network->layers;
+  const duet_op_kind op = layers[root].op;
+  duet_unit *unit = &planner->units[root];
+  const bool pools = op == DUET_OP_conv && planner->plan->options.kernel_class == DUET_CLASS_CPU;
+  for (int at = root, next; consumers(network, at, &next) == 1; at = next) {
+    const duet_layer *l = &layers[next];
+    if (l->op == DUET_OP_relu && !unit->relu) {
+      unit->relu = true;
+    } else if (l->op == DUET_OP_max_pool && pools && unit->pool < 0 && (int)l->options.kernel == 2 && (int)l->options.stride == 2) {
+      unit->pool = next;
+    } else {
+      return;
+    }
+    planner->units[next].root = root;
+    planner->units[next].absorbed = true;
+  }
+}
+
+static bool gives_masked_gradient(duet_op_kind op) { return op == DUET_OP_conv || op == DUET_OP_dense; }
+
+static void find_units(duet_planner *planner) {
+  const duet_network *network = planner->network;
+  for (int i = 0; i < network->layer_count; i++) planner->units[i] = (duet_unit){.root = i, .pool = -1};
+  for (int i = 0; i < network->layer_count; i++) {
+    const duet_layer *l = &network->layers[i];
+    const bool can = l->op == DUET_OP_conv || l->op == DUET_OP_dense || l->op == DUET_OP_max_pool || l->op == DUET_OP_average_pool;
+    if (can && !planner->units[i].absorbed && planner->plan->options.kernel_class != DUET_CLASS_PLAIN) absorb(planner, i);
+    if (l->op == DUET_OP_flatten) planner->units[i] = (duet_unit){.root = planner->units[l->inputs[0]].root, .absorbed = true, .pool = -1};
+  }
+  for (int i = 0; i < network->layer_count; i++) {
+    duet_unit *unit = &planner->units[i];
+    unit->masked = unit->relu && unit->pool < 0 && gives_masked_gradient(network->layers[i].op);
+  }
+  for (int i = 0; i < network->layer_count; i++) {
+    const duet_layer *l = &network->layers[i];
+    for (int j = 0; j < l->input_count; j++) {
+      duet_unit *input = duet_planner_input(planner, i, j);
+      if (!planner->units[i].absorbed && !gives_masked_gradient(l->op)) input->masked = false;
+      if (input->needs_gradient || network->layers[input->root].weight_rows) duet_planner_unit(planner, i)->needs_gradient = true;
+    }
+    if (l->weight_rows) duet_planner_unit(planner, i)->needs_gradient = true;
+  }
+}
+
+/* The layer whose shape the unit's tensor has: the pooling where there is one. */
+static duet_shape unit_shape(const duet_planner *planner, int root) {
+  const duet_unit *unit = &planner->units[root];
+  return planner->network->layers[unit->pool >= 0 ? unit->pool : root].shape;
+}
+
+static void place_tensors(duet_planner *planner) {
+  const duet_network *network = planner->network;
+  const bool train = planner->plan->options.train;
+  for (int i = 0; i < network->layer_count; i++) {
+    duet_unit *unit = &planner->units[i];
+    const duet_op_kind op = network->layers[i].op;
+    if (unit->root != i || op == DUET_OP_cross_entropy) continue;
+    const size_t elements = duet_shape_count(unit_shape(planner, i));
+    unit->value = duet_planner_blocks(planner, elements);
+    if (train && unit->needs_gradient) unit->gradient = duet_planner_blocks(planner, elements);
+    if (unit->pool >= 0 || op == DUET_OP_max_pool) unit->index = duet_planner_blocks(planner, (elements + 3) / 4);
+  }
+}
+
+/* ---- the stages ---- */
+
+static void add_gather(duet_planner *planner) {
+  duet_stage *stage = duet_planner_add(planner, DUET_STAGE_gather, -1, "gather");
+  const duet_shape image = planner->network->layers[0].shape;
+  stage->constants.IH = image.height;
+  stage->constants.IW = image.width;
+  const duet_operand operands[] = {planner->images,         planner->labels, planner->order, planner->control,
+                                   planner->units[0].value, planner->units[1].value, planner->target};
+  memcpy(stage->operands, operands, sizeof operands);
+}
+
+static void add_record(duet_planner *planner) {
+  duet_stage *stage = duet_planner_add(planner, DUET_STAGE_record, -1, "record");
+  const duet_operand operands[] = {planner->score, planner->target, {DUET_MEMORY_results, 0, 0}, planner->control};
+  memcpy(stage->operands, operands, sizeof operands);
+}
+
+/* The gpu class updates all parameters in one launch of its own. */
+static void add_flat_update(duet_planner *planner) {
+  duet_stage *stage = duet_planner_add(planner, DUET_STAGE_update, -1, "update");
+  const size_t trained = planner->plan->parameters.trained;
+  stage->constants.LENGTH = 1024;
+  stage->constants.TOTAL = (int)trained;
+  stage->constants.METHOD = (int)planner->plan->options.method;
+  const duet_operand operands[] = {{DUET_MEMORY_parameters, 0, 0}, {DUET_MEMORY_gradients, 0, 0}, {DUET_MEMORY_state, 0, 0},
+                                   {DUET_MEMORY_state, trained, 0}, {DUET_MEMORY_rates, 0, 0}, planner->control};
+  memcpy(stage->operands, operands, sizeof operands);
+}
+
+/* Adds every stage; returns the number of those before the parameters' own (gradients, updates, record). */
+static size_t add_stages(duet_planner *planner) {
+  const duet_network *network = planner->network;
+  const duet_layer *layers = network->layers;
+  add_gather(planner);
+  for (int i = 0; i < network->layer_count; i++)
+    if (!planner->units[i].absorbed) duet_ops[layers[i].op].forward(planner, i);
+  if (planner->plan->options.train)
+    for (int i = network->layer_count; i-- > 0;)
+      if (!planner->units[i].absorbed) duet_ops[layers[i].op].backward(planner, i);
+  const size_t data_stages = planner->plan->stage_count;
+  if (planner->plan->options.train) {
+    for (int i = 0; i < network->layer_count; i++)
+      if (!planner->units[i].absorbed) duet_ops[layers[i].op].weights(planner, i);
+    if (planner->plan->options.kernel_class == DUET_CLASS_GPU) add_flat_update(planner);
+  }
+  add_record(planner);
+  return data_stages;
+}
+
+/* ---- parts and launches ---- */
+
+static size_t tasks(const duet_stage *stage) {
+  const duet_constants *k = &stage->constants;
+  switch (stage->kind) {
+    case DUET_STAGE_conv_weights:
+    case DUET_STAGE_dense_weights: return (size_t)((k->OC + k->ROWS - 1) / k->ROWS);
+    case DUET_STAGE_norm_statistics:
+    case DUET_STAGE_norm_weights: return (size_t)k->IC;
+    case DUET_STAGE_update: return (size_t)((k->TOTAL + k->LENGTH - 1) / k->LENGTH);
+    default: return 1;
+  }
+}
+
+/* The share of a stage's block that one group takes when the stage runs alone. */
+static size_t spread(const duet_plan *plan, const duet_stage *stage) {
+  const duet_constants *k = &stage->constants;
+  size_t units; /* what the stage divides among teams */
+  switch (stage->kind) {
+    case DUET_STAGE_conv_forward: units = (size_t)(k->OH / k->TH); break;
+    case DUET_STAGE_conv_backward: units = (size_t)(k->IH / k->TH); break;
+    case DUET_STAGE_dense_forward: units = (size_t)((k->OC + k->TO - 1) / k->TO); break;
+    case DUET_STAGE_dense_backward: units = (size_t)((k->IC + k->TO - 1) / k->TO); break;
+    case DUET_STAGE_loss: units = 1; break;
+    default: units = 8;
+  }
+  if (plan->options.kernel_class == DUET_CLASS_GPU) return duet_tiles_groups(stage, duet_tiles_group(plan->options.max_group));
+  const size_t wanted = (4 * plan->options.compute_units + (size_t)plan->blocks - 1) / (size_t)plan->blocks;
+  return wanted < 1 ? 1 : wanted > units ? units : wanted;
+}
+
+static duet_plan_launch *new_launch(duet_plan *plan, size_t group) {
+  duet_plan_launch *launch = &plan->launches[plan->launch_count];
+  (void)snprintf(launch->name, sizeof launch->name, "launch_%zu", plan->launch_count++);
+  launch->group = group;
+  return launch;
+}
+
+static duet_part *new_part(duet_plan_launch *launch, const duet_stage *stages, size_t stage_count, size_t count, size_t spread_groups) {
+  launch->parts[launch->part_count] = (duet_part){stages, stage_count, count, spread_groups};
+  launch->groups += count * spread_groups;
+  return &launch->parts[launch->part_count++];
+}
+
+/* Launches of the stages before the parameters' own: a run of BLOCK stages is one section where there are blocks enough for all compute
+   units, else each stage runs alone, its blocks spread over several groups. */
+static void add_data_launches(duet_plan *plan, size_t end, size_t group) {
+  const bool join = plan->options.sections && plan->options.kernel_class == DUET_CLASS_CPU && (unsigned)plan->blocks >= plan->options.compute_units;
+  for (size_t i = 0, next; i < end; i = next) {
+    const bool task = duet_stage_infos[plan->stages[i].kind].task;
+    next = i + 1;
+    while (join && !task && next < end && !duet_stage_infos[plan->stages[next].kind].task) next++;
+    new_part(new_launch(plan, group), plan->stages + i, next - i, task ? tasks(plan->stages + i) : (size_t)plan->blocks,
+             task || join || group == 0 ? 1 : spread(plan, plan->stages + i));
+  }
+}
+
+static bool updates_rows_of(const duet_stage *first, const duet_stage *stage) {
+  return stage->kind == DUET_STAGE_update && (first->kind == DUET_STAGE_conv_weights || first->kind == DUET_STAGE_dense_weights) &&
+         tasks(first) == tasks(stage);
+}
+
+/* Launches of gradients, updates and record: side by side in one launch, since none reads what another writes; a task that made the
+   gradient of some rows updates them while they are in its cache. */
+static void add_parameter_launches(duet_plan *plan, size_t begin, size_t group) {
+  const bool join = plan->options.sections && plan->options.kernel_class == DUET_CLASS_CPU;
+  duet_plan_launch *launch = NULL;
+  for (size_t i = begin, next; i < plan->stage_count; i = next) {
+    next = i + 1;
+    while (join && next < plan->stage_count && updates_rows_of(plan->stages + i, plan->stages + next)) next++;
+    if (!launch || !join || launch->part_count == DUET_MAX_PARTS) launch = new_launch(plan, group);
+    new_part(launch, plan->stages + i, next - i, tasks(plan->stages + i), 1);
+  }
+}
+
+static duet_status build(duet_planner *planner, duet_error *error) {
+  duet_plan *plan = planner->plan;
+  planner->images = (duet_operand){DUET_MEMORY_images, 0, 0};
+  planner->labels = (duet_operand){DUET_MEMORY_labels, 0, 0};
+  planner->order = (duet_operand){DUET_MEMORY_order, 0, 0};
+  planner->control = (duet_operand){DUET_MEMORY_control, 0, 0};
+  planner->target = duet_planner_blocks(planner, 4);
+  planner->score = duet_planner_blocks(planner, 1);
+  for (int h = 0; h < DUET_HEADS; h++) plan->head_weight[h] = duet_planner_once(planner, 1);
+  find_units(planner);
+  place_tensors(planner);
+  const size_t data_stages = add_stages(planner);
+  if (planner->status) return duet_fail(error, planner->status, "out of memory for the plan of %s", planner->network->name);
+  plan->launches = calloc(plan->stage_count, sizeof *plan->launches);
+  if (!plan->launches) return duet_fail(error, DUET_OUT_OF_MEMORY, "out of memory for the plan of %s", planner->network->name);
+  const size_t group = plan->options.kernel_class == DUET_CLASS_GPU ? duet_tiles_group(plan->options.max_group) : 1;
+  add_data_launches(plan, data_stages, group);
+  add_parameter_launches(plan, data_stages, group);
+  return DUET_OK;
+}
+
+duet_status duet_plan_create(const duet_network *network, const duet_plan_options *options, duet_plan **out, duet_error *error) {
+  duet_planner planner = {.network = network};
+  duet_plan *plan = planner.plan = calloc(1, sizeof *plan);
+  planner.units = calloc((size_t)network->layer_count, sizeof *planner.units);
+  duet_status s = DUET_OK;
+  if (!plan || !planner.units) {
+    s = duet_fail(error, DUET_OUT_OF_MEMORY, "out of memory for the plan of %s", network->name);
+  } else {
+    plan->options = *options;
+    plan->blocks = (options->batch + DUET_LANES - 1) / DUET_LANES;
+    s = duet_parameters_create(network, &plan->parameters, error);
+    if (!s) s = build(&planner, error);
+  }
+  free(planner.units);
+  if (s) {
+    duet_plan_destroy(plan);
+    plan = NULL;
+  }
+  *out = plan;
+  return s;
+}
+
+void duet_plan_destroy(duet_plan *plan) {
+  if (!plan) return;
+  duet_parameters_destroy(&plan->parameters);
+  free(plan->stages);
+  free(plan->launches);
+  free(plan);
+}
+
+duet_status duet_plan_class(const duet_device_info *info, duet_kernel_class *kernel_class, duet_error *error) {
+  const char *forced = getenv("DUET_KERNEL_CLASS");
+  *kernel_class = !strcmp(info->id, "ref") ? DUET_CLASS_PLAIN : info->type == DUET_DEVICE_CPU ? DUET_CLASS_CPU : DUET_CLASS_GPU;
+  if (!forced || !*forced || *kernel_class == DUET_CLASS_PLAIN) return DUET_OK;
+  if (strcmp(forced, "cpu") && strcmp(forced, "gpu"))
+    return duet_fail(error, DUET_USAGE, "DUET_KERNEL_CLASS=%s: unknown class (cpu or gpu)", forced);
+  *kernel_class = !strcmp(forced, "cpu") ? DUET_CLASS_CPU : DUET_CLASS_GPU;
+  return DUET_OK;
+}
+
+double duet_stage_flops(const duet_plan *plan, const duet_stage *stage) {
+  const duet_constants *k = &stage->constants;
+  const double batch = plan->options.batch;
+  switch (stage->kind) {
+    case DUET_STAGE_conv_forward:
+    case DUET_STAGE_conv_backward:
+    case DUET_STAGE_conv_weights: return 2.0 * batch * k->OC * k->OH * k->OW * k->IC * k->K * k->K;
+    case DUET_STAGE_dense_forward:
+    case DUET_STAGE_dense_backward:
+    case DUET_STAGE_dense_weights: return 2.0 * batch * k->OC * k->IC;
+    default: return 0;
+  }
+}

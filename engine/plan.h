@@ -1,0 +1,54 @@
+/* A plan: what a network asks of a device, step by step, before any device is touched. The planner walks the layers, lets every op add its
+   stages, joins stages into launches (sections) and places every tensor in the `work` memory. */
+#ifndef DUET_PLAN_H
+#define DUET_PLAN_H
+
+#include "engine/backend.h"
+#include "engine/parameters.h"
+
+typedef enum duet_method { DUET_METHOD_SGD, DUET_METHOD_NESTEROV, DUET_METHOD_ADAM, DUET_METHOD_ADAMW } duet_method;
+
+/* plain: nothing fused, one stage a launch, for `ref`. */
+typedef enum duet_kernel_class { DUET_CLASS_PLAIN, DUET_CLASS_CPU, DUET_CLASS_GPU } duet_kernel_class;
+
+typedef struct duet_plan_options {
+  int batch;
+  bool train;          /* else forward and scores only */
+  duet_method method;
+  duet_kernel_class kernel_class;
+  bool sections;       /* join stages into launches */
+  unsigned compute_units;
+  size_t max_group;    /* work-items per group that the device takes */
+} duet_plan_options;
+
+enum { DUET_MAX_PARTS = 32 };
+
+typedef struct duet_plan_launch {
+  char name[48]; /* entry point of its kernel */
+  duet_part parts[DUET_MAX_PARTS];
+  size_t part_count;
+  size_t group, groups;
+} duet_plan_launch;
+
+typedef struct duet_plan {
+  duet_plan_options options;
+  int blocks;                 /* ceil(batch / 16) */
+  duet_parameters parameters;
+  duet_stage *stages;         /* all of them, in the order in which they run */
+  size_t stage_count;
+  duet_plan_launch *launches;
+  size_t launch_count;
+  size_t work;                /* floats */
+  duet_operand head_weight[DUET_HEADS]; /* one float each, set once by the host */
+} duet_plan;
+
+duet_status duet_plan_create(const duet_network *network, const duet_plan_options *options, duet_plan **plan, duet_error *error);
+void duet_plan_destroy(duet_plan *plan); /* takes NULL */
+
+/* The class for a device: by its type, or as $DUET_KERNEL_CLASS (cpu, gpu) says; plain for `ref`. */
+duet_status duet_plan_class(const duet_device_info *info, duet_kernel_class *kernel_class, duet_error *error);
+
+/* Floating-point operations of one stage over the whole batch (0 where nothing is multiplied). */
+double duet_stage_flops(const duet_plan *plan, const duet_stage *stage);
+
+#endif

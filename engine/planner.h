@@ -1,0 +1,71 @@
+/* What ops use to add their work to a plan. */
+#ifndef DUET_PLANNER_H
+#define DUET_PLANNER_H
+
+#include "engine/op.h"
+#include "engine/plan.h"
+
+/* A layer's result as the plan sees it. Layers that another layer's stage does on the way (a ReLU or a pooling after a
+   convolution) or that only rename (flatten) share the tensor of that unit. */
+typedef struct duet_unit {
+  int root;              /* the layer whose tensor this is */
+  bool absorbed;         /* done by the stages of `root`: nothing to add */
+  bool relu;             /* the unit ends in a ReLU (in any order with the pooling) */
+  int pool;              /* the max_pool layer in the unit, or -1 */
+  bool masked;           /* all consumers multiply the gradient they give by [y > 0] */
+  bool needs_gradient;   /* some parameter lies upstream */
+  bool gradient_written; /* a later gradient is added */
+  duet_operand value, gradient, index;
+  duet_operand before;     /* the gradient before ReLU and pooling, once `backward` has added it */
+  duet_operand statistics; /* of batch normalisation, [4][C] */
+  duet_operand transposed; /* the input, [n][features], where the class wants it */
+} duet_unit;
+
+struct duet_planner {
+  const duet_network *network;
+  duet_plan *plan;
+  duet_unit *units; /* one a layer */
+  duet_operand images, labels, order, control, target, number, score;
+  size_t capacity;  /* of plan->stages */
+  int dropouts;
+  duet_status status; /* the first failure of an add */
+};
+
+/* Adds a stage at the end of the plan and returns it, zeroed but for kind and label, for the caller to fill in at once (valid until the next add).
+   After a failed allocation it returns a stage that leads nowhere; the planner's status says so at the end. */
+duet_stage *duet_planner_add(duet_planner *planner, duet_stage_kind kind, int layer, const char *what);
+
+/* A tensor of `elements` x 16 lanes per block, or `floats` once. */
+duet_operand duet_planner_blocks(duet_planner *planner, size_t elements);
+duet_operand duet_planner_once(duet_planner *planner, size_t floats);
+
+/* The unit that holds the result of `layer` (input `i` of a layer: duet_planner_input). */
+duet_unit *duet_planner_unit(duet_planner *planner, int layer);
+duet_unit *duet_planner_input(duet_planner *planner, int layer, int i);
+
+/* Where a stage writes the gradient of `unit`: sets ADD when one is there already. */
+duet_operand duet_planner_gradient(duet_unit *unit, duet_stage *stage);
+
+/* The gradient with respect to the result of layer `layer` before its ReLU and pooling, adding the stage that makes it where one is needed. */
+duet_operand duet_planner_before_activation(duet_planner *planner, int layer);
+
+/* Operands of a layer's parameters in a memory (parameters, gradients, state). */
+duet_operand duet_planner_weight(const duet_planner *planner, duet_memory memory, int layer);
+duet_operand duet_planner_bias(const duet_planner *planner, duet_memory memory, int layer);
+
+/* Adds the updates of a layer's weight and bias, `rows` rows a task; rows 0: all in one task. */
+void duet_planner_update(duet_planner *planner, int layer, int rows);
+
+/* Offsets an operand by elements of a block's tensor. */
+static inline duet_operand duet_operand_at(duet_operand operand, size_t elements) {
+  operand.offset += elements * DUET_LANES;
+  return operand;
+}
+
+/* How a stage is cut (engine/tiles.c): TO, TH, TW and ROWS, chosen from its shape and the class of the plan. Ops call it once the shape is set. */
+void duet_tiles_set(duet_stage *stage, const duet_plan *plan);
+/* The gpu class: work-items per group, and groups that share a block of this stage. */
+size_t duet_tiles_group(size_t max_group);
+size_t duet_tiles_groups(const duet_stage *stage, size_t group);
+
+#endif

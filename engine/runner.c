@@ -1,0 +1,228 @@
+#include "engine/runner.h"
+
+#include "engine/generate.h"
+#include "engine/schedule.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static duet_status alloc(const duet_handle *h, size_t floats, duet_buffer **buffer, duet_error *error) {
+  return h->backend->alloc(h->device, (floats ? floats : 1) * sizeof(float), buffer, error);
+}
+
+/* ---- model ---- */
+
+duet_status duet_model_create(const duet_handle *handle, const duet_network *network, uint64_t seed, duet_model **out, duet_error *error) {
+  *out = NULL;
+  duet_model *model = calloc(1, sizeof *model);
+  if (!model) return duet_fail(error, DUET_OUT_OF_MEMORY, "out of memory for the model");
+  model->handle = *handle;
+  model->network = network;
+  float *values = NULL;
+  duet_status s = duet_parameters_create(network, &model->layout, error);
+  if (!s && !(values = malloc(model->layout.total * sizeof *values)))
+    s = duet_fail(error, DUET_OUT_OF_MEMORY, "out of memory for the parameters of %s", network->name);
+  if (!s) s = alloc(handle, model->layout.total, &model->parameters, error);
+  if (!s) s = alloc(handle, model->layout.trained, &model->gradients, error);
+  if (!s) s = alloc(handle, 2 * model->layout.trained, &model->state, error);
+  if (!s) {
+    duet_parameters_init(&model->layout, network, seed, values);
+    s = duet_model_write(model, values, error);
+  }
+  free(values);
+  if (s) {
+    duet_model_destroy(model);
+    return s;
+  }
+  *out = model;
+  return DUET_OK;
+}
+
+void duet_model_destroy(duet_model *model) {
+  if (!model) return;
+  const duet_handle *h = &model->handle;
+  h->backend->free(h->device, model->state);
+  h->backend->free(h->device, model->gradients);
+  h->backend->free(h->device, model->parameters);
+  duet_parameters_destroy(&model->layout);
+  free(model);
+}
+
+duet_status duet_model_read(const duet_model *model, float *values, duet_error *error) {
+  return model->handle.backend->download(model->handle.device, model->parameters, 0, values, model->layout.total * sizeof *values, error);
+}
+
+duet_status duet_model_write(const duet_model *model, const float *values, duet_error *error) {
+  return model->handle.backend->upload(model->handle.device, model->parameters, 0, values, model->layout.total * sizeof *values, error);
+}
+
+/* ---- resident data ---- */
+
+duet_status duet_resident_create(const duet_handle *handle, const duet_dataset *dataset, duet_resident **out, duet_error *error) {
+  *out = NULL;
+  duet_resident *r = calloc(1, sizeof *r);
+  if (!r) return duet_fail(error, DUET_OUT_OF_MEMORY, "out of memory for the data set");
+  *r = (duet_resident){.handle = *handle, .count = dataset->count, .height = dataset->height, .width = dataset->width};
+  const duet_backend *b = handle->backend;
+  const size_t bytes = dataset->count * (size_t)dataset->height * (size_t)dataset->width;
+  duet_status s = b->alloc(handle->device, bytes, &r->images, error);
+  if (!s) s = b->alloc(handle->device, dataset->count, &r->labels, error);
+  if (!s) s = b->upload(handle->device, r->images, 0, dataset->images, bytes, error);
+  if (!s) s = b->upload(handle->device, r->labels, 0, dataset->labels, dataset->count, error);
+  if (s) {
+    duet_resident_destroy(r);
+    return s;
+  }
+  *out = r;
+  return DUET_OK;
+}
+
+void duet_resident_destroy(duet_resident *r) {
+  if (!r) return;
+  r->handle.backend->free(r->handle.device, r->labels);
+  r->handle.backend->free(r->handle.device, r->images);
+  free(r);
+}
+
+/* ---- runner ---- */
+
+static duet_status make_plan(duet_runner *runner, const duet_runner_options *options, duet_error *error) {
+  const duet_handle *h = &runner->model->handle;
+  const duet_device_info *info = h->backend->info(h->device);
+  const char *sections = getenv("DUET_SECTIONS");
+  duet_plan_options plan = {.batch = options->batch,
+                            .train = options->train,
+                            .method = options->method,
+                            .sections = !sections || strcmp(sections, "off") != 0,
+                            .compute_units = info->compute_units,
+                            .max_group = info->max_group};
+  duet_status s = duet_plan_class(info, &plan.kernel_class, error);
+  if (!s) s = duet_plan_create(runner->model->network, &plan, &runner->plan, error);
+  return s;
+}
+
+static duet_status make_buffers(duet_runner *runner, const duet_runner_options *options, duet_error *error) {
+  const duet_handle *h = &runner->model->handle;
+  runner->max_steps = duet_steps(options->samples, (size_t)options->batch);
+  duet_status s = alloc(h, runner->plan->work, &runner->work, error);
+  if (!s) s = alloc(h, options->samples, &runner->order, error);
+  if (!s) s = alloc(h, runner->max_steps * DUET_RATES, &runner->rates, error);
+  if (!s) s = alloc(h, runner->max_steps * DUET_RESULTS, &runner->results, error);
+  if (!s) s = alloc(h, DUET_CONTROL_WORDS, &runner->control, error);
+  for (int head = 0; !s && head < DUET_HEADS; head++) {
+    const float weight = (float)runner->model->network->layers[runner->model->network->heads[head]].options.weight;
+    s = h->backend->upload(h->device, runner->work, runner->plan->head_weight[head].offset * sizeof weight, &weight, sizeof weight, error);
+  }
+  return s;
+}
+
+static duet_status build_kernel(const duet_handle *h, const duet_plan_launch *launch, duet_kernel **kernel, duet_error *error) {
+  duet_kernel_source source = {.name = launch->name, .parts = launch->parts, .part_count = launch->part_count, .group = launch->group};
+  duet_status s = duet_generate(&source, error);
+  if (!s) s = h->backend->build(h->device, &source, kernel, error);
+  free((void *)source.source);
+  return s;
+}
+
+static duet_status make_launches(duet_runner *runner, const duet_runner_options *options, duet_error *error) {
+  const duet_handle *h = &runner->model->handle;
+  const duet_plan *plan = runner->plan;
+  runner->kernels = calloc(plan->launch_count, sizeof *runner->kernels);
+  runner->launches = calloc(plan->launch_count, sizeof *runner->launches);
+  if (!runner->kernels || !runner->launches) return duet_fail(error, DUET_OUT_OF_MEMORY, "out of memory for the launches of a step");
+  duet_buffer *const memories[DUET_MEMORIES] = {
+      [DUET_MEMORY_images] = runner->resident->images, [DUET_MEMORY_labels] = runner->resident->labels,
+      [DUET_MEMORY_order] = runner->order,             [DUET_MEMORY_rates] = runner->rates,
+      [DUET_MEMORY_parameters] = runner->model->parameters, [DUET_MEMORY_gradients] = runner->model->gradients,
+      [DUET_MEMORY_state] = runner->model->state,      [DUET_MEMORY_work] = runner->work,
+      [DUET_MEMORY_results] = runner->results,         [DUET_MEMORY_control] = runner->control};
+  for (size_t i = 0; i < plan->launch_count; i++) {
+    if (options->building) options->building(options->context, i, plan->launch_count);
+    const duet_status s = build_kernel(h, &plan->launches[i], &runner->kernels[i], error);
+    if (s) return s;
+    runner->launches[i].kernel = runner->kernels[i];
+    runner->launches[i].groups = plan->launches[i].groups;
+    memcpy(runner->launches[i].memories, memories, sizeof memories);
+  }
+  return h->backend->record(h->device, runner->launches, plan->launch_count, &runner->recording, error);
+}
+
+/* Runs one step over no samples: some drivers generate code only at the first launch, which belongs to building, not to training.
+   Whatever that step did to parameters and state is put back. */
+static duet_status warm_up(duet_runner *runner, duet_error *error) {
+  const duet_handle *h = &runner->model->handle;
+  const duet_model *m = runner->model;
+  const float rates[DUET_RATES] = {0, 0, 0, 1, 1, 1, 0, 0};
+  const uint32_t control[DUET_CONTROL_WORDS] = {0};
+  const size_t values = m->layout.total, moments = 2 * m->layout.trained;
+  float *kept = malloc((values + moments + 1) * sizeof *kept);
+  if (!kept) return duet_fail(error, DUET_OUT_OF_MEMORY, "out of memory for the first step");
+  duet_status s = h->backend->download(h->device, m->parameters, 0, kept, values * sizeof *kept, error);
+  if (!s) s = h->backend->download(h->device, m->state, 0, kept + values, moments * sizeof *kept, error);
+  if (!s) s = h->backend->upload(h->device, runner->control, 0, control, sizeof control, error);
+  if (!s) s = h->backend->upload(h->device, runner->rates, 0, rates, sizeof rates, error);
+  if (!s) s = duet_runner_steps(runner, 1, NULL, error);
+  if (!s) s = h->backend->sync(h->device, 0, error);
+  if (!s) s = h->backend->upload(h->device, m->parameters, 0, kept, values * sizeof *kept, error);
+  if (!s) s = h->backend->upload(h->device, m->state, 0, kept + values, moments * sizeof *kept, error);
+  free(kept);
+  return s;
+}
+
+duet_status duet_runner_create(const duet_model *model, const duet_resident *resident, const duet_runner_options *options, duet_runner **out,
+                               duet_error *error) {
+  *out = NULL;
+  duet_runner *runner = calloc(1, sizeof *runner);
+  if (!runner) return duet_fail(error, DUET_OUT_OF_MEMORY, "out of memory for a runner");
+  runner->model = model;
+  runner->resident = resident;
+  duet_status s = make_plan(runner, options, error);
+  if (!s) s = make_buffers(runner, options, error);
+  if (!s) s = make_launches(runner, options, error);
+  if (!s) s = warm_up(runner, error);
+  if (s) {
+    duet_runner_destroy(runner);
+    return s;
+  }
+  *out = runner;
+  return DUET_OK;
+}
+
+void duet_runner_destroy(duet_runner *runner) {
+  if (!runner) return;
+  const duet_handle *h = &runner->model->handle;
+  h->backend->forget(h->device, runner->recording);
+  for (size_t i = 0; runner->kernels && i < runner->plan->launch_count; i++) h->backend->release(h->device, runner->kernels[i]);
+  free(runner->launches);
+  free(runner->kernels);
+  h->backend->free(h->device, runner->control);
+  h->backend->free(h->device, runner->results);
+  h->backend->free(h->device, runner->rates);
+  h->backend->free(h->device, runner->order);
+  h->backend->free(h->device, runner->work);
+  duet_plan_destroy(runner->plan);
+  free(runner);
+}
+
+duet_status duet_runner_begin(duet_runner *runner, uint64_t seed, uint32_t epoch, const uint32_t *order, size_t count, const float *rates,
+                              duet_error *error) {
+  const duet_handle *h = &runner->model->handle;
+  const uint32_t control[DUET_CONTROL_WORDS] = {[DUET_CONTROL_seed_low] = (uint32_t)seed,
+                                                [DUET_CONTROL_seed_high] = (uint32_t)(seed >> 32),
+                                                [DUET_CONTROL_epoch] = epoch,
+                                                [DUET_CONTROL_samples] = (uint32_t)count};
+  const size_t steps = duet_steps(count, (size_t)runner->plan->options.batch);
+  duet_status s = h->backend->upload(h->device, runner->control, 0, control, sizeof control, error);
+  if (!s) s = h->backend->upload(h->device, runner->order, 0, order, count * sizeof *order, error);
+  if (!s && rates) s = h->backend->upload(h->device, runner->rates, 0, rates, steps * DUET_RATES * sizeof *rates, error);
+  return s;
+}
+
+duet_status duet_runner_steps(duet_runner *runner, size_t times, duet_ticket *ticket, duet_error *error) {
+  return runner->model->handle.backend->replay(runner->model->handle.device, runner->recording, times, ticket, error);
+}
+
+duet_status duet_runner_results(const duet_runner *runner, size_t first, size_t count, float *results, duet_error *error) {
+  return runner->model->handle.backend->download(runner->model->handle.device, runner->results, first * DUET_RESULTS * sizeof *results, results,
+                                                 count * DUET_RESULTS * sizeof *results, error);
+}

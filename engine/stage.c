@@ -1,0 +1,28 @@
+#include "engine/stage.h"
+
+/* Each operand name of a row as a string, up to seven. */
+#define TEXT_1(a) #a
+#define TEXT_2(a, b) #a, #b
+#define TEXT_3(a, b, c) #a, #b, #c
+#define TEXT_4(a, b, c, d) #a, #b, #c, #d
+#define TEXT_5(a, b, c, d, e) #a, #b, #c, #d, #e
+#define TEXT_6(a, b, c, d, e, f) #a, #b, #c, #d, #e, #f
+#define TEXT_7(a, b, c, d, e, f, g) #a, #b, #c, #d, #e, #f, #g
+#define PICK(a, b, c, d, e, f, g, name, ...) name
+#define TEXTS(...) PICK(__VA_ARGS__, TEXT_7, TEXT_6, TEXT_5, TEXT_4, TEXT_3, TEXT_2, TEXT_1, 0)(__VA_ARGS__)
+enum { BLOCK = false, TASK = true };
+
+const duet_stage_info duet_stage_infos[DUET_STAGE_KINDS] = {
+#define STAGE(name, domain, file, ...) {#name, domain, file, {TEXTS(__VA_ARGS__)}},
+#include "kernels/kernels.def"
+};
+
+const char *const duet_memory_names[DUET_MEMORIES] = {
+#define MEMORY(name, type) #name,
+#include "kernels/kernels.def"
+};
+
+const char *const duet_memory_types[DUET_MEMORIES] = {
+#define MEMORY(name, type) #type,
+#include "kernels/kernels.def"
+};

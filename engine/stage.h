@@ -1,0 +1,18 @@
+/* The table of stages, as kernels.def lists them, for code that walks stages at run time. */
+#ifndef DUET_STAGE_H
+#define DUET_STAGE_H
+
+#include "engine/backend.h"
+
+typedef struct duet_stage_info {
+  const char *name;
+  bool task;         /* TASK, else BLOCK */
+  const char *file;  /* kernels/<file>[_cpu|_gpu].cl */
+  const char *operands[DUET_MAX_OPERANDS]; /* names, NULL after the last */
+} duet_stage_info;
+
+extern const duet_stage_info duet_stage_infos[DUET_STAGE_KINDS];
+extern const char *const duet_memory_names[DUET_MEMORIES];
+extern const char *const duet_memory_types[DUET_MEMORIES]; /* "const float", "u32"... */
+
+#endif
