@@ -34,11 +34,11 @@ static int run(const cli_options *options) {
 
 /* Results that did not arrive (a full disk, a reader that has gone) are a failure. */
 static int close_output(int exit_status) {
-  errno = 0;
-  const int before = ferror(stdout);
-  if (fclose(stdout) == 0 && !before) return exit_status;
+  const bool before = ferror(stdout);
+  const int code = fclose(stdout) ? errno : 0;
+  if (!before && !code) return exit_status;
   (void)fprintf(stderr, "duet: standard output: cannot be written: %s\n",
-                errno ? strerror(errno) : "an earlier write failed");
+                code ? strerror(code) : "an earlier write failed");
   return exit_status ? exit_status : duet_status_exit(DUET_IO);
 }
 
