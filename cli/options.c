@@ -76,7 +76,8 @@ static bool read_extent(const char *text, const cli_option_row *row, cli_extent 
 
 static bool is_choice(const char *text, const char *choices) {
   const size_t length = strlen(text);
-  for (const char *word = choices; length && word; word = strchr(word, '|')) {
+  if (length == 0 || strchr(text, '|')) return false;
+  for (const char *word = choices; word; word = strchr(word, '|')) {
     word += *word == '|';
     if (strncmp(word, text, length) == 0 && (word[length] == '|' || !word[length])) return true;
   }
