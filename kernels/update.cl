@@ -3,21 +3,21 @@
    Adam (Kingma and Ba 2015): g += decay p; m = b1 m + (1 - b1) g; v = b2 v + (1 - b2) g^2;
    p -= rate (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + epsilon). AdamW (Loshchilov and Hutter 2019): p -= rate decay p in place of the first. */
 #if METHOD < 2
-#define UPDATE_AT(T, P, G, M1, M2)                               \
-  {                                                              \
-    const T g = (G) + decay * (P), m = momentum * (M1) + g;      \
-    (M1) = m;                                                    \
-    (P) -= rate * (METHOD == 1 ? g + momentum * m : m);          \
+#define UPDATE_AT(T, P, G, M1, M2)                                  \
+  {                                                                 \
+    const T slope = (G) + decay * (P), m = momentum * (M1) + slope; \
+    (M1) = m;                                                       \
+    (P) -= rate * (METHOD == 1 ? slope + momentum * m : m);         \
   }
 #else
-#define UPDATE_AT(T, P, G, M1, M2)                                                    \
-  {                                                                                   \
-    const T p = METHOD == 3 ? (P) - rate * decay * (P) : (P);                         \
-    const T g = METHOD == 3 ? (G) : (G) + decay * (P);                                \
-    const T m = beta1 * (M1) + (1.0f - beta1) * g, v = beta2 * (M2) + (1.0f - beta2) * g * g; \
-    (M1) = m;                                                                         \
-    (M2) = v;                                                                         \
-    (P) = p - rate * (m * inverse1) / (sqrt(v * inverse2) + epsilon);                 \
+#define UPDATE_AT(T, P, G, M1, M2)                                                                      \
+  {                                                                                                     \
+    const T old = METHOD == 3 ? (P) - rate * decay * (P) : (P);                                         \
+    const T slope = METHOD == 3 ? (G) : (G) + decay * (P);                                              \
+    const T m = beta1 * (M1) + (1.0f - beta1) * slope, v = beta2 * (M2) + (1.0f - beta2) * slope * slope; \
+    (M1) = m;                                                                                           \
+    (M2) = v;                                                                                           \
+    (P) = old - rate * (m * inverse1) / (sqrt(v * inverse2) + epsilon);                                 \
   }
 #endif
 

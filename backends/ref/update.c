@@ -23,9 +23,9 @@ enum { LR, BETA1, BETA2, CORRECTION1, CORRECTION2, EPSILON, DECAY, MOMENTUM };
 
 /* Stochastic gradient descent with momentum as in PyTorch (Sutskever et al., 2013); *m is the momentum buffer. */
 static double sgd(const ref_real *rates, bool nesterov, double p, double g, ref_real *m) {
-  const double d = g + rates[DECAY] * p, moved = rates[MOMENTUM] * (double)*m + d;
-  *m = (ref_real)moved;
-  return p - rates[LR] * (nesterov ? d + rates[MOMENTUM] * moved : moved);
+  const double d = g + rates[DECAY] * p, velocity = rates[MOMENTUM] * (double)*m + d;
+  *m = (ref_real)velocity;
+  return p - rates[LR] * (nesterov ? d + rates[MOMENTUM] * velocity : velocity);
 }
 
 /* Adam (Kingma and Ba, 2015) with L2 decay in the gradient, or AdamW (Loshchilov and Hutter, 2019) with it apart. */
