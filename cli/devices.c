@@ -13,12 +13,15 @@ static void print_table(const duet_device_info *infos, size_t count) {
   printf("%-14s %-5s %5s %11s  %s\n", "device", "type", "units", "memory", "name, driver");
   for (size_t i = 0; i < count; i++) {
     const duet_device_info *d = &infos[i];
+    if (!d->usable) {
+      printf("%-14s not usable: %s\n", d->id, d->reason);
+      continue;
+    }
     printf("%-14s %-5s %5u %7.1f GiB  %s", d->id, type_name(d->type), d->compute_units,
            (double)d->global_memory / 0x1p30, d->name);
     if (*d->platform) printf(", %s", d->platform);
     if (*d->driver) printf(", driver %s", d->driver);
     puts("");
-    if (!d->usable) printf("%-14s not usable: %s\n", "", d->reason);
   }
 }
 
