@@ -1,0 +1,456 @@
+/* The oracle itself: derivatives against central differences, known values, padding that adds nothing, and the
+   contract. The twins are compiled here a second time with double storage, so that differences are exact to ten digits.
+ */
+#define REF_REAL double
+#define REF_TWIN(stage) double_##stage
+#include "backends/ref/conv.c"
+#include "backends/ref/dense.c"
+#include "backends/ref/gather.c"
+#include "backends/ref/loss.c"
+#include "backends/ref/norm.c"
+#include "backends/ref/pointwise.c"
+#include "backends/ref/pool.c"
+#include "backends/ref/update.c"
+#include "engine/random.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+enum { L = DUET_LANES, BLOCKS = 2, IMAGES = 20, OWNED = 64 };
+
+/* ---- twins on double tensors ---- */
+
+static double *owned[OWNED];
+static int owned_count;
+static uint32_t noise_state;
+
+static int setup(void **state) {
+  (void)state;
+  noise_state = 1;
+  return 0;
+}
+
+static int teardown(void **state) {
+  (void)state;
+  while (owned_count > 0) free(owned[--owned_count]);
+  return 0;
+}
+
+static double noise(void) {
+  uint32_t words[4];
+  duet_philox(7, noise_state++, 0, 0, 0, words);
+  return words[0] * 0x1p-31 - 1;
+}
+
+/* `count` values in [-1, 1), freed at the end of the test. */
+static double *tensor(size_t count) {
+  double *values = malloc(count * sizeof *values);
+  assert_non_null(values);
+  assert_true(owned_count < OWNED);
+  owned[owned_count++] = values;
+  for (size_t i = 0; i < count; i++) values[i] = noise();
+  return values;
+}
+
+/* One stage over all its blocks (tasks 0: strides walk them) or tasks. */
+typedef struct stage_run {
+  void (*twin)(const ref_call *);
+  duet_constants k;
+  size_t tasks;
+  void *at[DUET_MAX_OPERANDS];
+  size_t stride[DUET_MAX_OPERANDS];
+} stage_run;
+
+static void run(const stage_run *s) {
+  for (size_t index = 0; index < (s->tasks ? s->tasks : BLOCKS); index++) {
+    ref_call call = {.k = &s->k, .index = index};
+    for (int i = 0; i < DUET_MAX_OPERANDS; i++) {
+      call.stride[i] = s->stride[i];
+      call.operand[i] = s->at[i] && !s->tasks ? (double *)s->at[i] + index * s->stride[i] : s->at[i];
+    }
+    s->twin(&call);
+  }
+}
+
+/* sum of y * r after the stages ran. */
+typedef struct objective {
+  const stage_run *stages[2]; /* the second may be NULL */
+  const double *y, *r;
+  size_t count;
+} objective;
+
+static double value_of(const objective *o) {
+  double sum = 0;
+  for (int i = 0; i < 2; i++)
+    if (o->stages[i]) run(o->stages[i]);
+  for (size_t i = 0; i < o->count; i++) sum += o->y[i] * o->r[i];
+  return sum;
+}
+
+/* gradient[count] must be the derivative of the objective by values[count]. */
+static void check_gradient(const objective *o, double *values, size_t count, const double *gradient) {
+  const double step = 1e-5;
+  size_t moving = 0;
+  for (size_t i = 0; i < count; i++) {
+    const double kept = values[i];
+    values[i] = kept + step;
+    const double above = value_of(o);
+    values[i] = kept - step;
+    const double difference = (above - value_of(o)) / (2 * step);
+    values[i] = kept;
+    moving += gradient[i] != 0;
+    if (!(fabs(difference - gradient[i]) <= 1e-6 * fmax(1, fabs(gradient[i]))))
+      fail_msg("value %zu: gradient %.9g, difference %.9g", i, gradient[i], difference);
+  }
+  assert_true(moving > 0);
+  (void)value_of(o);
+}
+
+static void check_close(const double *a, const double *b, size_t count) {
+  for (size_t i = 0; i < count; i++)
+    if (!(fabs(a[i] - b[i]) <= 1e-12 * fmax(1, fabs(b[i])))) fail_msg("value %zu: %.17g, not %.17g", i, a[i], b[i]);
+}
+
+/* target[4][16] of a batch of IMAGES images in BLOCKS blocks: samples 100, 101..., digit i % 10, digit + 3. */
+static double *make_target(void) {
+  double *target = tensor(BLOCKS * 4 * L);
+  for (uint32_t i = 0; i < BLOCKS * L; i++) {
+    double *lane = target + i / L * 4 * L + i % L;
+    const uint32_t sample = 100 + i;
+    lane[0] = i < IMAGES ? i % 10 : 0;
+    lane[L] = i < IMAGES ? i % 10 + 3 : 0;
+    lane[2 * L] = i < IMAGES ? 1.0 / IMAGES : 0;
+    memcpy(&lane[3 * L], &sample, sizeof sample);
+  }
+  return target;
+}
+
+/* 1 step of a batch of IMAGES images. */
+static uint32_t *make_control(void) {
+  static uint32_t control[DUET_CONTROL_WORDS];
+  memset(control, 0, sizeof control);
+  control[DUET_CONTROL_samples] = IMAGES;
+  control[DUET_CONTROL_seed_low] = 5;
+  return control;
+}
+
+/* ---- derivatives ---- */
+
+/* dfull = the gradient dy of a stage's result taken back through pooling and ReLU. */
+static const double *before_activation(const duet_constants *k, double *dy, double *y, double *index, size_t stride) {
+  const size_t full = (size_t)(k->OC * k->OH * k->OW) * L;
+  double *dfull = tensor(BLOCKS * full);
+  const duet_constants pool = {.IC = k->OC,
+                               .IH = k->OH,
+                               .IW = k->OW,
+                               .OH = k->OH / 2,
+                               .OW = k->OW / 2,
+                               .K = 2,
+                               .STRIDE = 2,
+                               .MAXIMUM = 1,
+                               .RELU = k->RELU};
+  const duet_constants relu = {.COUNT = (int)full / L};
+  if (k->POOL)
+    run(&(stage_run){double_pool_backward, pool, 0, {dy, y, index, dfull}, {stride, stride, stride, full}});
+  else if (k->RELU)
+    run(&(stage_run){double_relu_backward, relu, 0, {dy, y, dfull}, {full, full, full}});
+  else
+    memcpy(dfull, dy, BLOCKS * full * sizeof *dfull);
+  return dfull;
+}
+
+static void check_conv(duet_constants k) {
+  k.OH = (k.IH + 2 * k.PAD - k.K) / k.STRIDE + 1;
+  k.OW = (k.IW + 2 * k.PAD - k.K) / k.STRIDE + 1;
+  k.BLOCKS = BLOCKS;
+  k.ROWS = 2;
+  const int side = k.POOL ? 2 : 1;
+  const size_t in = (size_t)(k.IC * k.IH * k.IW) * L, out = (size_t)(k.OC * (k.OH / side) * (k.OW / side)) * L;
+  const size_t full = (size_t)(k.OC * k.OH * k.OW) * L, weights = (size_t)(k.OC * k.IC * k.K * k.K), oc = (size_t)k.OC;
+  const size_t tasks = (oc + 1) / 2;
+  double *x = tensor(BLOCKS * in), *w = tensor(weights), *bias = tensor(oc), *y = tensor(BLOCKS * out);
+  double *index = tensor(BLOCKS * out), *dy = tensor(BLOCKS * out), *dx = tensor(BLOCKS * in);
+  double *dw = tensor(weights), *dbias = tensor(oc), *again = tensor(weights);
+  const stage_run forward = {double_conv_forward, k, 0, {x, w, bias, y, k.POOL ? index : NULL}, {in, 0, 0, out, out}};
+  const objective o = {{&forward, NULL}, y, dy, BLOCKS * out};
+  run(&forward);
+  double *dfull = (double *)before_activation(&k, dy, y, index, out);
+  duet_constants plain = k;
+  plain.POOL = plain.RELU = 0;
+  stage_run backward = {double_conv_backward, plain, 0, {dfull, w, x, dx}, {full, 0, in, in}};
+  run(&backward);
+  run(&(stage_run){double_conv_weights, plain, tasks, {x, dfull, dw, dbias}, {in, full}});
+  check_gradient(&o, w, weights, dw);
+  check_gradient(&o, bias, oc, dbias);
+  check_gradient(&o, x, in / 2, dx);
+  if (k.POOL) {  // the weights' stage takes the pooled gradient back itself
+    run(&(stage_run){double_conv_weights, k, tasks, {x, dy, again, dbias, y, index}, {in, out, 0, 0, out, out}});
+    check_close(again, dw, weights);
+    check_gradient(&o, bias, oc, dbias);
+  }
+  double *masked = tensor(BLOCKS * in), *expected = tensor(BLOCKS * in);
+  for (size_t i = 0; i < BLOCKS * in; i++) expected[i] = masked[i] + (x[i] > 0 ? dx[i] : 0);
+  backward.k.MASK = backward.k.ADD = 1;
+  backward.at[3] = masked;
+  run(&backward);
+  check_close(masked, expected, BLOCKS * in);
+}
+
+static void conv_plain(void **state) {
+  (void)state, check_conv((duet_constants){.IC = 3, .IH = 6, .IW = 5, .OC = 3, .K = 3, .STRIDE = 1});
+}
+static void conv_padded(void **state) {
+  (void)state,
+      check_conv((duet_constants){.IC = 1, .IH = 5, .IW = 6, .OC = 5, .K = 3, .STRIDE = 1, .PAD = 1, .RELU = 1});
+}
+static void conv_strided(void **state) {
+  (void)state, check_conv((duet_constants){.IC = 2, .IH = 7, .IW = 6, .OC = 3, .K = 3, .STRIDE = 2, .PAD = 2});
+}
+static void conv_pooled(void **state) { /* odd height: the last row is dropped */
+  (void)state, check_conv((duet_constants){.IC = 2, .IH = 7, .IW = 6, .OC = 3, .K = 3, .STRIDE = 1, .POOL = 2});
+}
+static void conv_pooled_relu(void **state) {
+  (void)state, check_conv((duet_constants){
+                   .IC = 2, .IH = 6, .IW = 7, .OC = 3, .K = 2, .STRIDE = 1, .PAD = 1, .POOL = 2, .RELU = 1});
+}
+
+static void dense_gradients(void **state) {
+  (void)state;
+  const duet_constants k = {.IC = 21, .OC = 7, .RELU = 1, .BLOCKS = BLOCKS, .ROWS = 3}, columns = {.COUNT = 21};
+  const size_t in = 21 * L, out = 7 * L, transposed = 32 * L;
+  double *x = tensor(BLOCKS * in), *w = tensor(147), *bias = tensor(7), *y = tensor(BLOCKS * out),
+         *dy = tensor(BLOCKS * out);
+  double *dx = tensor(BLOCKS * in), *dw = tensor(147), *dbias = tensor(7), *xt = tensor(BLOCKS * transposed),
+         *again = tensor(147);
+  const stage_run forward = {double_dense_forward, k, 0, {x, w, bias, y}, {in, 0, 0, out}};
+  const objective o = {{&forward, NULL}, y, dy, BLOCKS * out};
+  run(&forward);
+  double *before = tensor(BLOCKS * out);
+  run(&(stage_run){double_relu_backward, {.COUNT = 7}, 0, {dy, y, before}, {out, out, out}});
+  run(&(stage_run){double_dense_backward, k, 0, {before, w, x, dx}, {out, 0, in, in}});
+  run(&(stage_run){double_dense_weights, k, 3, {x, NULL, before, dw, dbias}, {in, 0, out}});
+  check_gradient(&o, x, BLOCKS * in, dx);
+  check_gradient(&o, w, 147, dw);
+  check_gradient(&o, bias, 7, dbias);
+  run(&(stage_run){double_transpose, columns, 0, {x, xt}, {in, transposed}});
+  run(&(stage_run){double_dense_weights, k, 3, {NULL, xt, before, again, dbias}, {0, transposed, out}});
+  check_close(again, dw, 147);
+  assert_true(xt[21] == 0 && xt[32] == x[1] && xt[2] == x[2 * L]);
+}
+
+static void check_pool(duet_constants k) {
+  k.OH = (k.IH - k.K) / k.STRIDE + 1;
+  k.OW = (k.IW - k.K) / k.STRIDE + 1;
+  const size_t in = (size_t)(k.IC * k.IH * k.IW) * L, out = (size_t)(k.IC * k.OH * k.OW) * L;
+  double *x = tensor(BLOCKS * in), *y = tensor(BLOCKS * out), *index = tensor(BLOCKS * out), *dy = tensor(BLOCKS * out);
+  double *dx = tensor(BLOCKS * in), *added = tensor(BLOCKS * in), *expected = tensor(BLOCKS * in);
+  const stage_run forward = {double_pool_forward, k, 0, {x, y, index}, {in, out, out}};
+  stage_run backward = {double_pool_backward, k, 0, {dy, y, index, dx}, {out, out, out, in}};
+  run(&forward);
+  run(&backward);
+  check_gradient(&(objective){{&forward, NULL}, y, dy, BLOCKS * out}, x, BLOCKS * in, dx);
+  for (size_t i = 0; i < BLOCKS * in; i++) expected[i] = added[i] + dx[i];
+  backward.k.ADD = 1;
+  backward.at[3] = added;
+  run(&backward);
+  check_close(added, expected, BLOCKS * in);
+}
+
+static void pool_gradients(void **state) {
+  (void)state;
+  check_pool((duet_constants){.IC = 3, .IH = 7, .IW = 6, .K = 2, .STRIDE = 2, .MAXIMUM = 1});
+  check_pool((duet_constants){.IC = 2, .IH = 7, .IW = 7, .K = 3, .STRIDE = 2, .MAXIMUM = 1, .RELU = 1});
+  check_pool((duet_constants){.IC = 2, .IH = 6, .IW = 7, .K = 3, .STRIDE = 1, .RELU = 1});
+}
+
+static void norm_gradients(void **state) {
+  (void)state;
+  const duet_constants k = {.IC = 3, .IH = 2, .IW = 3, .BATCH = 2 * L, .BLOCKS = BLOCKS, .TRAIN = 1};
+  const size_t plane = 6 * L, size = 3 * plane;
+  double *x = tensor(BLOCKS * size), *y = tensor(BLOCKS * size), *dy = tensor(BLOCKS * size),
+         *dx = tensor(BLOCKS * size);
+  double *gamma_values = tensor(3), *beta = tensor(3), *statistics = tensor(12), *running = tensor(6),
+         *dgamma = tensor(3);
+  double *dbeta = tensor(3), *target = make_target();
+  const size_t t = 4 * L;
+  for (size_t i = 0; i < BLOCKS * size; i++)
+    if (i / size * L + i % L >= IMAGES) dy[i] = 0;
+  for (int c = 0; c < 3; c++) running[c] = 0, running[3 + c] = 1;
+  const stage_run collect = {double_norm_statistics, k, 3, {x, target, statistics, running}, {size, t}};
+  const stage_run forward = {
+      double_norm_forward, k, 0, {x, gamma_values, beta, statistics, running, y}, {size, 0, 0, 0, 0, size}};
+  const objective o = {{&collect, &forward}, y, dy, BLOCKS * size};
+  run(&collect);
+  double mean = 0;
+  for (size_t i = 0; i < 6 * IMAGES; i++) mean += x[i / 6 / L * size + i % 6 * L + i / 6 % L] / (6 * IMAGES);
+  assert_true(fabs(running[0] - 0.1 * mean) < 1e-12);
+  const double variance = 1 / (statistics[3] * statistics[3]) - 1e-5, count = 6 * IMAGES;
+  assert_true(fabs(running[3] - (0.9 + 0.1 * variance * count / (count - 1))) < 1e-12);
+  run(&forward);
+  run(&(stage_run){double_norm_weights, k, 3, {x, dy, statistics, dgamma, dbeta, target}, {size, size, 0, 0, 0, t}});
+  run(&(stage_run){double_norm_backward,
+                   k,
+                   0,
+                   {x, dy, statistics, gamma_values, target, make_control(), dx},
+                   {size, size, 0, 0, t, 0, size}});
+  check_gradient(&o, x, BLOCKS * size, dx);
+  check_gradient(&o, gamma_values, 3, dgamma);
+  check_gradient(&o, beta, 3, dbeta);
+}
+
+static void loss_gradients(void **state) {
+  (void)state;
+  for (int head = 0; head < 2; head++) {
+    const duet_constants k = {.OC = head ? 19 : 10, .HEAD = head, .TRAIN = 1};
+    const size_t size = (size_t)k.OC * L;
+    double *logits = tensor(BLOCKS * size), *target = make_target(), *weight = tensor(1),
+           *dlogits = tensor(BLOCKS * size);
+    double *score = tensor(BLOCKS * 4), *r = tensor(BLOCKS * 4);
+    weight[0] = 0.75;
+    memset(score, 0, BLOCKS * 4 * sizeof *score);
+    memset(r, 0, BLOCKS * 4 * sizeof *r);
+    for (int b = 0; b < BLOCKS; b++) r[4 * b + 2 * head] = weight[0] / IMAGES;
+    const stage_run loss = {double_loss, k, 0, {logits, target, weight, dlogits, score}, {size, 4 * L, 0, size, 4}};
+    run(&loss);
+    double *gradient = tensor(BLOCKS * size);
+    memcpy(gradient, dlogits, BLOCKS * size * sizeof *gradient);
+    check_gradient(&(objective){{&loss, NULL}, score, r, BLOCKS * 4}, logits, BLOCKS * size, gradient);
+  }
+}
+
+static void loss_counts(void **state) {
+  (void)state;
+  const duet_constants k = {.OC = 10, .TRAIN = 0};
+  double *logits = tensor(BLOCKS * 10 * L), *target = make_target(), weight = 1, score[BLOCKS * 4] = {0};
+  for (size_t i = 0; i < BLOCKS * 10 * L; i++) logits[i] = 0; /* equal: class 0 wins, loss log 10 */
+  logits[3 * L + 3] = logits[5 * L + 3] = 1;                  /* image 3: the first of two largest */
+  logits[4] = NAN;                                            /* image 4: never right */
+  const stage_run loss = {double_loss, k, 0, {logits, target, &weight, NULL, score}, {10 * L, 4 * L, 0, 0, 4}};
+  run(&loss);
+  assert_true(score[1] == 3 && isnan(score[0])); /* images 0, 3 and 10 */
+  assert_true(score[4 + 1] == 0 && fabs(score[4] - 4 * log(10)) < 1e-12);
+}
+
+static void dropout_keeps_its_mask(void **state) {
+  (void)state;
+  const duet_constants k = {.COUNT = 403, .PER_MILLE = 250, .LAYER = 2};
+  const size_t size = 403 * L;
+  double *x = tensor(BLOCKS * size), *y = tensor(BLOCKS * size), *dy = tensor(BLOCKS * size),
+         *dx = tensor(BLOCKS * size);
+  double *target = make_target();
+  const stage_run forward = {double_dropout, k, 0, {x, target, make_control(), y}, {size, 4 * L, 0, size}};
+  run(&forward);
+  run(&(stage_run){double_dropout, k, 0, {dy, target, make_control(), dx}, {size, 4 * L, 0, size}});
+  check_gradient(&(objective){{&forward, NULL}, y, dy, BLOCKS * size}, x, 32, dx);
+  size_t kept = 0;
+  for (size_t i = 0; i < BLOCKS * size; i++) kept += dx[i] != 0;
+  assert_true(fabs((double)kept / (double)(BLOCKS * size) - 0.75) < 0.02);
+  uint32_t words[4];
+  duet_philox(5, 100 + L + 1, 0, (2u << 20) + 6 / 4, DUET_STREAM_DROPOUT, words); /* block 1, lane 1, element 6 */
+  assert_true(dx[size + 6 * L + 1] == (words[2] >= 0.25 * 0x1p32 ? dy[size + 6 * L + 1] / 0.75 : 0));
+}
+
+/* Concatenation of [2][16] and [3][16], then an addition. */
+static void copies_add(void **state) {
+  (void)state;
+  double *a = tensor(BLOCKS * 2 * L), *b = tensor(BLOCKS * 3 * L), *y = tensor(BLOCKS * 5 * L);
+  run(&(stage_run){double_copy, {.COUNT = 2}, 0, {a, y}, {2 * L, 5 * L}});
+  run(&(stage_run){double_copy, {.COUNT = 3}, 0, {b, y + 2 * L}, {3 * L, 5 * L}});
+  run(&(stage_run){double_copy, {.COUNT = 3, .ADD = 1}, 0, {b, y}, {3 * L, 5 * L}});
+  assert_true(y[5 * L] == a[2 * L] + b[3 * L]);
+  assert_true(y[5 * L + 2 * L + 1] == b[3 * L + 1] + b[3 * L + 2 * L + 1]);
+  assert_true(y[5 * L + 4 * L + 9] == b[3 * L + 2 * L + 9]);
+}
+
+static void relu_keeps_nan(void **state) {
+  (void)state;
+  double x[BLOCKS * L] = {-1, 2, NAN}, y[BLOCKS * L], dx[BLOCKS * L];
+  run(&(stage_run){double_relu_forward, {.COUNT = 1}, 0, {x, y}, {L, L}});
+  assert_true(y[0] == 0 && y[1] == 2 && isnan(y[2]));
+  run(&(stage_run){double_relu_backward, {.COUNT = 1}, 0, {x, y, dx}, {L, L, L}});
+  assert_true(dx[0] == 0 && dx[1] == 2);
+}
+
+/* ---- padding ---- */
+
+/* Everything that sums over images, of a batch whose padding lanes hold `junk`; the results in out[4 + 30 + 10 + 6]. */
+static void sums_with_padding(double junk, double out[50]) {
+  noise_state = 50;
+  double *x = tensor(BLOCKS * 3 * L), *logits = tensor(BLOCKS * 10 * L), *dlogits = tensor(BLOCKS * 10 * L),
+         *target = make_target();
+  double weight = 0.5, statistics[12], running[6] = {0}, dgamma[3], dbeta[3], score[BLOCKS * 4] = {0};
+  double *tensors[] = {x, logits};
+  for (int i = 0; i < 2; i++)
+    for (size_t j = 0, size = (i ? 10 : 3) * L; j < BLOCKS * size; j++)
+      if (j / size * L + j % L >= IMAGES) tensors[i][j] = junk;
+  const duet_constants k = {.IC = 3, .IH = 1, .IW = 1, .OC = 10, .BLOCKS = BLOCKS, .ROWS = 10, .TRAIN = 1};
+  run(&(stage_run){double_loss, k, 0, {logits, target, &weight, dlogits, score}, {10 * L, 4 * L, 0, 10 * L, 4}});
+  run(&(stage_run){double_dense_weights, k, 1, {x, NULL, dlogits, out + 4, out + 34}, {3 * L, 0, 10 * L}});
+  run(&(stage_run){double_norm_statistics, k, 3, {x, target, statistics, running}, {3 * L, 4 * L}});
+  run(&(stage_run){
+      double_norm_weights, k, 3, {x, x, statistics, dgamma, dbeta, target}, {3 * L, 3 * L, 0, 0, 0, 4 * L}});
+  for (int i = 0; i < 4; i++) out[i] = score[i] + score[4 + i];
+  for (int i = 0; i < 3; i++) out[44 + i] = statistics[i] + running[3 + i], out[47 + i] = dgamma[i] + dbeta[i];
+}
+
+static void padding_adds_nothing(void **state) {
+  (void)state;
+  double zeros[50], junk[50];
+  sums_with_padding(0, zeros);
+  sums_with_padding(1e30, junk);
+  assert_memory_equal(zeros, junk, sizeof zeros);
+  assert_true(zeros[0] > 0 && zeros[4] != 0);
+}
+
+/* ---- the end of a step ---- */
+
+/* p after two steps with the gradients 0.5 and 0.25, from p = 1; after the first in *first. */
+static double two_updates(int method, double *first) {
+  const double b1 = 0.9, b2 = 0.99;
+  double rates[16] = {0.1, b1, b2, 1 - b1,      1 - b2,      1e-8, 0.01, 0.9,
+                      0.1, b1, b2, 1 - b1 * b1, 1 - b2 * b2, 1e-8, 0.01, 0.9};
+  double p[5] = {9, 9, 1, 1, 9}, g[5] = {0, 0, 0.5, 0.5, 0}, m[5] = {0}, v[5] = {0};
+  uint32_t control[DUET_CONTROL_WORDS] = {0};
+  const stage_run update = {
+      double_update, {.LENGTH = 2, .TOTAL = 3, .METHOD = method}, 3, {p, g, m, v, rates, control}, {0}};
+  control[DUET_CONTROL_current] = 0;
+  ref_call call = {.k = &update.k, .operand = {p, g, m, v, rates, control}, .index = 1};
+  double_update(&call); /* elements 2 and no more */
+  *first = p[2];
+  g[2] = 0.25;
+  control[DUET_CONTROL_current] = 1;
+  double_update(&call);
+  assert_true(p[1] == 9 && p[3] == 1 && p[4] == 9);
+  return p[2];
+}
+
+static void updates_by_hand(void **state) {
+  (void)state;
+  double first, second = two_updates(0, &first);
+  assert_true(fabs(first - 0.949) < 1e-12 && fabs(second - 0.877151) < 1e-12);
+  second = two_updates(1, &first);
+  assert_true(fabs(first - 0.9031) < 1e-12 && fabs(second - 0.81257411) < 1e-12);
+  for (int method = 2; method <= 3; method++) {
+    const double decay = method == 2 ? 0.01 : 0, shrink = method == 3 ? 1 - 0.1 * 0.01 : 1;
+    second = two_updates(method, &first);
+    const double g1 = 0.5 + decay, p1 = shrink - 0.1 * g1 / (g1 + 1e-8); /* m / c1 = g, v / c2 = g^2 */
+    const double g2 = 0.25 + decay * p1, m = (0.09 * g1 + 0.1 * g2) / 0.19,
+                 v = (0.0099 * g1 * g1 + 0.01 * g2 * g2) / 0.0199;
+    assert_true(fabs(first - p1) < 1e-12);
+    assert_true(fabs(second - (p1 * shrink - 0.1 * m / (sqrt(v) + 1e-8))) < 1e-12);
+  }
+}
+
+int main(void) {
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+  const struct CMUnitTest tests[] = {
+      TEST(conv_plain),       TEST(conv_padded),          TEST(conv_strided),           TEST(conv_pooled),
+      TEST(conv_pooled_relu), TEST(dense_gradients),      TEST(pool_gradients),         TEST(norm_gradients),
+      TEST(loss_gradients),   TEST(loss_counts),          TEST(dropout_keeps_its_mask), TEST(copies_add),
+      TEST(relu_keeps_nan),   TEST(padding_adds_nothing), TEST(updates_by_hand),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
