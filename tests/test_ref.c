@@ -266,6 +266,24 @@ static void pool_gradients(void **state) {
   check_pool((duet_constants){.IC = 2, .IH = 6, .IW = 7, .K = 3, .STRIDE = 1, .RELU = 1});
 }
 
+/* The same 2 x 2 maximum by pool_forward and at the end of conv_forward: the first among equals, NaN before all. */
+static void maximum_of_equals(void **state) {
+  (void)state;
+  double x[BLOCKS * 4 * L] = {0}, y[BLOCKS * L], index[BLOCKS * L], w = 1, bias = 0;
+  x[2 * L + 1] = x[3 * L + 1] = 1; /* lane 1: positions 2 and 3 are equal */
+  x[1 * L + 2] = NAN;
+  const duet_constants k = {.IC = 1, .IH = 2, .IW = 2, .OC = 1, .OH = 2, .OW = 2, .K = 1, .STRIDE = 1, .POOL = 2};
+  const duet_constants window = {.IC = 1, .IH = 2, .IW = 2, .OH = 1, .OW = 1, .K = 2, .STRIDE = 2, .MAXIMUM = 1};
+  const stage_run stages[] = {{double_conv_forward, k, 0, {x, &w, &bias, y, index}, {4 * L, 0, 0, L, L}},
+                              {double_pool_forward, window, 0, {x, y, index}, {4 * L, L, L}}};
+  for (int i = 0; i < 2; i++) {
+    const uint8_t *winner = (const uint8_t *)index;
+    run(&stages[i]);
+    assert_true(winner[0] == 0 && winner[1] == 2 && winner[2] == 1);
+    assert_true(y[0] == 0 && y[1] == 1 && isnan(y[2]));
+  }
+}
+
 static void norm_gradients(void **state) {
   (void)state;
   const duet_constants k = {.IC = 3, .IH = 2, .IW = 3, .BATCH = 2 * L, .BLOCKS = BLOCKS, .TRAIN = 1};
@@ -447,10 +465,10 @@ static void updates_by_hand(void **state) {
 int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
   const struct CMUnitTest tests[] = {
-      TEST(conv_plain),       TEST(conv_padded),          TEST(conv_strided),           TEST(conv_pooled),
-      TEST(conv_pooled_relu), TEST(dense_gradients),      TEST(pool_gradients),         TEST(norm_gradients),
-      TEST(loss_gradients),   TEST(loss_counts),          TEST(dropout_keeps_its_mask), TEST(copies_add),
-      TEST(relu_keeps_nan),   TEST(padding_adds_nothing), TEST(updates_by_hand),
+      TEST(conv_plain),       TEST(conv_padded),     TEST(conv_strided),         TEST(conv_pooled),
+      TEST(conv_pooled_relu), TEST(dense_gradients), TEST(pool_gradients),       TEST(maximum_of_equals),
+      TEST(norm_gradients),   TEST(loss_gradients),  TEST(loss_counts),          TEST(dropout_keeps_its_mask),
+      TEST(copies_add),       TEST(relu_keeps_nan),  TEST(padding_adds_nothing), TEST(updates_by_hand),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
