@@ -26,7 +26,8 @@ void duet_philox(uint64_t seed, uint32_t c0, uint32_t c1, uint32_t c2, uint32_t 
 uint32_t duet_random_below(uint32_t word, uint32_t count) { return (uint32_t)(((uint64_t)word * count) >> 32); }
 
 /* Word `index` of the sequence (c1, stream); consecutive indices share a counter, so keep it in `words`. */
-static uint32_t sequence_word(uint64_t seed, size_t index, uint32_t c1, uint32_t stream, uint32_t words[4], uint32_t *counter) {
+static uint32_t sequence_word(uint64_t seed, size_t index, uint32_t c1, uint32_t stream, uint32_t words[4],
+                              uint32_t *counter) {
   if (*counter != (uint32_t)(index / 4)) {
     *counter = (uint32_t)(index / 4);
     duet_philox(seed, *counter, c1, 0, stream, words);
@@ -35,7 +36,7 @@ static uint32_t sequence_word(uint64_t seed, size_t index, uint32_t c1, uint32_t
 }
 
 void duet_random_init(uint64_t seed, uint32_t tensor, size_t fan_in, float *values, size_t count) {
-  uint32_t words[4], counter = UINT32_MAX;
+  uint32_t words[4] = {0}, counter = UINT32_MAX; /* no counter yet */
   const double scale = 1.0 / sqrt((double)fan_in);
   for (size_t i = 0; i < count; i++) {
     const uint32_t word = sequence_word(seed, i, tensor, DUET_STREAM_INIT, words, &counter);
@@ -44,7 +45,7 @@ void duet_random_init(uint64_t seed, uint32_t tensor, size_t fan_in, float *valu
 }
 
 void duet_random_shuffle(uint64_t seed, uint32_t epoch, uint32_t *order, size_t count) {
-  uint32_t words[4], counter = UINT32_MAX;
+  uint32_t words[4] = {0}, counter = UINT32_MAX; /* no counter yet */
   for (size_t i = 0; i < count; i++) order[i] = (uint32_t)i;
   for (size_t i = count; i-- > 1;) {
     const uint32_t word = sequence_word(seed, i, epoch, DUET_STREAM_SHUFFLE, words, &counter);
