@@ -28,7 +28,7 @@ static void absorb(duet_planner *planner, int root) {
   const duet_op_kind op = layers[root].op;
   duet_unit *unit = &planner->units[root];
   const bool pools = op == DUET_OP_conv && planner->plan->options.kernel_class == DUET_CLASS_CPU;
-  for (int at = root, next; consumers(network, at, &next) == 1; at = next) {
+  for (int at = root, next = root; consumers(network, at, &next) == 1; at = next) {
     const duet_layer *l = &layers[next];
     if (l->op == DUET_OP_relu && !unit->relu) {
       unit->relu = true;

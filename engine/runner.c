@@ -93,7 +93,7 @@ static duet_status make_plan(duet_runner *runner, const duet_runner_options *opt
   duet_plan_options plan = {.batch = options->batch,
                             .train = options->train,
                             .method = options->method,
-                            .sections = !sections || strcmp(sections, "off") != 0,
+                            .sections = !options->stages_alone && (!sections || strcmp(sections, "off") != 0),
                             .compute_units = info->compute_units,
                             .max_group = info->max_group};
   duet_status s = duet_plan_class(info, &plan.kernel_class, error);

@@ -39,6 +39,7 @@ typedef struct duet_runner_options {
   bool train;
   duet_method method;  /* when training */
   size_t samples;      /* most samples of an epoch */
+  bool stages_alone;   /* one stage a launch, as $DUET_SECTIONS=off asks for too */
   void (*building)(void *context, size_t kernel, size_t kernels); /* called before each kernel is built; may be NULL */
   void *context;
 } duet_runner_options;

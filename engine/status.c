@@ -12,7 +12,7 @@ static const struct {
 #undef DUET_STATUS_ROW
 };
 
-duet_status duet_fail(duet_error *error, duet_status status, const char *format, ...) {
+duet_status(duet_fail)(duet_error *error, duet_status status, const char *format, ...) {
   if (error) {
     va_list arguments;
     va_start(arguments, format);

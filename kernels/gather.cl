@@ -18,14 +18,14 @@ STAGE_FN STAGE(TEAM_PARAMETERS, GLOBAL const u8 *images, GLOBAL const u8 *labels
   FOR_LANES(l) {
     const int valid = (u32)block * 16 + l < n;
     const u32 sample = valid ? order[first + l] : 0;
-    target[l] = valid ? (float)labels[sample] : -1.0f;
+    target[l] = valid ? (float)labels[sample] : 0.0f;
     target[32 + l] = valid ? 1.0f / (float)n : 0.0f;
     ((GLOBAL u32 *)target)[48 + l] = sample;
   }
   c[0] = AS_ULANES(LOAD(target, 3));
   philox(c, control[CONTROL_seed_low], control[CONTROL_seed_high]);
   const lanes drawn = TO_LANES(mul_hi(c[0], (ulanes)10));
-  const lanes digit = LOAD(target, 0);
-  STORE(target, 1, digit + drawn);
-  for (int i = 0; i < 10; i++) STORE(number, i, PICK(ZERO, SPLAT(1.0f), (drawn == SPLAT((float)i)) & (digit >= ZERO)));
+  const ilanes image = LOAD(target, 2) > ZERO;
+  STORE(target, 1, PICK(ZERO, LOAD(target, 0) + drawn, image));
+  for (int i = 0; i < 10; i++) STORE(number, i, PICK(ZERO, SPLAT(1.0f), (drawn == SPLAT((float)i)) & image));
 }

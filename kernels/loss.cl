@@ -17,11 +17,12 @@ STAGE_FN STAGE(TEAM_PARAMETERS, GLOBAL const float *logits, GLOBAL const float *
   if (team == 0)
     for (int c = 0; c < OC; c++) {
       const lanes p = exp(LOAD(logits, c) - top) / sum;
-      STORE(dlogits, c, scale * weight[0] * (p - PICK(ZERO, SPLAT(1.0f), wanted == SPLAT((float)c))));
+      const lanes slope = scale * weight[0] * (p - PICK(ZERO, SPLAT(1.0f), wanted == SPLAT((float)c)));
+      STORE(dlogits, c, PICK(ZERO, slope, scale > ZERO));
     }
 #endif
   const lanes loss = PICK(ZERO, log(sum) + top - chosen, scale > ZERO);
-  const lanes right = PICK(ZERO, SPLAT(1.0f), (first == wanted) & (scale > ZERO) & (top == top));
+  const lanes right = PICK(ZERO, SPLAT(1.0f), (first == wanted) & (scale > ZERO) & (sum == sum));
   const float loss_sum = LANE_SUM(loss), right_sum = LANE_SUM(right);
   if (team == 0 && ITEM == 0) {
     score[2 * HEAD] = loss_sum;

@@ -47,6 +47,7 @@ static const char *const positive[DUET_STAGE_KINDS] = {
     [DUET_STAGE_loss] = "OC",
     [DUET_STAGE_record] = "BATCH BLOCKS",
     [DUET_STAGE_update] = "LENGTH TOTAL",
+    [DUET_STAGE_peak] = "COUNT",
 };
 
 bool ref_stage_is_task(duet_stage_kind kind) { return stage_table[kind].task; }
@@ -122,6 +123,8 @@ static void operand_extents(const duet_stage *stage, size_t extents[DUET_MAX_OPE
       EXTENTS(REF_SCORES, 0, REF_SCORES, words);
     case DUET_STAGE_update:
       EXTENTS(total, total, total, k->METHOD < 2 ? 0 : total, REF_RATES, words);
+    case DUET_STAGE_peak:
+      EXTENTS(REF_LANES);
     case DUET_STAGE_KINDS:
       break;
   }

@@ -1,0 +1,49 @@
+/* duet eval: both accuracies of a trained network on a test set. */
+#include "cli/session.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+static duet_status check_size(const char *checkpoint, const cli_session *session, duet_error *error) {
+  const duet_shape image = session->network->layers[0].shape;
+  const duet_dataset *d = session->test_set;
+  if (image.height == d->height && image.width == d->width) return DUET_OK;
+  return duet_fail(error, DUET_BAD_INPUT, "%s: trained on %dx%d images, the test images are %dx%d", checkpoint, image.height, image.width, d->height,
+                   d->width);
+}
+
+static duet_status run(const cli_options *o, cli_session *session, duet_score *score, uint64_t *seed, duet_error *error) {
+  float *values = NULL;
+  duet_status s = duet_checkpoint_read(o->argument, &session->network, &values, seed, error);
+  if (!s && o->given[CLI_OPTION_seed]) *seed = (uint64_t)o->seed;
+  if (!s) s = cli_session_open(o, session, error);
+  if (!s) s = cli_session_load(o, false, session, error);
+  if (!s) s = check_size(o->argument, session, error);
+  if (!s) s = duet_model_create(&session->handle, session->network, *seed, &session->model, error);
+  if (!s) s = duet_model_write(session->model, values, error);
+  if (!s) s = duet_evaluate(session->model, session->test, 0, session->test->count, (int)o->batch, *seed, score, error);
+  free(values);
+  return s;
+}
+
+int cli_eval(const cli_options *options) {
+  cli_session session = {0};
+  duet_score score;
+  duet_error error = {0};
+  uint64_t seed = 0;
+  const duet_status s = run(options, &session, &score, &seed, &error);
+  int exit_status = 0;
+  if (s)
+    exit_status = cli_fail(&error);
+  else if (options->json)
+    exit_status = cli_print_json(json_pack(
+        "{s:s, s:s, s:s, s:s, s:I, s:I, s:{s:f, s:f}, s:{s:f, s:f}}", "format", "duet-eval-1", "checkpoint", options->argument, "network",
+        session.network->name, "device", session.info->id, "seed", (json_int_t)seed, "images", (json_int_t)session.test->count, "accuracy", "digit",
+        score.accuracy[DUET_HEAD_DIGIT], "sum", score.accuracy[DUET_HEAD_SUM], "loss", "digit", score.loss[DUET_HEAD_DIGIT], "sum",
+        score.loss[DUET_HEAD_SUM]));
+  else
+    printf("%s: digit %.2f %%, sum %.2f %% of %zu images\n", options->argument, 100 * score.accuracy[DUET_HEAD_DIGIT],
+           100 * score.accuracy[DUET_HEAD_SUM], session.test->count);
+  cli_session_close(&session);
+  return exit_status;
+}

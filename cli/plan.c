@@ -1,0 +1,133 @@
+/* duet info --plan: the launches of one training step, and with --profile what each takes. */
+#include "cli/session.h"
+#include "engine/profile.h"
+#include "engine/stage.h"
+
+#include <stdio.h>
+
+typedef struct measured {
+  double seconds, flops_per_second; /* 0 when not measured */
+} measured;
+
+static void print_stage(const duet_plan *plan, const duet_stage *stage, size_t groups, const measured *m, double peak) {
+  const duet_constants *k = &stage->constants;
+  char tile[40] = "";
+  if (k->TO) (void)snprintf(tile, sizeof tile, "%dx%dx%d", k->TO, k->TH ? k->TH : 1, k->TW ? k->TW : 1);
+  printf("  %-28s %-16s %7zu %9s %10.3f", stage->label, duet_stage_infos[stage->kind].name, groups, tile, duet_stage_flops(plan, stage) / 1e6);
+  if (m->seconds > 0) printf(" %9.1f", 1e6 * m->seconds);
+  if (m->flops_per_second > 0) printf(" %9.1f %6.1f %%", m->flops_per_second / 1e9, 100 * m->flops_per_second / peak);
+  puts("");
+}
+
+static void print_launch(const duet_plan *plan, const duet_plan_launch *launch, const measured *m, double peak) {
+  printf("%s: %zu groups of %zu\n", launch->name, launch->groups, launch->group);
+  for (size_t p = 0; p < launch->part_count; p++)
+    for (size_t i = 0; i < launch->parts[p].stage_count; i++)
+      print_stage(plan, &launch->parts[p].stages[i], launch->parts[p].count * launch->parts[p].spread, m, peak);
+}
+
+static json_t *describe_stage(const duet_plan *plan, const duet_stage *stage, size_t launch, const measured *m) {
+  return json_pack("{s:I, s:s, s:s, s:f, s:o, s:o}", "launch", (json_int_t)launch, "stage", stage->label, "kernel", duet_stage_infos[stage->kind].name,
+                   "flops", duet_stage_flops(plan, stage), "seconds", m->seconds > 0 ? json_real(m->seconds) : json_null(), "flops_per_second",
+                   m->flops_per_second > 0 ? json_real(m->flops_per_second) : json_null());
+}
+
+/* Prints a plan; with a runner, each of its launches (one stage each) is measured first. */
+static duet_status show(const cli_options *o, const duet_plan *plan, duet_runner *runner, double peak, json_t *stages, duet_error *error) {
+  for (size_t i = 0; i < plan->launch_count; i++) {
+    const duet_plan_launch *launch = &plan->launches[i];
+    measured m = {0};
+    if (runner) {
+      const duet_status s = duet_profile(&runner->model->handle, &runner->launches[i], 1, &m.seconds, error);
+      if (s) return s;
+      m.flops_per_second = duet_stage_flops(plan, launch->parts[0].stages) / m.seconds;
+    }
+    if (!o->json) print_launch(plan, launch, &m, peak);
+    for (size_t p = 0; o->json && p < launch->part_count; p++)
+      for (size_t j = 0; j < launch->parts[p].stage_count; j++)
+        json_array_append_new(stages, describe_stage(plan, &launch->parts[p].stages[j], i, &m));
+  }
+  return DUET_OK;
+}
+
+static duet_status make_runner(const cli_options *o, const cli_session *session, bool alone, duet_runner **runner, duet_error *error) {
+  const duet_runner_options options = {
+      .batch = (int)o->batch, .train = true, .method = DUET_METHOD_ADAM, .samples = session->train->count, .stages_alone = alone};
+  return duet_runner_create(session->model, session->train, &options, runner, error);
+}
+
+static duet_status measure_step(const cli_options *o, const cli_session *session, double *seconds, duet_error *error) {
+  duet_runner *runner = NULL;
+  duet_status s = make_runner(o, session, false, &runner, error);
+  /* the recorded step advances through the epoch; profiling stays at step 0, on a full batch of padding: the work is the same */
+  if (!s) s = duet_profile(&session->handle, runner->launches, runner->plan->launch_count, seconds, error);
+  duet_runner_destroy(runner);
+  return s;
+}
+
+static duet_status profile(const cli_options *o, const cli_session *session, json_t *object, duet_error *error) {
+  duet_runner *runner = NULL;
+  double peak, step;
+  duet_status s = duet_profile_peak(&session->handle, &peak, error);
+  if (!s) s = measure_step(o, session, &step, error);
+  if (!s) s = make_runner(o, session, true, &runner, error);
+  if (!s && !o->json) {
+    printf("  %-28s %-16s %7s %9s %10s %9s %9s %8s\n", "stage", "kernel", "groups", "tile", "MFLOP", "us", "GFLOP/s", "of peak");
+    s = show(o, runner->plan, runner, peak, NULL, error);
+  } else if (!s) {
+    s = show(o, runner->plan, runner, peak, json_object_get(object, "stages"), error);
+  }
+  double flops = 0;
+  for (size_t i = 0; !s && i < runner->plan->stage_count; i++) flops += duet_stage_flops(runner->plan, &runner->plan->stages[i]);
+  if (!s && !o->json)
+    printf("FMA peak measured: %.1f GFLOP/s; whole step, as it is launched: %.3f ms, %.0f images/s, %.1f GFLOP/s, %.1f %% of peak\n", peak / 1e9,
+           1e3 * step, (double)o->batch / step, flops / step / 1e9, 100 * flops / step / peak);
+  if (!s && o->json) {
+    json_object_set_new(object, "peak_flops_per_second", json_real(peak));
+    json_object_set_new(object, "step_seconds", json_real(step));
+    json_object_set_new(object, "step_flops", json_real(flops));
+  }
+  duet_runner_destroy(runner);
+  return s;
+}
+
+static duet_status plan_only(const cli_options *o, const cli_session *session, json_t *object, duet_error *error) {
+  duet_plan *plan = NULL;
+  duet_plan_options options = {.batch = (int)o->batch,
+                               .train = true,
+                               .method = DUET_METHOD_ADAM,
+                               .sections = true,
+                               .compute_units = session->info->compute_units,
+                               .max_group = session->info->max_group};
+  duet_status s = duet_plan_class(session->info, &options.kernel_class, error);
+  if (!s) s = duet_plan_create(session->network, &options, &plan, error);
+  if (!s && !o->json) printf("  %-28s %-16s %7s %9s %10s\n", "stage", "kernel", "groups", "tile", "MFLOP");
+  if (!s) s = show(o, plan, NULL, 1, json_object_get(object, "stages"), error);
+  duet_plan_destroy(plan);
+  return s;
+}
+
+duet_status cli_info_plan(const cli_options *o, const duet_network *network) {
+  cli_session session = {0};
+  duet_error error = {0};
+  json_t *object = NULL;
+  duet_status s = cli_session_open(o, &session, &error);
+  if (!s && o->profile) s = cli_session_load(o, true, &session, &error);
+  const duet_shape image = network->layers[0].shape;
+  if (!s) s = duet_network_load(o->argument, image.height, image.width, &session.network, &error);
+  if (!s && o->profile) s = duet_model_create(&session.handle, session.network, 1, &session.model, &error);
+  if (!s)
+    object = json_pack("{s:s, s:s, s:s, s:i, s:[]}", "format", "duet-plan-1", "network", network->name, "device", session.info->id, "batch", (int)o->batch,
+                       "stages");
+  if (!s) s = o->profile ? profile(o, &session, object, &error) : plan_only(o, &session, object, &error);
+  if (s) {
+    (void)cli_fail(&error);
+    json_decref(object);
+  } else if (o->json) {
+    (void)cli_print_json(object);
+  } else {
+    json_decref(object);
+  }
+  cli_session_close(&session);
+  return s;
+}

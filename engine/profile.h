@@ -1,0 +1,13 @@
+/* How long launches take, and the most that the device could do. */
+#ifndef DUET_PROFILE_H
+#define DUET_PROFILE_H
+
+#include "engine/runner.h"
+
+/* The least seconds per launch of `count` launches in a row, over some repetitions by the host's clock, warm. */
+duet_status duet_profile(const duet_handle *handle, const duet_launch *launches, size_t count, double *seconds, duet_error *error);
+
+/* Multiply-adds in registers on all compute units, in FLOP/s (fp32; a multiply-add is two). */
+duet_status duet_profile_peak(const duet_handle *handle, double *flops_per_second, duet_error *error);
+
+#endif

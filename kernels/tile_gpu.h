@@ -1,0 +1,85 @@
+/* The tile of a convolution or dense layer, gpu class. A group makes TEAMS_IN_GROUP / TH * TO channels of TH pixel tiles (TH teams side by
+   side on the pixels), each team TO channels x TW pixels of a row, a lane an image. The weights pass through local memory, some kernel
+   rows (source channel, kh) at a time; the source is read where it is.
+   Serves forward and, with FLIP, backward (weights read backwards). Given: DC, DH, DW (destination), SC, SH, SW (source), WINDOW (kernel side),
+   P (padding), STEP (stride), DILATE (distance of source pixels on the grid that is walked; 1 unless FLIP), WD, WS (distance of two
+   destination, source channels in w), TILE_STORE(sum, channel, pixel).
+   Needs: TH divides TEAMS_IN_GROUP; LOCAL floats hold a kernel row, WINDOW * PITCH. */
+#define TAPS (WINDOW * WINDOW)
+#define SEGMENT (WINDOW <= 7 ? WINDOW : 1) /* taps of a kernel row that share a window of registers */
+#define COLUMNS ((TW - 1) * STEP + SEGMENT)
+#define ROW_TILES ((DW + TW - 1) / TW)
+#define TILES (DH * ROW_TILES)
+#define TILE_GROUPS ((TILES + TH - 1) / TH)
+#define CHANNELS (TEAMS_IN_GROUP / TH * TO)
+#define UNITS ((DC + CHANNELS - 1) / CHANNELS * TILE_GROUPS)
+#define PITCH (CHANNELS + 1) /* odd, against bank conflicts */
+#define CHUNK MIN(LOCAL / (PITCH * WINDOW), SC * WINDOW)
+
+/* local[tap of the chunk][channel of the group] = weights from kernel row `r0` on, 0 beyond the last channel. */
+INLINE_FN void JOIN(STAGE, _stage)(__local float *local, GLOBAL const float *w, int d0, int r0) {
+  for (int i = ITEM; i < CHUNK * WINDOW * CHANNELS; i += GROUP) {
+#if WD == 1
+    const int d = i % CHANNELS, j = i / CHANNELS;
+#else
+    const int d = i / (CHUNK * WINDOW), j = i % (CHUNK * WINDOW);
+#endif
+    const int t = r0 * WINDOW + j, tap = FLIP ? TAPS - 1 - t % TAPS : t % TAPS;
+    local[j * PITCH + d] = d0 + d < DC && t < SC * TAPS ? w[(size_t)(d0 + d) * WD + (size_t)(t / TAPS) * WS + tap] : 0.0f;
+  }
+}
+
+/* Adds kernel row `kh` of one source channel: weights[tap][PITCH], pixels from column w0 of destination row `h` on. */
+INLINE_FN void JOIN(STAGE, _row)(float acc[TW][TO], GLOBAL const float *x, __local const float *weights, int h, int w0, int kh) {
+  const int sh = h * STEP + kh - P;
+  if (sh < 0 || sh % DILATE != 0 || sh / DILATE >= SH) return;
+  x += (size_t)(sh / DILATE) * SW * 16;
+  for (int k0 = 0; k0 < WINDOW; k0 += SEGMENT) {
+    float window[COLUMNS];
+    UNROLL for (int j = 0; j < COLUMNS; j++) {
+      const int sw = w0 * STEP + k0 + j - P;
+#if P > 0 || DILATE > 1 || DW % TW
+      window[j] = sw >= 0 && sw % DILATE == 0 && sw / DILATE < SW ? LOAD(x, sw / DILATE) : 0.0f;
+#else
+      window[j] = LOAD(x, sw);
+#endif
+    }
+    UNROLL for (int k = 0; k < SEGMENT; k++) UNROLL for (int i = 0; i < TW; i++) UNROLL for (int o = 0; o < TO; o++)
+      acc[i][o] = fma(weights[(k0 + k) * PITCH + o], window[i * STEP + k], acc[i][o]);
+  }
+}
+
+/* Every item of the group comes along, that of a tile beyond the last as well: the barriers are for all. */
+INLINE_FN void JOIN(STAGE, _unit)(__local float *local, TILE_PARAMETERS, GLOBAL const float *x, GLOBAL const float *w, int unit) {
+  const int d0 = unit / TILE_GROUPS * CHANNELS, mine = TEAM_IN_GROUP / TH * TO;
+  const int tile = unit % TILE_GROUPS * TH + TEAM_IN_GROUP % TH, h = MIN(tile, TILES - 1) / ROW_TILES, w0 = tile % ROW_TILES * TW;
+  float acc[TW][TO];
+  UNROLL for (int i = 0; i < TW; i++) UNROLL for (int o = 0; o < TO; o++) acc[i][o] = 0.0f;
+  for (int r0 = 0; r0 < SC * WINDOW; r0 += CHUNK) {
+    BARRIER();
+    JOIN(STAGE, _stage)(local, w, d0, r0);
+    BARRIER();
+    const int rows = MIN(CHUNK, SC * WINDOW - r0);
+    for (int r = 0; r < rows; r++)
+      JOIN(STAGE, _row)(acc, x + (size_t)((r0 + r) / WINDOW) * SH * SW * 16, local + r * WINDOW * PITCH + mine, h, w0, (r0 + r) % WINDOW);
+  }
+  if (tile >= TILES) return;
+  UNROLL for (int o = 0; o < TO; o++) UNROLL for (int i = 0; i < TW; i++) if (d0 + mine + o < DC && w0 + i < DW) {
+    TILE_STORE(acc[i][o], d0 + mine + o, h * DW + w0 + i)
+  }
+}
+
+INLINE_FN void JOIN(STAGE, _units)(int team, int teams, __local float *local, TILE_PARAMETERS, GLOBAL const float *x, GLOBAL const float *w) {
+  for (int unit = (team - TEAM_IN_GROUP) / TEAMS_IN_GROUP; unit < UNITS; unit += teams / TEAMS_IN_GROUP)
+    JOIN(STAGE, _unit)(local, TILE_ARGUMENTS, x, w, unit);
+}
+#undef TAPS
+#undef SEGMENT
+#undef COLUMNS
+#undef ROW_TILES
+#undef TILES
+#undef TILE_GROUPS
+#undef CHANNELS
+#undef UNITS
+#undef PITCH
+#undef CHUNK
