@@ -12,6 +12,7 @@ static const struct {
 #undef DUET_STATUS_ROW
 };
 
+/* In parentheses because engine/status.h gives an analyser a macro of this name. */
 duet_status(duet_fail)(duet_error *error, duet_status status, const char *format, ...) {
   if (error) {
     va_list arguments;
