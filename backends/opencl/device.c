@@ -24,6 +24,8 @@ static void platform_text(cl_platform_id id, char *text, size_t size) {
   char name[512] = "", version[512] = "";
   if (clGetPlatformInfo(id, CL_PLATFORM_NAME, sizeof name - 1, name, NULL)) name[0] = 0;
   if (clGetPlatformInfo(id, CL_PLATFORM_VERSION, sizeof version - 1, version, NULL)) version[0] = 0;
+  size_t end = strlen(version);
+  while (end > 0 && version[end - 1] == ' ') version[--end] = 0; /* the standard asks for a space even before nothing */
   (void)snprintf(text, size, "%.60s, %.60s", name, version);
 }
 
