@@ -4,21 +4,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static duet_status check_size(const char *checkpoint, const cli_session *session, duet_error *error) {
-  const duet_shape image = session->network->layers[0].shape;
-  const duet_dataset *d = session->test_set;
-  if (image.height == d->height && image.width == d->width) return DUET_OK;
-  return duet_fail(error, DUET_BAD_INPUT, "%s: trained on %dx%d images, the test images are %dx%d", checkpoint, image.height, image.width, d->height,
-                   d->width);
-}
-
 static duet_status run(const cli_options *o, cli_session *session, duet_score *score, uint64_t *seed, duet_error *error) {
   float *values = NULL;
   duet_status s = duet_checkpoint_read(o->argument, &session->network, &values, seed, error);
   if (!s && o->given[CLI_OPTION_seed]) *seed = (uint64_t)o->seed;
   if (!s) s = cli_session_open(o, session, error);
   if (!s) s = cli_session_load(o, false, session, error);
-  if (!s) s = check_size(o->argument, session, error);
   if (!s) s = duet_model_create(&session->handle, session->network, *seed, &session->model, error);
   if (!s) s = duet_model_write(session->model, values, error);
   if (!s) s = duet_evaluate(session->model, session->test, 0, session->test->count, (int)o->batch, *seed, score, error);

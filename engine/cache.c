@@ -124,9 +124,3 @@ duet_status duet_cache_store(const char *directory, duet_cache_key key, const vo
   return duet_fail(error, DUET_IO, "%s: %s (kernels are compiled anew at each start; free some space)", path,
                    strerror(reason));
 }
-
-void duet_cache_drop(const char *directory, duet_cache_key key) {
-  char path[FILE_PATH];
-  entry_path(path, directory, key);
-  (void)unlink(path);
-}

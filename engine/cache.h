@@ -29,7 +29,4 @@ bool duet_cache_load(const char *directory, duet_cache_key key, void **data, siz
 duet_status duet_cache_store(const char *directory, duet_cache_key key, const void *data, size_t bytes,
                              duet_error *error);
 
-/* Deletes the entry: what it holds turned out to be of no use. */
-void duet_cache_drop(const char *directory, duet_cache_key key);
-
 #endif

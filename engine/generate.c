@@ -79,7 +79,8 @@ static duet_status add_stage(duet_text *out, const duet_stage *stage, size_t num
 /* The call of a stage; operands named `index` are bytes kept in the float memory. */
 static void add_call(duet_text *out, const duet_stage *stage, size_t number, size_t group) {
   const duet_stage_info *info = &duet_stage_infos[stage->kind];
-  duet_text_add(out, "    s%zu_%s(%s%s", number, info->name, info->task ? "task" : "block, team, teams", group == 1 ? "" : ", local");
+  duet_text_add(out, "    s%zu_%s(%s%s", number, info->name, info->task ? "task" : "block, team, teams",
+                group == 1 ? "" : info->task ? ", slice, slices, scratch" : ", scratch");
   for (size_t i = 0; i < DUET_MAX_OPERANDS && info->operands[i]; i++) {
     const duet_operand *o = &stage->operands[i];
     const char *cast = strcmp(info->operands[i], "index") ? "" : "(GLOBAL u8 *)";
@@ -94,15 +95,16 @@ static void add_call(duet_text *out, const duet_stage *stage, size_t number, siz
   duet_text_add(out, ");\n");
 }
 
-static void add_part(duet_text *out, const duet_part *part, size_t first_number, size_t group) {
+static void add_part(duet_text *out, const duet_part *part, size_t first_number, size_t group_size) {
   duet_text_add(out, "  if (group < %zu) {\n", part->count * part->spread);
   if (duet_stage_infos[part->stages[0].kind].task) {
-    duet_text_add(out, "    const int task = group;\n");
+    duet_text_add(out, "    const int task = group / %zu;\n", part->spread);
+    if (group_size > 1) duet_text_add(out, "    const int slice = group %% %zu, slices = %zu;\n", part->spread, part->spread);
   } else {
     duet_text_add(out, "    const int block = group / %zu, team = group %% %zu * TEAMS_IN_GROUP + TEAM_IN_GROUP, teams = %zu * TEAMS_IN_GROUP;\n",
                   part->spread, part->spread, part->spread);
   }
-  for (size_t i = 0; i < part->stage_count; i++) add_call(out, &part->stages[i], first_number + i, group);
+  for (size_t i = 0; i < part->stage_count; i++) add_call(out, &part->stages[i], first_number + i, group_size);
   duet_text_add(out, "    return;\n  }\n  group -= %zu;\n", part->count * part->spread);
 }
 
@@ -116,7 +118,7 @@ static void add_driver(duet_text *out, const duet_kernel_source *source) {
     for (size_t p = 0; p < source->part_count; p++)
       for (size_t i = 0; i < source->parts[p].stage_count; i++)
         if (source->parts[p].stages[i].constants.LOCAL > floats) floats = source->parts[p].stages[i].constants.LOCAL;
-    duet_text_add(out, "  __local float local[%d];\n", floats);
+    duet_text_add(out, "  __local float scratch[%d];\n", floats);
   }
   duet_text_add(out, "  int group = GROUP_ID;\n");
   for (size_t p = 0, number = 0; p < source->part_count; number += source->parts[p++].stage_count)

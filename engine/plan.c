@@ -152,9 +152,10 @@ static size_t tasks(const duet_stage *stage) {
   }
 }
 
-/* The share of a stage's block that one group takes when the stage runs alone. */
+/* The groups that share a block when the stage runs alone. */
 static size_t spread(const duet_plan *plan, const duet_stage *stage) {
   const duet_constants *k = &stage->constants;
+  if (plan->options.kernel_class == DUET_CLASS_GPU) return duet_tiles_groups(stage, duet_tiles_group(plan->options.max_group));
   size_t units; /* what the stage divides among teams */
   switch (stage->kind) {
     case DUET_STAGE_conv_forward: units = (size_t)(k->OH / k->TH); break;
@@ -164,7 +165,6 @@ static size_t spread(const duet_plan *plan, const duet_stage *stage) {
     case DUET_STAGE_loss: units = 1; break;
     default: units = 8;
   }
-  if (plan->options.kernel_class == DUET_CLASS_GPU) return duet_tiles_groups(stage, duet_tiles_group(plan->options.max_group));
   const size_t wanted = (4 * plan->options.compute_units + (size_t)plan->blocks - 1) / (size_t)plan->blocks;
   return wanted < 1 ? 1 : wanted > units ? units : wanted;
 }
@@ -209,7 +209,7 @@ static void add_parameter_launches(duet_plan *plan, size_t begin, size_t group) 
     next = i + 1;
     while (join && next < plan->stage_count && updates_rows_of(plan->stages + i, plan->stages + next)) next++;
     if (!launch || !join || launch->part_count == DUET_MAX_PARTS) launch = new_launch(plan, group);
-    new_part(launch, plan->stages + i, next - i, tasks(plan->stages + i), 1);
+    new_part(launch, plan->stages + i, next - i, tasks(plan->stages + i), group > 1 ? duet_tiles_groups(plan->stages + i, group) : 1);
   }
 }
 

@@ -62,7 +62,8 @@ duet_status duet_resident_create(const duet_handle *handle, const duet_dataset *
   *out = NULL;
   duet_resident *r = calloc(1, sizeof *r);
   if (!r) return duet_fail(error, DUET_OUT_OF_MEMORY, "out of memory for the data set");
-  *r = (duet_resident){.handle = *handle, .count = dataset->count, .height = dataset->height, .width = dataset->width};
+  *r = (duet_resident){.handle = *handle, .count = dataset->count, .height = dataset->height, .width = dataset->width,
+                       .classes = dataset->classes};
   const duet_backend *b = handle->backend;
   const size_t bytes = dataset->count * (size_t)dataset->height * (size_t)dataset->width;
   duet_status s = b->alloc(handle->device, bytes, &r->images, error);
@@ -85,6 +86,18 @@ void duet_resident_destroy(duet_resident *r) {
 }
 
 /* ---- runner ---- */
+
+static duet_status check_fit(const duet_network *network, const duet_resident *data, duet_error *error) {
+  const duet_shape image = network->layers[0].shape;
+  const int classes = network->layers[network->heads[DUET_HEAD_DIGIT]].shape.channels;
+  if (image.height != data->height || image.width != data->width)
+    return duet_fail(error, DUET_BAD_INPUT, "%s: made for images of %dx%d, these are %dx%d", network->name, image.height, image.width, data->height,
+                     data->width);
+  if (data->classes > classes)
+    return duet_fail(error, DUET_BAD_INPUT, "%s: tells %d classes apart, the labels go up to %d (give the digit head more units)", network->name,
+                     classes, data->classes - 1);
+  return DUET_OK;
+}
 
 static duet_status make_plan(duet_runner *runner, const duet_runner_options *options, duet_error *error) {
   const duet_handle *h = &runner->model->handle;
@@ -176,7 +189,8 @@ duet_status duet_runner_create(const duet_model *model, const duet_resident *res
   if (!runner) return duet_fail(error, DUET_OUT_OF_MEMORY, "out of memory for a runner");
   runner->model = model;
   runner->resident = resident;
-  duet_status s = make_plan(runner, options, error);
+  duet_status s = check_fit(model->network, resident, error);
+  if (!s) s = make_plan(runner, options, error);
   if (!s) s = make_buffers(runner, options, error);
   if (!s) s = make_launches(runner, options, error);
   if (!s) s = warm_up(runner, error);

@@ -27,7 +27,7 @@ duet_status duet_model_write(const duet_model *model, const float *values, duet_
 typedef struct duet_resident {
   duet_handle handle; /* borrowed */
   size_t count;
-  int height, width;
+  int height, width, classes;
   duet_buffer *images, *labels;
 } duet_resident;
 
@@ -55,7 +55,8 @@ typedef struct duet_runner {
   duet_recording *recording;
 } duet_runner;
 
-/* Plans, builds the kernels and records the step. Model and resident data are borrowed. */
+/* Plans, builds the kernels and records the step. Model and resident data are borrowed. Errors: BAD_INPUT when the network was made for
+   images of another size or for fewer classes. */
 duet_status duet_runner_create(const duet_model *model, const duet_resident *resident, const duet_runner_options *options, duet_runner **runner,
                                duet_error *error);
 void duet_runner_destroy(duet_runner *runner); /* takes NULL */

@@ -5,6 +5,10 @@ enum {
   ACCUMULATORS = 24,    /* vectors of 16 that fit the registers of AVX-512 beside operands: 28 begin to spill */
   FIRST_CACHE = 24576,  /* bytes of a first-level cache that one tile's operand may fill */
   TASKS_PER_UNIT = 4,   /* tasks of one layer's weight gradient per compute unit: balance against reuse */
+  GPU_CHANNELS = 8,     /* register tile of an item of the gpu class: channels ... */
+  GPU_COLUMNS = 5,      /* ... and pixels of a row */
+  GROUPS_PER_UNIT = 2,  /* groups of one stage per compute unit that a smaller tile is taken for */
+  LOCAL_FLOATS = 4096,  /* local memory that every device has */
 };
 
 static int at_least(int value, int least) { return value < least ? least : value; }
@@ -62,25 +66,120 @@ static void cpu_tiles(duet_stage *stage, unsigned compute_units) {
   }
 }
 
-/* Groups of the gpu class: four teams and more, as the device allows. */
+/* ---- gpu class ---- */
+
+/* Groups of the gpu class: eight teams where the device allows. */
 size_t duet_tiles_group(size_t max_group) { return max_group >= 128 ? 128 : max_group >= 64 ? 64 : max_group >= 32 ? 32 : 16; }
 
-static void gpu_tiles(duet_stage *stage, size_t group) {
+static int ceil_divide(int n, int by) { return (n + by - 1) / by; }
+
+/* What a tiled stage makes: channels x height x width of a block. */
+typedef struct extent {
+  int channels, height, width;
+} extent;
+
+static extent destination(const duet_stage *stage) {
+  const duet_constants *k = &stage->constants;
+  switch (stage->kind) {
+    case DUET_STAGE_conv_forward: return (extent){k->OC, k->OH, k->OW};
+    case DUET_STAGE_conv_backward: return (extent){k->IC, k->IH, k->IW};
+    case DUET_STAGE_dense_forward: return (extent){k->OC, 1, 1};
+    default: return (extent){k->IC, 1, 1};
+  }
+}
+
+/* Groups that a block of a tiled stage takes (kernels/tile_gpu.h), when each makes one unit. */
+static int tile_groups(const duet_constants *k, extent e, int teams) {
+  return ceil_divide(e.height * ceil_divide(e.width, k->TW), k->TH) * ceil_divide(e.channels, teams / k->TH * k->TO);
+}
+
+/* Teams of a group side by side on the pixels (the others take further channels): the division that leaves the fewest idle. */
+static int pixel_teams(duet_constants k, extent e, int teams) {
+  int best = teams, fewest = 0;
+  for (k.TH = teams; k.TH > 0; k.TH /= 2) {
+    const int groups = tile_groups(&k, e, teams);
+    if (fewest == 0 || groups < fewest) best = k.TH, fewest = groups;
+  }
+  return best;
+}
+
+static void gpu_tile(duet_constants *k, extent e, int teams, int wanted_groups) {
+  const int window = at_least(k->K, 1);
+  k->TW = near_divisor(e.width, GPU_COLUMNS);
+  k->TO = near_divisor(e.channels, GPU_CHANNELS);
+  while (k->TH = pixel_teams(*k, e, teams), tile_groups(k, e, teams) * k->BLOCKS < wanted_groups && k->TO * k->TW > 2)
+    *(k->TO > k->TW ? &k->TO : &k->TW) /= 2;
+  int pitch = teams / k->TH * k->TO + 1;
+  for (; pitch * window > LOCAL_FLOATS && k->TH < teams; pitch = teams / k->TH * k->TO + 1) k->TH *= 2; /* a very large window */
+  k->LOCAL = at_least(LOCAL_FLOATS / 2, pitch * window);
+}
+
+static int conv_weights_slices(const duet_constants *k, int teams) { return ceil_divide(k->IC * k->K * (k->K / k->TW), teams / k->TH); }
+
+static void gpu_conv_weights(duet_constants *k, int teams, int wanted_groups) {
+  k->TW = k->K <= 7 ? k->K : 1;
+  k->ROWS = at_most(at_most(at_least(24 / k->TW, 1), GPU_CHANNELS), k->OC);
+  k->TH = 1;
+  while (ceil_divide(k->OC, k->ROWS) * conv_weights_slices(k, teams) < wanted_groups && (k->TH < teams || k->ROWS > 2)) {
+    if (k->TH < teams)
+      k->TH *= 2;
+    else
+      k->ROWS /= 2;
+  }
+  k->LOCAL = k->ROWS * k->TW * (teams * DUET_LANES + 1);
+}
+
+static int dense_weights_slices(const duet_constants *k, int group) { return ceil_divide(k->IC, group); }
+
+static void gpu_dense_weights(duet_constants *k, int group, int wanted_groups) {
+  k->ROWS = near_divisor(k->OC, GPU_CHANNELS);
+  while (ceil_divide(k->OC, k->ROWS) * dense_weights_slices(k, group) < wanted_groups && k->ROWS > 1) k->ROWS /= 2;
+  k->LOCAL = group * (DUET_LANES + 1) + k->ROWS * DUET_LANES;
+}
+
+static void gpu_tiles(duet_stage *stage, int group, unsigned compute_units) {
+  const int teams = group / DUET_LANES, wanted_groups = GROUPS_PER_UNIT * (int)compute_units;
   duet_constants *k = &stage->constants;
   k->TO = k->TH = k->TW = k->ROWS = 1;
-  k->LOCAL = (int)group;
+  switch (stage->kind) {
+    case DUET_STAGE_conv_forward:
+    case DUET_STAGE_conv_backward:
+    case DUET_STAGE_dense_forward:
+    case DUET_STAGE_dense_backward: gpu_tile(k, destination(stage), teams, wanted_groups); break;
+    case DUET_STAGE_conv_weights: gpu_conv_weights(k, teams, wanted_groups); break;
+    case DUET_STAGE_dense_weights: gpu_dense_weights(k, group, wanted_groups); break;
+    default: break;
+  }
 }
 
 size_t duet_tiles_groups(const duet_stage *stage, size_t group) {
   const duet_constants *k = &stage->constants;
-  const size_t teams = group / DUET_LANES, shape = (size_t)k->OC * (size_t)at_least(k->OH, 1) * (size_t)at_least(k->OW, 1);
-  const size_t units = k->COUNT ? (size_t)k->COUNT : shape ? shape : 1, groups = (units + teams - 1) / teams;
-  return stage->kind == DUET_STAGE_loss ? 1 : groups > 64 ? 64 : groups;
+  const int teams = (int)group / DUET_LANES;
+  int elements; /* of a pointwise stage: four a team and more */
+  switch (stage->kind) {
+    case DUET_STAGE_conv_forward:
+    case DUET_STAGE_conv_backward:
+    case DUET_STAGE_dense_forward:
+    case DUET_STAGE_dense_backward: return (size_t)tile_groups(k, destination(stage), teams);
+    case DUET_STAGE_conv_weights: return (size_t)conv_weights_slices(k, teams);
+    case DUET_STAGE_dense_weights: return (size_t)dense_weights_slices(k, (int)group);
+    case DUET_STAGE_gather: elements = k->IH * k->IW; break;
+    case DUET_STAGE_pool_forward: elements = k->IC * k->OH * k->OW; break;
+    case DUET_STAGE_pool_backward:
+    case DUET_STAGE_norm_forward:
+    case DUET_STAGE_norm_backward: elements = k->IC * k->IH * k->IW; break;
+    case DUET_STAGE_relu_forward:
+    case DUET_STAGE_relu_backward:
+    case DUET_STAGE_copy:
+    case DUET_STAGE_dropout: elements = k->COUNT; break;
+    default: return 1; /* a head, or a task of its own */
+  }
+  return (size_t)ceil_divide(elements, 4 * teams);
 }
 
 void duet_tiles_set(duet_stage *stage, const duet_plan *plan) {
   if (plan->options.kernel_class == DUET_CLASS_GPU)
-    gpu_tiles(stage, duet_tiles_group(plan->options.max_group));
+    gpu_tiles(stage, (int)duet_tiles_group(plan->options.max_group), plan->options.compute_units);
   else
     cpu_tiles(stage, plan->options.compute_units);
 }

@@ -22,7 +22,7 @@ INLINE_FN void JOIN(STAGE, _store)(TILE_PARAMETERS, float sum, int d, int o) {
 #include "tile_gpu.h"
 
 STAGE_FN STAGE(TEAM_PARAMETERS, GLOBAL const float *x, GLOBAL const float *w, GLOBAL const float *bias, GLOBAL float *y, GLOBAL u8 *index) {
-  JOIN(STAGE, _units)(team, teams, local, bias, y, x, w);
+  JOIN(STAGE, _units)(team, teams, scratch, bias, y, x, w);
 }
 #undef DC
 #undef DH

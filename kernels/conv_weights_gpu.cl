@@ -29,23 +29,23 @@ INLINE_FN void JOIN(STAGE, _unit)(float acc[ROWS][TW], GLOBAL const float *x, GL
 }
 
 /* dw of `rows` output channels and UNITS_IN_GROUP kernel rows from `first` on. */
-INLINE_FN void JOIN(STAGE, _group)(__local float *local, GLOBAL const float *x, GLOBAL const float *dy, GLOBAL float *dw, int rows, int first) {
+INLINE_FN void JOIN(STAGE, _group)(__local float *scratch, GLOBAL const float *x, GLOBAL const float *dy, GLOBAL float *dw, int rows, int first) {
   float acc[ROWS][TW];
   UNROLL for (int o = 0; o < ROWS; o++) UNROLL for (int j = 0; j < TW; j++) acc[o][j] = 0.0f;
   const int unit = first + TEAM_IN_GROUP / TH;
   if (unit < UNITS) JOIN(STAGE, _unit)(acc, x, dy, rows, unit, TEAM_IN_GROUP % TH);
   BARRIER();
-  UNROLL for (int o = 0; o < ROWS; o++) UNROLL for (int j = 0; j < TW; j++) local[(o * TW + j) * PITCH + ITEM] = acc[o][j];
+  UNROLL for (int o = 0; o < ROWS; o++) UNROLL for (int j = 0; j < TW; j++) scratch[(o * TW + j) * PITCH + ITEM] = acc[o][j];
   BARRIER();
   for (int r = ITEM; r < SUMS * UNITS_IN_GROUP; r += GROUP) {
     const int a = r % SUMS, u = r / SUMS, o = a / TW;
     float sum = 0.0f;
-    for (int i = 0; i < 16 * TH; i++) sum += local[a * PITCH + u * 16 * TH + i];
+    for (int i = 0; i < 16 * TH; i++) sum += scratch[a * PITCH + u * 16 * TH + i];
     if (o < rows && first + u < UNITS) dw[o * (IC * K * K) + (first + u) * TW + a % TW] = sum;
   }
 }
 
-INLINE_FN void JOIN(STAGE, _bias)(__local float *local, GLOBAL const float *dy, GLOBAL float *dbias, int rows) {
+INLINE_FN void JOIN(STAGE, _bias)(__local float *scratch, GLOBAL const float *dy, GLOBAL float *dbias, int rows) {
   for (int o = 0; o < rows; o++) {
     float sum = 0.0f;
     for (int i = TEAM_IN_GROUP; i < BLOCKS * OH * OW; i += TEAMS_IN_GROUP)
@@ -59,9 +59,9 @@ STAGE_FN STAGE(TASK_PARAMETERS, GLOBAL const float *x, GLOBAL const float *dy, G
                GLOBAL const u8 *index) {
   const int row = task * ROWS, rows = MIN(ROWS, OC - row);
   dy += (size_t)row * (OH * OW * 16);
-  if (slice == 0) JOIN(STAGE, _bias)(local, dy, dbias + row, rows);
+  if (slice == 0) JOIN(STAGE, _bias)(scratch, dy, dbias + row, rows);
   for (int first = slice * UNITS_IN_GROUP; first < UNITS; first += slices * UNITS_IN_GROUP)
-    JOIN(STAGE, _group)(local, x, dy, dw + (size_t)row * (IC * K * K), rows, first);
+    JOIN(STAGE, _group)(scratch, x, dy, dw + (size_t)row * (IC * K * K), rows, first);
 }
 #undef SUMS
 #undef PITCH

@@ -26,7 +26,7 @@ INLINE_FN void JOIN(STAGE, _store)(TILE_PARAMETERS, float sum, int o) {
 #include "tile_gpu.h"
 
 STAGE_FN STAGE(TEAM_PARAMETERS, GLOBAL const float *dy, GLOBAL const float *w, GLOBAL const float *x, GLOBAL float *dx) {
-  JOIN(STAGE, _units)(team, teams, local, x, dx, dy, w);
+  JOIN(STAGE, _units)(team, teams, scratch, x, dx, dy, w);
 }
 #undef DC
 #undef DH

@@ -2,22 +2,22 @@
    and dy of the rows pass through local memory. The groups of a task divide the features. Needs: LOCAL >= GROUP * PITCH + ROWS * 16. */
 #define PITCH 17 /* odd, against bank conflicts */
 
-/* local = x[GROUP features from `first` on][PITCH], then dy[ROWS][16]; 0 beyond the last. */
-INLINE_FN void JOIN(STAGE, _stage)(__local float *local, GLOBAL const float *x, GLOBAL const float *dy, int row, int first) {
-  for (int i = TEAM_IN_GROUP; i < GROUP; i += TEAMS_IN_GROUP) local[i * PITCH + LANE] = first + i < IC ? LOAD(x, first + i) : 0.0f;
-  for (int o = TEAM_IN_GROUP; o < ROWS; o += TEAMS_IN_GROUP) local[GROUP * PITCH + o * 16 + LANE] = row + o < OC ? LOAD(dy, row + o) : 0.0f;
+/* scratch = x[GROUP features from `first` on][PITCH], then dy[ROWS][16]; 0 beyond the last. */
+INLINE_FN void JOIN(STAGE, _stage)(__local float *scratch, GLOBAL const float *x, GLOBAL const float *dy, int row, int first) {
+  for (int i = TEAM_IN_GROUP; i < GROUP; i += TEAMS_IN_GROUP) scratch[i * PITCH + LANE] = first + i < IC ? LOAD(x, first + i) : 0.0f;
+  for (int o = TEAM_IN_GROUP; o < ROWS; o += TEAMS_IN_GROUP) scratch[GROUP * PITCH + o * 16 + LANE] = row + o < OC ? LOAD(dy, row + o) : 0.0f;
 }
 
-INLINE_FN void JOIN(STAGE, _group)(__local float *local, GLOBAL const float *x, GLOBAL const float *dy, GLOBAL float *dw, int row, int first) {
+INLINE_FN void JOIN(STAGE, _group)(__local float *scratch, GLOBAL const float *x, GLOBAL const float *dy, GLOBAL float *dw, int row, int first) {
   float acc[ROWS];
   UNROLL for (int o = 0; o < ROWS; o++) acc[o] = 0.0f;
   for (int b = 0; b < BLOCKS; b++) {
     BARRIER();
-    JOIN(STAGE, _stage)(local, x + (size_t)b * X_STRIDE, dy + (size_t)b * DY_STRIDE, row, first);
+    JOIN(STAGE, _stage)(scratch, x + (size_t)b * X_STRIDE, dy + (size_t)b * DY_STRIDE, row, first);
     BARRIER();
     for (int l = 0; l < 16; l++) {
-      const float v = local[ITEM * PITCH + l];
-      UNROLL for (int o = 0; o < ROWS; o++) acc[o] = fma(local[GROUP * PITCH + o * 16 + l], v, acc[o]);
+      const float v = scratch[ITEM * PITCH + l];
+      UNROLL for (int o = 0; o < ROWS; o++) acc[o] = fma(scratch[GROUP * PITCH + o * 16 + l], v, acc[o]);
     }
   }
   UNROLL for (int o = 0; o < ROWS; o++) if (row + o < OC && first + ITEM < IC) dw[(size_t)(row + o) * IC + first + ITEM] = acc[o];
@@ -31,6 +31,6 @@ STAGE_FN STAGE(TASK_PARAMETERS, GLOBAL const float *x, GLOBAL const float *xt, G
     sum = GROUP_SUM(sum);
     if (ITEM == 0) dbias[o] = sum;
   }
-  for (int first = slice * GROUP; first < IC; first += slices * GROUP) JOIN(STAGE, _group)(local, x, dy, dw, row, first);
+  for (int first = slice * GROUP; first < IC; first += slices * GROUP) JOIN(STAGE, _group)(scratch, x, dy, dw, row, first);
 }
 #undef PITCH

@@ -1,5 +1,5 @@
-/* Stages pool_forward and pool_backward (see kernels.def): K x K windows, STRIDE, no padding. The backward stage gathers, so that
-   overlapping windows need no atomics. */
+/* Stages pool_forward and pool_backward (see kernels.def): K x K windows, STRIDE, no padding. Backward: windows that do not overlap give
+   each input pixel away once; where they overlap every pixel gathers from those that cover it, so that no sum needs atomics. */
 #if defined(KIND_pool_forward)
 STAGE_FN STAGE(TEAM_PARAMETERS, GLOBAL const float *x, GLOBAL float *y, GLOBAL u8 *index) {
   for (int o = team; o < IC * OH * OW; o += teams) {
@@ -23,6 +23,32 @@ STAGE_FN STAGE(TEAM_PARAMETERS, GLOBAL const float *x, GLOBAL float *y, GLOBAL u
 #endif
     STORE(y, o, best);
   }
+}
+#elif K == STRIDE
+STAGE_FN STAGE(TEAM_PARAMETERS, GLOBAL const float *dy, GLOBAL const float *y, GLOBAL const u8 *index, GLOBAL float *dx) {
+  for (int o = team; o < IC * OH * OW; o += teams) {
+    const int c = o / (OH * OW), h = o / OW % OH * K, w = o % OW * K;
+    lanes d = LOAD(dy, o);
+#if RELU
+    d = PICK(ZERO, d, LOAD(y, o) > ZERO);
+#endif
+#if MAXIMUM
+    const ilanes winner = LOAD_INDEX(index, o);
+#endif
+    for (int k = 0; k < K * K; k++) {
+      const int i = (c * IH + h + k / K) * IW + w + k % K;
+#if MAXIMUM
+      const lanes v = PICK(ZERO, d, winner == (ilanes)k);
+#else
+      const lanes v = d * (1.0f / (K * K));
+#endif
+      STORE(dx, i, ADD ? LOAD(dx, i) + v : v);
+    }
+  }
+#if !ADD && (IH > OH * K || IW > OW * K)
+  for (int i = team; i < IC * IH * IW; i += teams) /* the edge that no window covers */
+    if (i / IW % IH >= OH * K || i % IW >= OW * K) STORE(dx, i, ZERO);
+#endif
 }
 #else
 STAGE_FN STAGE(TEAM_PARAMETERS, GLOBAL const float *dy, GLOBAL const float *y, GLOBAL const u8 *index, GLOBAL float *dx) {

@@ -3,7 +3,8 @@
    Two classes of code share the templates where the work is pointwise:
      cpu  one work-item is a group; `lanes` is a float16, the sixteen images of a block;
      gpu  GROUP work-items (64..256) are a group; sixteen neighbours, a team, take a lane each: `lanes` is a float.
-   A BLOCK stage is cut among `teams` teams, of which it is number `team`. */
+   A BLOCK stage is cut among `teams` teams, of which it is number `team`; a TASK stage of the gpu class among `slices` groups. There every
+   item of a group reaches every BARRIER. */
 typedef uchar u8;
 typedef uint u32;
 typedef int i32;
@@ -60,32 +61,31 @@ typedef uint ulanes;
 #define TO_LANES(v) ((float)(v))
 #define LANE_IDS LANE
 #define FOR_LANES(l) for (int l = LANE; l == LANE; l += 16)
-#define TEAM_PARAMETERS int block, int team, int teams, __local float *local
-#define TASK_PARAMETERS int task, __local float *local
-#define LOCAL __local
+#define TEAM_PARAMETERS int block, int team, int teams, __local float *scratch
+#define TASK_PARAMETERS int task, int slice, int slices, __local float *scratch
 #define BARRIER() barrier(CLK_LOCAL_MEM_FENCE)
-/* The sum over the sixteen lanes of a team, in lane order, for every member. All items of the group must call it; local[GROUP]. */
-#define LANE_SUM(v) lane_sum(v, local)
-INLINE_FN float lane_sum(float v, __local float *local) {
+/* The sum over the sixteen lanes of a team, in lane order, for every member. All items of the group must call it; scratch[GROUP]. */
+#define LANE_SUM(v) lane_sum(v, scratch)
+INLINE_FN float lane_sum(float v, __local float *scratch) {
   BARRIER();
-  local[ITEM] = v;
+  scratch[ITEM] = v;
   BARRIER();
   float sum = 0;
-  for (int l = 0; l < 16; l++) sum += local[(ITEM & ~15) + l];
+  for (int l = 0; l < 16; l++) sum += scratch[(ITEM & ~15) + l];
   return sum;
 }
 /* The sum over all items of the group, by halves, for every item. */
 #define TEAM_IN_GROUP (ITEM / 16)
-#define GROUP_SUM(v) group_sum(v, local)
-INLINE_FN float group_sum(float v, __local float *local) {
+#define GROUP_SUM(v) group_sum(v, scratch)
+INLINE_FN float group_sum(float v, __local float *scratch) {
   BARRIER();
-  local[ITEM] = v;
+  scratch[ITEM] = v;
   BARRIER();
-  for (int half = GROUP / 2; half > 0; half /= 2) {
-    if (ITEM < half) local[ITEM] += local[ITEM + half];
+  for (int reach = GROUP / 2; reach > 0; reach /= 2) {
+    if (ITEM < reach) scratch[ITEM] += scratch[ITEM + reach];
     BARRIER();
   }
-  return local[0];
+  return scratch[0];
 }
 #endif
 #define TEAMS_IN_GROUP MAX(GROUP / 16, 1)

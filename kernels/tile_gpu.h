@@ -16,8 +16,8 @@
 #define PITCH (CHANNELS + 1) /* odd, against bank conflicts */
 #define CHUNK MIN(LOCAL / (PITCH * WINDOW), SC * WINDOW)
 
-/* local[tap of the chunk][channel of the group] = weights from kernel row `r0` on, 0 beyond the last channel. */
-INLINE_FN void JOIN(STAGE, _stage)(__local float *local, GLOBAL const float *w, int d0, int r0) {
+/* scratch[tap of the chunk][channel of the group] = weights from kernel row `r0` on, 0 beyond the last channel. */
+INLINE_FN void JOIN(STAGE, _stage)(__local float *scratch, GLOBAL const float *w, int d0, int r0) {
   for (int i = ITEM; i < CHUNK * WINDOW * CHANNELS; i += GROUP) {
 #if WD == 1
     const int d = i % CHANNELS, j = i / CHANNELS;
@@ -25,7 +25,7 @@ INLINE_FN void JOIN(STAGE, _stage)(__local float *local, GLOBAL const float *w, 
     const int d = i / (CHUNK * WINDOW), j = i % (CHUNK * WINDOW);
 #endif
     const int t = r0 * WINDOW + j, tap = FLIP ? TAPS - 1 - t % TAPS : t % TAPS;
-    local[j * PITCH + d] = d0 + d < DC && t < SC * TAPS ? w[(size_t)(d0 + d) * WD + (size_t)(t / TAPS) * WS + tap] : 0.0f;
+    scratch[j * PITCH + d] = d0 + d < DC && t < SC * TAPS ? w[(size_t)(d0 + d) * WD + (size_t)(t / TAPS) * WS + tap] : 0.0f;
   }
 }
 
@@ -50,18 +50,18 @@ INLINE_FN void JOIN(STAGE, _row)(float acc[TW][TO], GLOBAL const float *x, __loc
 }
 
 /* Every item of the group comes along, that of a tile beyond the last as well: the barriers are for all. */
-INLINE_FN void JOIN(STAGE, _unit)(__local float *local, TILE_PARAMETERS, GLOBAL const float *x, GLOBAL const float *w, int unit) {
+INLINE_FN void JOIN(STAGE, _unit)(__local float *scratch, TILE_PARAMETERS, GLOBAL const float *x, GLOBAL const float *w, int unit) {
   const int d0 = unit / TILE_GROUPS * CHANNELS, mine = TEAM_IN_GROUP / TH * TO;
   const int tile = unit % TILE_GROUPS * TH + TEAM_IN_GROUP % TH, h = MIN(tile, TILES - 1) / ROW_TILES, w0 = tile % ROW_TILES * TW;
   float acc[TW][TO];
   UNROLL for (int i = 0; i < TW; i++) UNROLL for (int o = 0; o < TO; o++) acc[i][o] = 0.0f;
   for (int r0 = 0; r0 < SC * WINDOW; r0 += CHUNK) {
     BARRIER();
-    JOIN(STAGE, _stage)(local, w, d0, r0);
+    JOIN(STAGE, _stage)(scratch, w, d0, r0);
     BARRIER();
     const int rows = MIN(CHUNK, SC * WINDOW - r0);
     for (int r = 0; r < rows; r++)
-      JOIN(STAGE, _row)(acc, x + (size_t)((r0 + r) / WINDOW) * SH * SW * 16, local + r * WINDOW * PITCH + mine, h, w0, (r0 + r) % WINDOW);
+      JOIN(STAGE, _row)(acc, x + (size_t)((r0 + r) / WINDOW) * SH * SW * 16, scratch + r * WINDOW * PITCH + mine, h, w0, (r0 + r) % WINDOW);
   }
   if (tile >= TILES) return;
   UNROLL for (int o = 0; o < TO; o++) UNROLL for (int i = 0; i < TW; i++) if (d0 + mine + o < DC && w0 + i < DW) {
@@ -69,9 +69,9 @@ INLINE_FN void JOIN(STAGE, _unit)(__local float *local, TILE_PARAMETERS, GLOBAL 
   }
 }
 
-INLINE_FN void JOIN(STAGE, _units)(int team, int teams, __local float *local, TILE_PARAMETERS, GLOBAL const float *x, GLOBAL const float *w) {
+INLINE_FN void JOIN(STAGE, _units)(int team, int teams, __local float *scratch, TILE_PARAMETERS, GLOBAL const float *x, GLOBAL const float *w) {
   for (int unit = (team - TEAM_IN_GROUP) / TEAMS_IN_GROUP; unit < UNITS; unit += teams / TEAMS_IN_GROUP)
-    JOIN(STAGE, _unit)(local, TILE_ARGUMENTS, x, w, unit);
+    JOIN(STAGE, _unit)(scratch, TILE_ARGUMENTS, x, w, unit);
 }
 #undef TAPS
 #undef SEGMENT
