@@ -50,6 +50,10 @@ typedef struct ref_call {
 duet_status ref_stage_check(const duet_stage *stage, duet_error *error);
 bool ref_stage_is_task(duet_stage_kind kind);
 
+/* Elements that one call touches from each operand on (of one block, where it walks the blocks); 0: operand not used.
+   Operands that a plan may leave out where their values serve nobody count only when bound. */
+void ref_operand_extents(const duet_stage *stage, size_t extents[DUET_MAX_OPERANDS]);
+
 /* Runs a checked stage on one block or task. Errors: BAD_INPUT (a memory is missing), TOO_LARGE (an operand leaves its
    memory); then nothing was written. */
 duet_status ref_stage_run(const duet_stage *stage, size_t index, duet_buffer *const memories[], duet_error *error);

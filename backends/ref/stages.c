@@ -61,9 +61,7 @@ static size_t product(int a, int b, int c, int d) {
   return result;
 }
 
-/* Elements that one call touches from each operand on (of one block, where it walks the blocks); 0: operand not used.
-   Operands that a plan may leave out where their values serve nobody count only when bound. */
-static void operand_extents(const duet_stage *stage, size_t extents[DUET_MAX_OPERANDS]) {
+void ref_operand_extents(const duet_stage *stage, size_t extents[DUET_MAX_OPERANDS]) {
 #define EXTENTS(...)                                                                                     \
   do {                                                                                                   \
     memcpy(extents, (const size_t[DUET_MAX_OPERANDS]){__VA_ARGS__}, sizeof(size_t) * DUET_MAX_OPERANDS); \
@@ -168,7 +166,7 @@ duet_status ref_stage_check(const duet_stage *stage, duet_error *error) {
   const duet_status status = check_constants(stage, error);
   if (status) return status;
   size_t extents[DUET_MAX_OPERANDS];
-  operand_extents(stage, extents);
+  ref_operand_extents(stage, extents);
   for (int i = 0; i < DUET_MAX_OPERANDS; i++) {
     const unsigned memory = (unsigned)stage->operands[i].memory;
     if (memory > DUET_MEMORY_none || (memory == DUET_MEMORY_none && extents[i]))
@@ -237,7 +235,7 @@ static bool places_fit(const duet_stage *stage, const ref_call *call, const size
 duet_status ref_stage_run(const duet_stage *stage, size_t index, duet_buffer *const memories[], duet_error *error) {
   ref_call call = {.k = &stage->constants, .index = index};
   size_t extents[DUET_MAX_OPERANDS], rest[DUET_MAX_OPERANDS] = {0};
-  operand_extents(stage, extents);
+  ref_operand_extents(stage, extents);
   for (int i = 0; i < DUET_MAX_OPERANDS; i++) {
     const duet_status status = bind(stage, i, extents[i], memories, &call, &rest[i], error);
     if (status) return status;
