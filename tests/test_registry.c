@@ -82,18 +82,19 @@ static int print_devices(void) {
   return 0;
 }
 
-/* What `--devices` prints in an environment ("A=B C=D"). */
+/* What `--devices` prints in an environment ("A=B C=D"). Leaks are looked for in the parent: some drivers have their
+ * own. */
 static const char *devices_with(const char *environment) {
   static char output[8192];
   char self[1024], command[2048];
   ssize_t length = readlink("/proc/self/exe", self, sizeof self - 1);
   assert_true(length > 0);
   self[length] = 0;
-  (void)snprintf(command, sizeof command, "env %s '%s' --devices 2>&1", environment, self);
+  (void)snprintf(command, sizeof command, "env ASAN_OPTIONS=detect_leaks=0 %s '%s' --devices 2>&1", environment, self);
   FILE *child = popen(command, "r");
   assert_non_null(child);
   output[fread(output, 1, sizeof output - 1, child)] = 0;
-  assert_int_equal(pclose(child), 0);
+  if (pclose(child) != 0) fail_msg("%s: %s", command, output);
   return output;
 }
 
@@ -121,11 +122,11 @@ static void test_what_is_missing_is_said(void **state) {
   assert_int_equal(fclose(f), 0);
   SAYS(environment, "[opencl] NOT opencl: ");
   SAYS(environment, "duet_opencl.so: ");
-  if (access("/etc/OpenCL/vendors/mesa.icd", F_OK) == 0) { /* Clover: a platform, on most machines without a device */
-    SAYS("OCL_ICD_VENDORS=mesa.icd", "[ref] usable");
-    if (!strstr(devices_with("OCL_ICD_VENDORS=mesa.icd"), "[opencl:0:0]"))
-      SAYS("OCL_ICD_VENDORS=mesa.icd", "[opencl:0] NOT opencl:0: the platform \"Clover");
-  }
+  /* Clover: on most machines a platform without a device. */
+  const char *clover = "OCL_ICD_VENDORS=mesa.icd";
+  if (access("/etc/OpenCL/vendors/mesa.icd", F_OK) != 0 || strstr(devices_with(clover), "[opencl:0:0]")) return;
+  SAYS(clover, "[ref] usable");
+  SAYS(clover, "[opencl:0] NOT opencl:0: the platform \"Clover");
 }
 
 static int set_up(void **state) {

@@ -50,7 +50,7 @@ static duet_status finish_build(const duet_device *device, duet_kernel *kernel, 
   return DUET_OK;
 }
 
-/* From the file on disk; a file that the driver refuses is deleted. */
+/* From the file on disk. One that the driver refuses is replaced when the source has been compiled. */
 static bool build_cached(const duet_device *device, duet_cache_key key, duet_kernel *kernel) {
   void *binary;
   size_t bytes;
@@ -66,7 +66,6 @@ static bool build_cached(const duet_device *device, duet_cache_key key, duet_ker
   if (kernel->program) clReleaseProgram(kernel->program);
   kernel->kernel = NULL;
   kernel->program = NULL;
-  duet_cache_drop(device->cache, key);
   return false;
 }
 
