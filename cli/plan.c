@@ -91,7 +91,7 @@ static duet_status profile(const cli_options *o, const cli_session *session, jso
   return s;
 }
 
-static duet_status plan_only(const cli_options *o, const cli_session *session, json_t *object, duet_error *error) {
+static duet_status plan_only(const cli_options *o, const cli_session *session, const duet_network *network, json_t *object, duet_error *error) {
   duet_plan *plan = NULL;
   duet_plan_options options = {.batch = (int)o->batch,
                                .train = true,
@@ -100,7 +100,7 @@ static duet_status plan_only(const cli_options *o, const cli_session *session, j
                                .compute_units = session->info->compute_units,
                                .max_group = session->info->max_group};
   duet_status s = duet_plan_class(session->info, &options.kernel_class, error);
-  if (!s) s = duet_plan_create(session->network, &options, &plan, error);
+  if (!s) s = duet_plan_create(network, &options, &plan, error);
   if (!s && !o->json) printf("  %-28s %-16s %7s %9s %10s\n", "stage", "kernel", "groups", "tile", "MFLOP");
   if (!s) s = show(o, plan, NULL, 1, json_object_get(object, "stages"), error);
   duet_plan_destroy(plan);
@@ -113,13 +113,11 @@ duet_status cli_info_plan(const cli_options *o, const duet_network *network) {
   json_t *object = NULL;
   duet_status s = cli_session_open(o, &session, &error);
   if (!s && o->profile) s = cli_session_load(o, true, &session, &error);
-  const duet_shape image = network->layers[0].shape;
-  if (!s) s = duet_network_load(o->argument, image.height, image.width, &session.network, &error);
-  if (!s && o->profile) s = duet_model_create(&session.handle, session.network, 1, &session.model, &error);
+  if (!s && o->profile) s = duet_model_create(&session.handle, network, 1, &session.model, &error);
   if (!s)
     object = json_pack("{s:s, s:s, s:s, s:i, s:[]}", "format", "duet-plan-1", "network", network->name, "device", session.info->id, "batch", (int)o->batch,
                        "stages");
-  if (!s) s = o->profile ? profile(o, &session, object, &error) : plan_only(o, &session, object, &error);
+  if (!s) s = o->profile ? profile(o, &session, object, &error) : plan_only(o, &session, network, object, &error);
   if (s) {
     (void)cli_fail(&error);
     json_decref(object);
