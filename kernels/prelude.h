@@ -13,7 +13,6 @@ typedef int i32;
 #define KERNEL __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1)))
 #define UNROLL _Pragma("unroll")
 #define NO_UNROLL _Pragma("unroll 1")
-#define STAGE_FN static __attribute__((noinline)) void
 #define INLINE_FN static inline __attribute__((always_inline))
 #define GROUP_ID ((int)get_group_id(0))
 #define JOIN_(a, b) a##b
@@ -45,6 +44,7 @@ INLINE_FN float lane_sum(float16 v) {
   return c.x + c.y;
 }
 #define BARRIER()
+#define STAGE_FN static __attribute__((noinline)) void
 #define TEAM_IN_GROUP 0
 #define GROUP_SUM(v) lane_sum(v)
 #else
@@ -64,6 +64,8 @@ typedef uint ulanes;
 #define TEAM_PARAMETERS int block, int team, int teams, __local float *scratch
 #define TASK_PARAMETERS int task, int slice, int slices, __local float *scratch
 #define BARRIER() barrier(CLK_LOCAL_MEM_FENCE)
+/* A function that is called and holds a barrier runs wrongly, without a word, on PoCL 3.1. */
+#define STAGE_FN INLINE_FN void
 /* The sum over the sixteen lanes of a team, in lane order, for every member. All items of the group must call it; scratch[GROUP]. */
 #define LANE_SUM(v) lane_sum(v, scratch)
 INLINE_FN float lane_sum(float v, __local float *scratch) {
