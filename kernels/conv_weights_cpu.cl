@@ -8,7 +8,7 @@ INLINE_FN void JOIN(STAGE, _tile)(GLOBAL const float *x, GLOBAL const float *dy,
   lanes acc[TO][COLUMNS];
   UNROLL for (int o = 0; o < TO; o++) UNROLL for (int j = 0; j < COLUMNS; j++) acc[o][j] = ZERO;
   /* rows and columns of dy whose input pixel is inside */
-  const int h0 = MAX(0, (PAD - kh + STRIDE - 1) / STRIDE), h1 = MIN(OH, (IH - 1 + PAD - kh) / STRIDE + 1);
+  const int h0 = MAX(0, (PAD - kh + STRIDE - 1) / STRIDE), h1 = MIN(OH, (IH - 1 + PAD - kh + STRIDE) / STRIDE);
   for (int b = 0; b < blocks; b++)
     for (int h = h0; h < h1; h++) {
       GLOBAL const float *row = x + (size_t)b * X_STRIDE + (h * STRIDE + kh - PAD) * IW * 16;

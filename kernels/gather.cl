@@ -6,7 +6,7 @@ STAGE_FN STAGE(TEAM_PARAMETERS, GLOBAL const u8 *images, GLOBAL const u8 *labels
   const u32 step = control[CONTROL_next], samples = control[CONTROL_samples];
   const u32 first = step * BATCH + (u32)block * 16;
   const u32 n = MIN((u32)BATCH, samples - step * BATCH);
-  if (block == 0 && team == 0 && ITEM == 0) control[CONTROL_current] = step;
+  if (ITEM == 0 && block == 0 && team == 0) control[CONTROL_current] = step;
   FOR_LANES(l) {
     const int valid = (u32)block * 16 + l < n;
     const u32 sample = valid ? order[first + l] : 0;

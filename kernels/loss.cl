@@ -24,7 +24,7 @@ STAGE_FN STAGE(TEAM_PARAMETERS, GLOBAL const float *logits, GLOBAL const float *
   const lanes loss = PICK(ZERO, log(sum) + top - chosen, scale > ZERO);
   const lanes right = PICK(ZERO, SPLAT(1.0f), (first == wanted) & (scale > ZERO) & (sum == sum));
   const float loss_sum = LANE_SUM(loss), right_sum = LANE_SUM(right);
-  if (team == 0 && ITEM == 0) {
+  if (ITEM == 0 && team == 0) {
     score[2 * HEAD] = loss_sum;
     score[2 * HEAD + 1] = right_sum;
   }
