@@ -4,6 +4,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 static const char *type_name(duet_device_type type) {
   return type == DUET_DEVICE_CPU ? "cpu" : type == DUET_DEVICE_GPU ? "gpu" : "other";
@@ -14,7 +15,8 @@ static void print_table(const duet_device_info *infos, size_t count) {
   for (size_t i = 0; i < count; i++) {
     const duet_device_info *d = &infos[i];
     if (!d->usable) {
-      printf("%-14s not usable: %s\n", d->id, d->reason);
+      const char *colon = strstr(d->reason, ": "); /* the reason begins with the thing, as all errors do */
+      printf("%-14s not usable: %s\n", d->id, colon ? colon + 2 : d->reason);
       continue;
     }
     printf("%-14s %-5s %5u %7.1f GiB  %s", d->id, type_name(d->type), d->compute_units,
