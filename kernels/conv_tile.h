@@ -19,12 +19,13 @@
 #define INSIDE(s, size) ((s) >= 0 && (s) < (size))
 #define SPREAD_STEP STEP
 #endif
+#define EDGES (P > 0 || (FLIP && STEP > 1)) /* a tap may meet no source pixel */
 
 /* Adds every tap of all source channels. `checked`: some columns may lie outside; a constant at each call. */
 INLINE_FN void JOIN(STAGE, _taps)(lanes acc[TO][PIXELS], GLOBAL const float *x, GLOBAL const float *w, int h0, const int w0, const int to,
                                   const int checked) {
   for (int c = 0; c < SC; c++, x += SH * SW * 16, w += WS) {
-#if P == 0 && K > 3 && !(FLIP && STEP > 1)
+#if !EDGES && K > 3
     /* One flat loop: with kw unrolled the compiler keeps sliding columns in registers and spills the accumulators. */
     NO_UNROLL for (int t = 0; t < TAPS; t++) {
       const int kh = t / K, kw = t % K;
@@ -35,13 +36,13 @@ INLINE_FN void JOIN(STAGE, _taps)(lanes acc[TO][PIXELS], GLOBAL const float *x, 
     }
 #else
     NO_UNROLL for (int kh = 0; kh < K; kh++) {
-#if TH == 1 && P > 0
+#if TH == 1 && EDGES
       const int row = h0 * SPREAD_STEP + kh - P;
       if (!INSIDE(row, SH)) continue;
 #endif
       UNROLL for (int kw = 0; kw < K; kw++) UNROLL for (int i = 0; i < PIXELS; i++) {
         const int sh = (h0 + i / TW) * SPREAD_STEP + kh - P, sw = (w0 + i % TW) * SPREAD_STEP + kw - P;
-#if TH > 1 && P > 0
+#if TH > 1 && EDGES
         if (!INSIDE(sh, SH)) continue;
 #endif
         if (checked && !INSIDE(sw, SW)) continue;
@@ -71,7 +72,7 @@ INLINE_FN void JOIN(STAGE, _pixels)(TILE_PARAMETERS, GLOBAL const float *x, GLOB
 
 INLINE_FN void JOIN(STAGE, _rows)(int team, int teams, TILE_PARAMETERS, GLOBAL const float *x, GLOBAL const float *w) {
   for (int h0 = team * TH; h0 < DH; h0 += teams * TH) {
-#if P == 0 && !(FLIP && STEP > 1)
+#if !EDGES
     NO_UNROLL for (int w0 = 0; w0 < DW; w0 += TW) JOIN(STAGE, _pixels)(TILE_ARGUMENTS, x, w, h0, w0, 0);
 #elif SPREAD_STEP == 1 && STEP == 1 && TW >= P && TW >= K - 1 - P && DW > TW
     /* Only the first and the last tile touch the padding; their columns are constants. */
@@ -91,3 +92,4 @@ INLINE_FN void JOIN(STAGE, _rows)(int team, int teams, TILE_PARAMETERS, GLOBAL c
 #undef SCALED
 #undef INSIDE
 #undef SPREAD_STEP
+#undef EDGES
