@@ -59,9 +59,10 @@ STAGE_FN STAGE(TASK_PARAMETERS, GLOBAL const float *x, GLOBAL const float *dy, G
                GLOBAL const u8 *index) {
   const int row = task * ROWS, rows = MIN(ROWS, OC - row);
   dy += (size_t)row * (OH * OW * 16);
-  if (slice == 0) JOIN(STAGE, _bias)(scratch, dy, dbias + row, rows);
   for (int first = slice * UNITS_IN_GROUP; first < UNITS; first += slices * UNITS_IN_GROUP)
     JOIN(STAGE, _group)(scratch, x, dy, dw + (size_t)row * (IC * K * K), rows, first);
+  /* last: PoCL 3.1 breaks the sums of a loop that follows a conditional with barriers */
+  if (slice == 0) JOIN(STAGE, _bias)(scratch, dy, dbias + row, rows);
 }
 #undef SUMS
 #undef PITCH
