@@ -466,10 +466,10 @@ static bench new_bench(void) {
   return (bench){.group = kernel_class == DUET_CLASS_GPU ? duet_tiles_group(most) : 1};
 }
 
-/* All cases of one stage. A kernel of the cpu class holds several side by side, as the planner's do. */
+/* All cases of one stage, several side by side in a kernel, as the planner's are. */
 static void test_stage(void **state) {
   const duet_stage_kind kind = (duet_stage_kind)(size_t)*state;
-  const size_t together = kernel_class == DUET_CLASS_GPU ? 4 : PARTS;
+  const size_t together = small ? 1 : kernel_class == DUET_CLASS_GPU ? PARTS / 2 : PARTS;
   bench b = new_bench();
   size_t count = 0;
   random_state = 1000000 * (uint32_t)kind;
