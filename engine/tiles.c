@@ -2,6 +2,7 @@
 #include "engine/planner.h"
 
 enum {
+  POOLED_ACCUMULATORS = 18,
   ACCUMULATORS = 24,    /* vectors of 16 that fit the registers of AVX-512 beside operands: 28 begin to spill */
   FIRST_CACHE = 24576,  /* bytes of a first-level cache that one tile's operand may fill */
   TASKS_PER_UNIT = 4,   /* tasks of one layer's weight gradient per compute unit: balance against reuse */
@@ -36,6 +37,14 @@ static void pixel_tile(duet_constants *k, int channels, int height, int width) {
 }
 
 static void conv_weights_tile(duet_constants *k, unsigned compute_units) {
+  const int units = TASKS_PER_UNIT * (int)compute_units;
+  if (k->POOL) {
+    k->TO = 1;
+    k->TH = at_most(at_least(POOLED_ACCUMULATORS / k->K, 1), at_most(k->K, 3));
+    k->TW = at_most(at_least(POOLED_ACCUMULATORS / (k->TH * k->K), 1), k->IC);
+    k->ROWS = (k->OC + units - 1) / units;
+    return;
+  }
   k->TW = at_most(at_least(6 / k->K, 1), k->IC);
   k->TO = near_divisor(k->OC, at_most(at_least(ACCUMULATORS / (k->TW * k->K), 1), 8));
   k->TH = at_most(at_least(FIRST_CACHE / (k->TO * k->OH * k->OW * 64), 1), k->BLOCKS);

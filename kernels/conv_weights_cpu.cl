@@ -1,4 +1,8 @@
-/* Stage conv_weights, cpu class (see kernels.def). Register tile: TO output channels x (TW input channels x K columns) of one kernel row,
+/* Stage conv_weights, cpu class (see kernels.def). */
+#if POOL
+#include "conv_weights_pooled_cpu.h"
+#else
+/* Register tile: TO output channels x (TW input channels x K columns) of one kernel row,
    summed over the pixels of TH blocks (so few that their dy stays in the first-level cache) and then over the lanes. */
 #define PIXEL_STRIDE (IH * IW)
 #define COLUMNS (TW * K)
@@ -41,11 +45,13 @@ INLINE_FN void JOIN(STAGE, _tile)(GLOBAL const float *x, GLOBAL const float *dy,
         }
       }
     }
-  UNROLL for (int o = 0; o < TO; o++) UNROLL for (int j = 0; j < COLUMNS; j++) if (o < to && j / K < ti) {
-    GLOBAL float *q = dw + (o * IC + j / K) * K * K + kh * K + j % K;
-    const float sum = lane_sum(acc[o][j]);
-    *q = first ? sum : *q + sum;
-  }
+  float sums[(TO * COLUMNS + 15) / 16 * 16];
+  lane_sums(TO * COLUMNS, &acc[0][0], sums);
+  for (int o = 0; o < to; o++)
+    for (int j = 0; j < ti * K; j++) {
+      GLOBAL float *q = dw + (o * IC + j / K) * K * K + kh * K + j % K;
+      *q = first ? sums[o * COLUMNS + j] : *q + sums[o * COLUMNS + j];
+    }
 }
 #undef EDGE
 #undef INNER0
@@ -87,3 +93,4 @@ STAGE_FN STAGE(TASK_PARAMETERS, GLOBAL const float *x, GLOBAL const float *dy, G
 }
 #undef PIXEL_STRIDE
 #undef COLUMNS
+#endif

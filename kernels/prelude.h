@@ -43,6 +43,17 @@ INLINE_FN float lane_sum(float16 v) {
   const float2 c = b.lo + b.hi;
   return c.x + c.y;
 }
+/* sums[i] = the sum over the lanes of v[i], n vectors, sums[] rounded up to 16: sixteen at a time by four rounds of interleaving and adding. */
+INLINE_FN void lane_sums(const int n, const float16 *v, float *sums) {
+  UNROLL for (int first = 0; first < n; first += 16) {
+    float16 a[16];
+    UNROLL for (int i = 0; i < 16; i++) a[i] = first + i < n ? v[first + i] : (float16)(0.0f);
+    UNROLL for (int reach = 8; reach > 0; reach /= 2) UNROLL for (int i = 0; i < reach; i++)
+      a[i] = shuffle2(a[i], a[i + reach], (uint16)(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23)) +
+             shuffle2(a[i], a[i + reach], (uint16)(8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31));
+    vstore16(a[0], 0, sums + first);
+  }
+}
 #define BARRIER()
 #define STAGE_FN static __attribute__((noinline)) void
 #define TEAM_IN_GROUP 0
