@@ -48,10 +48,14 @@ void duet_op_conv_forward(duet_planner *planner, int layer) {
   duet_tiles_set(stage, planner->plan);
 }
 
+/* Behind a pooling, the weight gradient finds the way back by itself, where windows move by one pixel. */
+static bool skips_pooling(duet_planner *planner, int layer) {
+  return duet_planner_unit(planner, layer)->pool >= 0 && (int)planner->network->layers[layer].options.stride == 1;
+}
+
 void duet_op_conv_backward(duet_planner *planner, int layer) {
   duet_unit *unit = duet_planner_unit(planner, layer), *input = duet_planner_input(planner, layer, 0);
-  const bool pooled = unit->pool >= 0; /* its weight gradient finds the way back through the pooling by itself */
-  if (!pooled || input->needs_gradient) unit->before = duet_planner_before_activation(planner, layer);
+  if (!skips_pooling(planner, layer) || input->needs_gradient) unit->before = duet_planner_before_activation(planner, layer);
   if (!input->needs_gradient) return;
   duet_stage *stage = duet_planner_add(planner, DUET_STAGE_conv_backward, layer, "backward");
   set_constants(planner, layer, stage);
@@ -71,7 +75,7 @@ void duet_op_conv_weights(duet_planner *planner, int layer) {
   stage->operands[1] = unit->before;
   stage->operands[2] = duet_planner_weight(planner, DUET_MEMORY_gradients, layer);
   stage->operands[3] = duet_planner_bias(planner, DUET_MEMORY_gradients, layer);
-  if (unit->pool >= 0) {
+  if (skips_pooling(planner, layer)) {
     stage->constants.POOL = 2;
     stage->constants.RELU = unit->relu;
     stage->operands[1] = unit->gradient;
