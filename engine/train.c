@@ -83,6 +83,7 @@ typedef struct training {
   uint32_t *order;
   float *rates, *results;
   duet_step *log;
+  double shown; /* when progress was told last, in seconds: epochs may be far shorter than its interval */
 } training;
 
 static bool keep_going(training *t, size_t in_epoch, double started, duet_error *error, duet_status *s) {
@@ -103,7 +104,7 @@ static bool keep_going(training *t, size_t in_epoch, double started, duet_error 
 static duet_status run_steps(training *t, size_t steps, size_t *done, duet_error *error) {
   const duet_handle *h = &t->runner->model->handle;
   const double started = now();
-  double shown = started, last = started;
+  double last = started;
   duet_ticket tickets[2] = {0, 0};
   size_t chunk = 1, turn = 0;
   duet_status s = DUET_OK;
@@ -118,8 +119,8 @@ static duet_status run_steps(training *t, size_t steps, size_t *done, duet_error
     const double time = now();
     if (time - last < 0.01 && chunk < 256) chunk *= 2;
     last = time;
-    if (!s && time - shown > 0.1) {
-      shown = time;
+    if (!s && time - t->shown > 0.1) {
+      t->shown = time;
       if (!keep_going(t, *done, started, error, &s)) break;
     }
   }
@@ -199,7 +200,8 @@ static duet_status prepare(training *t, duet_model *model, const duet_resident *
   duet_status s = duet_runner_create(model, train, &options, &t->runner, error);
   if (!s && o->validation) s = measure_create(model, train, t->samples, o->validation, o->batch, o->seed, &t->measure, error);
   if (!s && !o->validation) s = measure_create(model, test, 0, test->count, o->batch, o->seed, &t->measure, error);
-  t->result->compile_s = now() - started;
+  t->shown = now();
+  t->result->compile_s = t->shown - started;
   return s;
 }
 
