@@ -18,7 +18,9 @@ INLINE_FN void JOIN(STAGE, _unit)(float acc[ROWS][TW], GLOBAL const float *x, GL
       float v[TW];
       UNROLL for (int j = 0; j < TW; j++) {
         const int iw = w * STRIDE + kw + j - PAD;
-        v[j] = PAD == 0 || (iw >= 0 && iw < IW) ? LOAD(source, iw) : 0.0f;
+        const int inside = PAD == 0 || (iw >= 0 && iw < IW);
+        v[j] = LOAD(source, inside ? iw : 0); /* not under a condition, for PoCL 3.1 */
+        v[j] = inside ? v[j] : 0.0f;
       }
       UNROLL for (int o = 0; o < ROWS; o++) {
         const float slope = LOAD(d, MIN(o, rows - 1) * (OH * OW) + w);

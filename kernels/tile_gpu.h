@@ -39,7 +39,9 @@ INLINE_FN void JOIN(STAGE, _row)(float acc[TW][TO], GLOBAL const float *x, __loc
     UNROLL for (int j = 0; j < COLUMNS; j++) {
       const int sw = w0 * STEP + k0 + j - P;
 #if P > 0 || DILATE > 1 || DW % TW
-      window[j] = sw >= 0 && sw % DILATE == 0 && sw / DILATE < SW ? LOAD(x, sw / DILATE) : 0.0f;
+      const int inside = sw >= 0 && sw % DILATE == 0 && sw / DILATE < SW;
+      const float v = LOAD(x, inside ? sw / DILATE : 0); /* a load under a condition is compiled wrongly by PoCL 3.1 */
+      window[j] = inside ? v : 0.0f;
 #else
       window[j] = LOAD(x, sw);
 #endif
