@@ -1,0 +1,302 @@
+/* Plans of all presets, classes and batches: every stage in one launch, every operand inside its memory, every tile as
+   its kernel needs it. No device. */
+#include "backends/ref/ref.h"
+#include "engine/generate.h"
+#include "engine/op.h"
+#include "engine/plan.h"
+#include "engine/stage.h"
+#include "tests/check.h"
+#include "tests/small.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static duet_error error;
+
+static duet_plan *plan_of(const duet_network *network, duet_plan_options options) {
+  duet_plan *plan = NULL;
+  if (!options.max_group) options.max_group = 1024;
+  if (!options.compute_units) options.compute_units = 2;
+  OK(duet_plan_create(network, &options, &plan, &error));
+  return plan;
+}
+
+/* Floats (words) that a memory holds; SIZE_MAX for those that depend on the data. */
+static size_t length_of(const duet_plan *plan, duet_memory memory) {
+  switch (memory) {
+    case DUET_MEMORY_parameters:
+      return plan->parameters.total;
+    case DUET_MEMORY_gradients:
+      return plan->parameters.trained;
+    case DUET_MEMORY_state:
+      return 2 * plan->parameters.trained;
+    case DUET_MEMORY_work:
+      return plan->work;
+    case DUET_MEMORY_control:
+      return DUET_CONTROL_WORDS;
+    default:
+      return SIZE_MAX;
+  }
+}
+
+static void check_operands(const duet_plan *plan, const duet_stage *stage) {
+  size_t extents[DUET_MAX_OPERANDS];
+  OK(ref_stage_check(stage, &error));
+  ref_operand_extents(stage, extents);
+  for (int i = 0; i < DUET_MAX_OPERANDS; i++) {
+    const duet_operand *o = &stage->operands[i];
+    if (o->memory == DUET_MEMORY_none) continue;
+    const size_t end = o->offset + (size_t)(plan->blocks - 1) * o->stride + extents[i];
+    if (end > length_of(plan, o->memory)) fail_msg("%s: operand %d ends at %zu", stage->label, i, end);
+    if (o->offset % DUET_ALIGNMENT || o->stride % DUET_ALIGNMENT)
+      fail_msg("%s: operand %d is not aligned", stage->label, i);
+  }
+}
+
+static void check_cpu_tile(const duet_stage *stage) {
+  const duet_constants *k = &stage->constants;
+  switch (stage->kind) {
+    case DUET_STAGE_conv_forward:
+      assert_true(k->TO > 0 && k->TH > 0 && k->TW > 0);
+      if (k->POOL) assert_true(k->TH % 2 == 0 && k->TW % 2 == 0);
+      assert_int_equal((k->POOL ? k->OH / 2 * 2 : k->OH) % k->TH, 0);
+      assert_int_equal((k->POOL ? k->OW / 2 * 2 : k->OW) % k->TW, 0);
+      break;
+    case DUET_STAGE_conv_backward:
+      assert_true(k->TO > 0 && k->IH % k->TH == 0 && k->IW % k->TW == 0);
+      break;
+    case DUET_STAGE_conv_weights:
+    case DUET_STAGE_dense_weights:
+      assert_true(k->TO > 0 && k->TW > 0 && k->ROWS > 0);
+      break;
+    default:
+      break;
+  }
+}
+
+static void check_gpu_tile(const duet_stage *stage, int group) {
+  const duet_constants *k = &stage->constants;
+  enum { LEAST_LOCAL = 32768 / sizeof(float) }; /* what OpenCL promises */
+  const int teams = group / DUET_LANES;
+  if (k->LOCAL > LEAST_LOCAL) fail_msg("%s: %d floats of local memory", stage->label, k->LOCAL);
+  switch (stage->kind) {
+    case DUET_STAGE_conv_forward:
+      assert_int_equal(k->POOL, 0); /* fallthrough */
+    case DUET_STAGE_conv_backward:
+    case DUET_STAGE_dense_forward:
+    case DUET_STAGE_dense_backward:
+      assert_int_equal(teams % k->TH, 0);
+      assert_true((k->K ? k->K : 1) * (teams / k->TH * k->TO + 1) <= k->LOCAL);
+      break;
+    case DUET_STAGE_conv_weights:
+      assert_true(teams % k->TH == 0 && k->K % k->TW == 0);
+      assert_true(k->ROWS * k->TW * (group + 1) <= k->LOCAL);
+      break;
+    case DUET_STAGE_dense_weights:
+      assert_true(group * (DUET_LANES + 1) + k->ROWS * DUET_LANES <= k->LOCAL);
+      break;
+    default:
+      break;
+  }
+}
+
+/* Every stage is in one launch, in order; the groups of a launch are those of its parts. */
+static void check_launches(const duet_plan *plan) {
+  const duet_stage *next = plan->stages;
+  for (size_t i = 0; i < plan->launch_count; i++) {
+    const duet_plan_launch *l = &plan->launches[i];
+    size_t groups = 0;
+    assert_in_range(l->part_count, 1, DUET_MAX_PARTS);
+    assert_in_range(l->group, 1, plan->options.max_group);
+    for (size_t p = 0; p < l->part_count; p++) {
+      assert_ptr_equal(l->parts[p].stages, next);
+      assert_true(l->parts[p].stage_count > 0 && l->parts[p].count > 0 && l->parts[p].spread > 0);
+      next += l->parts[p].stage_count;
+      groups += l->parts[p].count * l->parts[p].spread;
+    }
+    assert_int_equal(groups, l->groups);
+    for (size_t j = 0; j < i; j++) assert_string_not_equal(l->name, plan->launches[j].name);
+  }
+  assert_ptr_equal(next, plan->stages + plan->stage_count);
+}
+
+/* What the stages compute is what the layers cost, but for the additions that FLOPs of layers count and stages do not.
+ */
+static void check_flops(const duet_network *network, const duet_plan *plan) {
+  double stages = 0, layers = 0;
+  for (size_t i = 0; i < plan->stage_count; i++) stages += duet_stage_flops(plan, &plan->stages[i]);
+  for (int i = 0; i < network->layer_count; i++)
+    layers += plan->options.batch *
+              (network->layers[i].flops_forward + (plan->options.train ? network->layers[i].flops_backward : 0));
+  assert_true(stages > 0.7 * layers && stages < layers);
+}
+
+static void check_plan(const duet_network *network, duet_plan_options options) {
+  duet_plan *plan = plan_of(network, options);
+  check_launches(plan);
+  for (size_t i = 0; i < plan->stage_count; i++) {
+    check_operands(plan, &plan->stages[i]);
+    if (options.kernel_class == DUET_CLASS_CPU) check_cpu_tile(&plan->stages[i]);
+    if (options.kernel_class == DUET_CLASS_GPU) check_gpu_tile(&plan->stages[i], (int)plan->launches[0].group);
+  }
+  duet_plan_destroy(plan);
+}
+
+static void check_all_classes(const duet_network *network) {
+  static const int batches[] = {1, 5, 16, 33, 128, 1000};
+  static const unsigned units[] = {1, 2, 64, 200};
+  for (int class = 0; class <= DUET_CLASS_GPU; class ++)
+    for (size_t b = 0; b < sizeof batches / sizeof *batches; b++)
+      for (int train = 0; train < 2; train++)
+        for (size_t u = 0; u < sizeof units / sizeof *units; u++)
+          for (size_t group = 16; group <= 256; group *= 4)
+            check_plan(network, (duet_plan_options){.batch = batches[b],
+                                                    .train = train,
+                                                    .method = (duet_method)(b % 4),
+                                                    .kernel_class = (duet_kernel_class) class,
+                                                    .sections = u % 2,
+                                                    .compute_units = units[u],
+                                                    .max_group = group});
+}
+
+static void test_presets(void **state) {
+  (void)state;
+  for (const char *const *name = duet_network_presets; *name; name++) {
+    duet_network *network;
+    OK(duet_network_load(*name, 28, 28, &network, &error));
+    check_all_classes(network);
+    duet_plan *plan = plan_of(
+        network, (duet_plan_options){.batch = 128, .train = true, .kernel_class = DUET_CLASS_CPU, .sections = true});
+    check_flops(network, plan);
+    duet_plan_destroy(plan);
+    duet_network_destroy(network);
+  }
+}
+
+static void test_small_networks(void **state) {
+  (void)state;
+  static const char *const texts[] = {small_plain, small_norm, small_drop, small_average, small_added, small_strided};
+  for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+    duet_network *network;
+    OK(duet_network_parse("small.net", texts[i], 12, 12, &network, &error));
+    check_all_classes(network);
+    duet_network_destroy(network);
+  }
+}
+
+/* ---- how stages are joined ---- */
+
+static size_t count_kind(const duet_plan *plan, duet_stage_kind kind) {
+  size_t count = 0;
+  for (size_t i = 0; i < plan->stage_count; i++) count += plan->stages[i].kind == kind;
+  return count;
+}
+
+static void test_sections(void **state) {
+  (void)state;
+  duet_network *network;
+  OK(duet_network_load("fast", 28, 28, &network, &error));
+  duet_plan_options options = {
+      .batch = 128, .train = true, .kernel_class = DUET_CLASS_CPU, .sections = true, .compute_units = 2};
+  duet_plan *plan = plan_of(network, options);
+  assert_int_equal(plan->launch_count, 2); /* all that a block can do alone, then all that needs every block */
+  assert_int_equal(count_kind(plan, DUET_STAGE_pool_forward), 0);
+  assert_int_equal(count_kind(plan, DUET_STAGE_relu_forward), 0);
+  duet_plan_destroy(plan);
+  options.compute_units = 9; /* more than blocks: each stage alone, several groups a block */
+  plan = plan_of(network, options);
+  assert_true(plan->launch_count > 10 && plan->launches[1].parts[0].spread > 1);
+  duet_plan_destroy(plan);
+  options.sections = false;
+  plan = plan_of(network, options);
+  assert_int_equal(plan->launch_count, plan->stage_count);
+  duet_plan_destroy(plan);
+  options.kernel_class = DUET_CLASS_PLAIN;
+  plan = plan_of(network, options);
+  assert_int_equal(count_kind(plan, DUET_STAGE_pool_forward), 2);
+  assert_int_equal(count_kind(plan, DUET_STAGE_relu_forward), 4);
+  assert_int_equal(plan->launch_count, plan->stage_count);
+  duet_plan_destroy(plan);
+  options.train = false;
+  plan = plan_of(network, options);
+  assert_int_equal(count_kind(plan, DUET_STAGE_update) + count_kind(plan, DUET_STAGE_dense_weights), 0);
+  duet_plan_destroy(plan);
+  duet_network_destroy(network);
+}
+
+/* More parameters than one launch has parts for. */
+static void test_many_layers(void **state) {
+  (void)state;
+  enum { LAYERS = 60 };
+  char text[LAYERS * 48 + 512];
+  size_t length = (size_t)snprintf(text, sizeof text, "f0 = dense image units=3\n");
+  for (int i = 1; i < LAYERS; i++)
+    length += (size_t)snprintf(text + length, sizeof text - length, "f%d = dense f%d units=3\n", i, i - 1);
+  (void)snprintf(text + length, sizeof text - length,
+                 "digit = dense f%d units=10\nboth = concat digit number\nsum = dense both units=19\n"
+                 "ld = cross_entropy digit target=digit\nls = cross_entropy sum target=sum\n",
+                 LAYERS - 1);
+  duet_network *network;
+  OK(duet_network_parse("deep.net", text, 4, 4, &network, &error));
+  check_all_classes(network);
+  duet_network_destroy(network);
+}
+
+static void test_class_of_a_device(void **state) {
+  (void)state;
+  duet_kernel_class class;
+  duet_device_info info = {.id = "opencl:0:0", .type = DUET_DEVICE_CPU};
+  assert_int_equal(unsetenv("DUET_KERNEL_CLASS"), 0);
+  OK(duet_plan_class(&info, &class, &error));
+  assert_int_equal(class, DUET_CLASS_CPU);
+  info.type = DUET_DEVICE_OTHER;
+  OK(duet_plan_class(&info, &class, &error));
+  assert_int_equal(class, DUET_CLASS_GPU);
+  assert_int_equal(setenv("DUET_KERNEL_CLASS", "cpu", 1), 0);
+  OK(duet_plan_class(&info, &class, &error));
+  assert_int_equal(class, DUET_CLASS_CPU);
+  assert_int_equal(setenv("DUET_KERNEL_CLASS", "tpu", 1), 0);
+  REFUSED(DUET_USAGE, "DUET_KERNEL_CLASS=tpu", duet_plan_class(&info, &class, &error));
+  (void)snprintf(info.id, sizeof info.id, "ref");
+  OK(duet_plan_class(&info, &class, &error));
+  assert_int_equal(class, DUET_CLASS_PLAIN);
+  assert_int_equal(unsetenv("DUET_KERNEL_CLASS"), 0);
+}
+
+/* The text of a kernel: the same each time, every stage in it, and nothing left of the templates' own words. */
+static void test_generated_text(void **state) {
+  (void)state;
+  duet_network *network;
+  OK(duet_network_load("fast", 28, 28, &network, &error));
+  duet_plan *plan = plan_of(
+      network, (duet_plan_options){.batch = 128, .train = true, .kernel_class = DUET_CLASS_CPU, .sections = true});
+  for (size_t i = 0; i < plan->launch_count; i++) {
+    const duet_plan_launch *l = &plan->launches[i];
+    duet_kernel_source a = {.name = l->name, .parts = l->parts, .part_count = l->part_count, .group = l->group}, b = a;
+    OK(duet_generate(&a, &error));
+    OK(duet_generate(&b, &error));
+    assert_string_equal(a.source, b.source);
+    assert_null(strstr(a.source, "#include"));
+    assert_non_null(strstr(a.source, l->name));
+    for (size_t p = 0; p < l->part_count; p++)
+      for (size_t s = 0; s < l->parts[p].stage_count; s++)
+        assert_non_null(strstr(a.source, duet_stage_infos[l->parts[p].stages[s].kind].name));
+    free((void *)a.source);
+    free((void *)b.source);
+  }
+  duet_plan_destroy(plan);
+  duet_network_destroy(network);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_presets),           cmocka_unit_test(test_small_networks),
+                                     cmocka_unit_test(test_sections),          cmocka_unit_test(test_many_layers),
+                                     cmocka_unit_test(test_class_of_a_device), cmocka_unit_test(test_generated_text)};
+  return cmocka_run_group_tests_name("plans", tests, NULL, NULL);
+}
