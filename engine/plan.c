@@ -122,6 +122,8 @@ static void add_flat_update(duet_planner *planner) {
 static size_t add_stages(duet_planner *planner) {
   const duet_network *network = planner->network;
   const duet_layer *layers = network->layers;
+  for (int i = 0; i < network->layer_count; i++)
+    if (layers[i].op == DUET_OP_conv) duet_op_conv_prepare(planner, i);
   add_gather(planner);
   for (int i = 0; i < network->layer_count; i++)
     if (!planner->units[i].absorbed) duet_ops[layers[i].op].forward(planner, i);
@@ -145,6 +147,7 @@ static size_t tasks(const duet_stage *stage) {
   switch (stage->kind) {
     case DUET_STAGE_conv_weights:
     case DUET_STAGE_dense_weights: return (size_t)((k->OC + k->ROWS - 1) / k->ROWS);
+    case DUET_STAGE_winograd_weights: return (size_t)k->OC;
     case DUET_STAGE_norm_statistics:
     case DUET_STAGE_norm_weights: return (size_t)k->IC;
     case DUET_STAGE_update: return (size_t)((k->TOTAL + k->LENGTH - 1) / k->LENGTH);
@@ -195,6 +198,19 @@ static void add_data_launches(duet_plan *plan, size_t end, size_t group) {
   }
 }
 
+/* Work of one task of a part. */
+static double task_flops(const duet_plan *plan, const duet_part *part) { return duet_stage_flops(plan, part->stages) / (double)part->count; }
+
+/* Light tasks first: drivers hand out shares of the groups that shrink towards the end, so the heavy ones, last and one by one, even out. */
+static void order_parts(const duet_plan *plan, duet_plan_launch *launch) {
+  for (size_t i = 1; i < launch->part_count; i++)
+    for (size_t j = i; j > 0 && task_flops(plan, &launch->parts[j]) < task_flops(plan, &launch->parts[j - 1]); j--) {
+      const duet_part part = launch->parts[j];
+      launch->parts[j] = launch->parts[j - 1];
+      launch->parts[j - 1] = part;
+    }
+}
+
 static bool updates_rows_of(const duet_stage *first, const duet_stage *stage) {
   return stage->kind == DUET_STAGE_update && (first->kind == DUET_STAGE_conv_weights || first->kind == DUET_STAGE_dense_weights) &&
          tasks(first) == tasks(stage);
@@ -211,6 +227,7 @@ static void add_parameter_launches(duet_plan *plan, size_t begin, size_t group) 
     if (!launch || !join || launch->part_count == DUET_MAX_PARTS) launch = new_launch(plan, group);
     new_part(launch, plan->stages + i, next - i, tasks(plan->stages + i), group > 1 ? duet_tiles_groups(plan->stages + i, group) : 1);
   }
+  if (join) order_parts(plan, launch);
 }
 
 static duet_status build(duet_planner *planner, duet_error *error) {

@@ -16,6 +16,8 @@ typedef struct duet_unit {
   bool needs_gradient;   /* some parameter lies upstream */
   bool gradient_written; /* a later gradient is added */
   duet_operand value, gradient, index;
+  bool winograd;           /* forward and backward use `transformed` */
+  duet_operand transformed; /* weights, [16][OC][IC] */
   duet_operand before;     /* the gradient before ReLU and pooling, once `backward` has added it */
   duet_operand statistics; /* of batch normalisation, [4][C] */
   duet_operand transposed; /* the input, [n][features], where the class wants it */
@@ -61,6 +63,9 @@ static inline duet_operand duet_operand_at(duet_operand operand, size_t elements
   operand.offset += elements * DUET_LANES;
   return operand;
 }
+
+/* Adds what a convolution does to its weights before the batch comes: Winograd's transform, where it pays (engine/ops/conv.c). */
+void duet_op_conv_prepare(duet_planner *planner, int layer);
 
 /* How a stage is cut (engine/tiles.c): TO, TH, TW and ROWS, chosen from its shape and the class of the plan. Ops call it once the shape is set. */
 void duet_tiles_set(duet_stage *stage, const duet_plan *plan);

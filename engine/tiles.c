@@ -2,14 +2,15 @@
 #include "engine/planner.h"
 
 enum {
+  SECOND_CACHE = 131072,
   POOLED_ACCUMULATORS = 18,
-  ACCUMULATORS = 24,    /* vectors of 16 that fit the registers of AVX-512 beside operands: 28 begin to spill */
-  FIRST_CACHE = 24576,  /* bytes of a first-level cache that one tile's operand may fill */
-  TASKS_PER_UNIT = 4,   /* tasks of one layer's weight gradient per compute unit: balance against reuse */
-  GPU_CHANNELS = 8,     /* register tile of an item of the gpu class: channels ... */
-  GPU_COLUMNS = 5,      /* ... and pixels of a row */
-  GROUPS_PER_UNIT = 2,  /* groups of one stage per compute unit that a smaller tile is taken for */
-  LOCAL_FLOATS = 4096,  /* local memory that every device has */
+  ACCUMULATORS = 24,   /* vectors of 16 that fit the registers of AVX-512 beside operands: 28 begin to spill */
+  FIRST_CACHE = 24576, /* bytes of a first-level cache that one tile's operand may fill */
+  TASKS_PER_UNIT = 4,  /* tasks of one layer's weight gradient per compute unit: balance against reuse */
+  GPU_CHANNELS = 8,    /* register tile of an item of the gpu class: channels ... */
+  GPU_COLUMNS = 5,     /* ... and pixels of a row */
+  GROUPS_PER_UNIT = 2, /* groups of one stage per compute unit that a smaller tile is taken for */
+  LOCAL_FLOATS = 4096, /* local memory that every device has */
 };
 
 static int at_least(int value, int least) { return value < least ? least : value; }
@@ -34,6 +35,14 @@ static void pixel_tile(duet_constants *k, int channels, int height, int width) {
   k->TH = k->TW <= 3 ? divisor(height, 8 / k->TW + 1) : 1;
   if (k->TW * k->TH > 9) k->TH = 1;
   k->TO = near_divisor(channels, ACCUMULATORS / (k->TW * k->TH));
+}
+
+/* Winograd: patches side by side, as many as keep 16 transformed ones of all `source` channels in the second-level
+ * cache. */
+static void winograd_tile(duet_constants *k, int channels, int width, int source) {
+  k->TH = k->TW = 2;
+  k->TILES = divisor((width + 1) / 2, at_most(at_least(SECOND_CACHE / (16 * 64 * source), 1), 6));
+  k->TO = near_divisor(channels, at_most(ACCUMULATORS / k->TILES, 8));
 }
 
 static void conv_weights_tile(duet_constants *k, unsigned compute_units) {
@@ -64,21 +73,38 @@ static void cpu_tiles(duet_stage *stage, unsigned compute_units) {
   switch (stage->kind) {
     case DUET_STAGE_conv_forward:
       pixel_tile(k, k->OC, k->OH, k->OW);
-      if (k->POOL) k->TH = k->TW = 2, k->TO = near_divisor(k->OC, ACCUMULATORS / 4);
+      if (k->WINOGRAD)
+        winograd_tile(k, k->OC, k->POOL ? k->OW / 2 * 2 : k->OW, k->IC);
+      else if (k->POOL)
+        k->TH = k->TW = 2, k->TO = near_divisor(k->OC, ACCUMULATORS / 4);
       break;
-    case DUET_STAGE_conv_backward: pixel_tile(k, k->IC, k->IH, k->IW); break;
-    case DUET_STAGE_conv_weights: conv_weights_tile(k, compute_units); break;
-    case DUET_STAGE_dense_forward: k->TO = near_divisor(k->OC, ACCUMULATORS); break;
-    case DUET_STAGE_dense_backward: k->TO = near_divisor(k->IC, ACCUMULATORS); break;
-    case DUET_STAGE_dense_weights: dense_weights_tile(k, compute_units); break;
-    default: break;
+    case DUET_STAGE_conv_backward:
+      pixel_tile(k, k->IC, k->IH, k->IW);
+      if (k->WINOGRAD) winograd_tile(k, k->IC, k->IW, k->OC);
+      break;
+    case DUET_STAGE_conv_weights:
+      conv_weights_tile(k, compute_units);
+      break;
+    case DUET_STAGE_dense_forward:
+      k->TO = near_divisor(k->OC, ACCUMULATORS);
+      break;
+    case DUET_STAGE_dense_backward:
+      k->TO = near_divisor(k->IC, ACCUMULATORS);
+      break;
+    case DUET_STAGE_dense_weights:
+      dense_weights_tile(k, compute_units);
+      break;
+    default:
+      break;
   }
 }
 
 /* ---- gpu class ---- */
 
 /* Groups of the gpu class: eight teams where the device allows. */
-size_t duet_tiles_group(size_t max_group) { return max_group >= 128 ? 128 : max_group >= 64 ? 64 : max_group >= 32 ? 32 : 16; }
+size_t duet_tiles_group(size_t max_group) {
+  return max_group >= 128 ? 128 : max_group >= 64 ? 64 : max_group >= 32 ? 32 : 16;
+}
 
 static int ceil_divide(int n, int by) { return (n + by - 1) / by; }
 
@@ -90,10 +116,14 @@ typedef struct extent {
 static extent destination(const duet_stage *stage) {
   const duet_constants *k = &stage->constants;
   switch (stage->kind) {
-    case DUET_STAGE_conv_forward: return (extent){k->OC, k->OH, k->OW};
-    case DUET_STAGE_conv_backward: return (extent){k->IC, k->IH, k->IW};
-    case DUET_STAGE_dense_forward: return (extent){k->OC, 1, 1};
-    default: return (extent){k->IC, 1, 1};
+    case DUET_STAGE_conv_forward:
+      return (extent){k->OC, k->OH, k->OW};
+    case DUET_STAGE_conv_backward:
+      return (extent){k->IC, k->IH, k->IW};
+    case DUET_STAGE_dense_forward:
+      return (extent){k->OC, 1, 1};
+    default:
+      return (extent){k->IC, 1, 1};
   }
 }
 
@@ -102,7 +132,8 @@ static int tile_groups(const duet_constants *k, extent e, int teams) {
   return ceil_divide(e.height * ceil_divide(e.width, k->TW), k->TH) * ceil_divide(e.channels, teams / k->TH * k->TO);
 }
 
-/* Teams of a group side by side on the pixels (the others take further channels): the division that leaves the fewest idle. */
+/* Teams of a group side by side on the pixels (the others take further channels): the division that leaves the fewest
+ * idle. */
 static int pixel_teams(duet_constants k, extent e, int teams) {
   int best = teams, fewest = 0;
   for (k.TH = teams; k.TH > 0; k.TH /= 2) {
@@ -119,17 +150,21 @@ static void gpu_tile(duet_constants *k, extent e, int teams, int wanted_groups) 
   while (k->TH = pixel_teams(*k, e, teams), tile_groups(k, e, teams) * k->BLOCKS < wanted_groups && k->TO * k->TW > 2)
     *(k->TO > k->TW ? &k->TO : &k->TW) /= 2;
   int pitch = teams / k->TH * k->TO + 1;
-  for (; pitch * window > LOCAL_FLOATS && k->TH < teams; pitch = teams / k->TH * k->TO + 1) k->TH *= 2; /* a very large window */
+  for (; pitch * window > LOCAL_FLOATS && k->TH < teams; pitch = teams / k->TH * k->TO + 1)
+    k->TH *= 2; /* a very large window */
   k->LOCAL = at_least(LOCAL_FLOATS / 2, pitch * window);
 }
 
-static int conv_weights_slices(const duet_constants *k, int teams) { return ceil_divide(k->IC * k->K * (k->K / k->TW), teams / k->TH); }
+static int conv_weights_slices(const duet_constants *k, int teams) {
+  return ceil_divide(k->IC * k->K * (k->K / k->TW), teams / k->TH);
+}
 
 static void gpu_conv_weights(duet_constants *k, int teams, int wanted_groups) {
   k->TW = k->K <= 7 ? k->K : 1;
   k->ROWS = at_most(at_most(at_least(24 / k->TW, 1), GPU_CHANNELS), k->OC);
   k->TH = 1;
-  while (ceil_divide(k->OC, k->ROWS) * conv_weights_slices(k, teams) < wanted_groups && (k->TH < teams || k->ROWS > 2)) {
+  while (ceil_divide(k->OC, k->ROWS) * conv_weights_slices(k, teams) < wanted_groups &&
+         (k->TH < teams || k->ROWS > 2)) {
     if (k->TH < teams)
       k->TH *= 2;
     else
@@ -154,10 +189,17 @@ static void gpu_tiles(duet_stage *stage, int group, unsigned compute_units) {
     case DUET_STAGE_conv_forward:
     case DUET_STAGE_conv_backward:
     case DUET_STAGE_dense_forward:
-    case DUET_STAGE_dense_backward: gpu_tile(k, destination(stage), teams, wanted_groups); break;
-    case DUET_STAGE_conv_weights: gpu_conv_weights(k, teams, wanted_groups); break;
-    case DUET_STAGE_dense_weights: gpu_dense_weights(k, group, wanted_groups); break;
-    default: break;
+    case DUET_STAGE_dense_backward:
+      gpu_tile(k, destination(stage), teams, wanted_groups);
+      break;
+    case DUET_STAGE_conv_weights:
+      gpu_conv_weights(k, teams, wanted_groups);
+      break;
+    case DUET_STAGE_dense_weights:
+      gpu_dense_weights(k, group, wanted_groups);
+      break;
+    default:
+      break;
   }
 }
 
@@ -169,19 +211,31 @@ size_t duet_tiles_groups(const duet_stage *stage, size_t group) {
     case DUET_STAGE_conv_forward:
     case DUET_STAGE_conv_backward:
     case DUET_STAGE_dense_forward:
-    case DUET_STAGE_dense_backward: return (size_t)tile_groups(k, destination(stage), teams);
-    case DUET_STAGE_conv_weights: return (size_t)conv_weights_slices(k, teams);
-    case DUET_STAGE_dense_weights: return (size_t)dense_weights_slices(k, (int)group);
-    case DUET_STAGE_gather: elements = k->IH * k->IW; break;
-    case DUET_STAGE_pool_forward: elements = k->IC * k->OH * k->OW; break;
+    case DUET_STAGE_dense_backward:
+      return (size_t)tile_groups(k, destination(stage), teams);
+    case DUET_STAGE_conv_weights:
+      return (size_t)conv_weights_slices(k, teams);
+    case DUET_STAGE_dense_weights:
+      return (size_t)dense_weights_slices(k, (int)group);
+    case DUET_STAGE_gather:
+      elements = k->IH * k->IW;
+      break;
+    case DUET_STAGE_pool_forward:
+      elements = k->IC * k->OH * k->OW;
+      break;
     case DUET_STAGE_pool_backward:
     case DUET_STAGE_norm_forward:
-    case DUET_STAGE_norm_backward: elements = k->IC * k->IH * k->IW; break;
+    case DUET_STAGE_norm_backward:
+      elements = k->IC * k->IH * k->IW;
+      break;
     case DUET_STAGE_relu_forward:
     case DUET_STAGE_relu_backward:
     case DUET_STAGE_copy:
-    case DUET_STAGE_dropout: elements = k->COUNT; break;
-    default: return 1; /* a head, or a task of its own */
+    case DUET_STAGE_dropout:
+      elements = k->COUNT;
+      break;
+    default:
+      return 1; /* a head, or a task of its own */
   }
   return (size_t)ceil_divide(elements, 4 * teams);
 }

@@ -8,8 +8,8 @@
 #define SW OW
 #define P (K - 1 - PAD)
 #define STEP STRIDE
-#define WD (K * K)
-#define WS (IC * K * K)
+#define WD (WINOGRAD ? 1 : K * K)
+#define WS (WINOGRAD ? IC : IC * K * K)
 #define TILE_PARAMETERS GLOBAL const float *forward, GLOBAL float *dx
 #define TILE_ARGUMENTS forward, dx
 INLINE_FN void JOIN(STAGE, _store)(TILE_PARAMETERS, const lanes *a, int d, int h0, int w0) {
@@ -20,7 +20,11 @@ INLINE_FN void JOIN(STAGE, _store)(TILE_PARAMETERS, const lanes *a, int d, int h
   }
 }
 #define TILE_STORE(a, d, h0, w0) JOIN(STAGE, _store)(TILE_ARGUMENTS, a, d, h0, w0);
+#if WINOGRAD
+#include "winograd_tile.h"
+#else
 #include "conv_tile.h"
+#endif
 
 STAGE_FN STAGE(TEAM_PARAMETERS, GLOBAL const float *dy, GLOBAL const float *w, GLOBAL const float *x, GLOBAL float *dx) {
   JOIN(STAGE, _rows)(team, teams, x, dx, dy, w);

@@ -8,8 +8,8 @@
 #define SW IW
 #define P PAD
 #define STEP STRIDE
-#define WD (IC * K * K)
-#define WS (K * K)
+#define WD (WINOGRAD ? IC : IC * K * K)
+#define WS (WINOGRAD ? 1 : K * K)
 #define TILE_PARAMETERS GLOBAL const float *bias, GLOBAL float *y, GLOBAL u8 *index
 #define TILE_ARGUMENTS bias, y, index
 #if POOL
@@ -39,7 +39,11 @@ INLINE_FN void JOIN(STAGE, _store)(TILE_PARAMETERS, const lanes *a, int d, int h
 }
 #endif
 #define TILE_STORE(a, d, h0, w0) JOIN(STAGE, _store)(TILE_ARGUMENTS, a, d, h0, w0);
+#if WINOGRAD
+#include "winograd_tile.h"
+#else
 #include "conv_tile.h"
+#endif
 
 STAGE_FN STAGE(TEAM_PARAMETERS, GLOBAL const float *x, GLOBAL const float *w, GLOBAL const float *bias, GLOBAL float *y, GLOBAL u8 *index) {
   JOIN(STAGE, _rows)(team, teams, bias, y, index, x, w);

@@ -252,6 +252,7 @@ static void fill(bench *b) {
 /* ---- a bench of trials ---- */
 
 static size_t tasks_of(const duet_stage *stage) {
+  if (stage->kind == DUET_STAGE_winograd_weights) return (size_t)stage->constants.OC;
   const duet_constants *k = &stage->constants;
   switch (stage->kind) {
     case DUET_STAGE_conv_weights:

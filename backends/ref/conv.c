@@ -7,6 +7,25 @@ REF_INLINE void window_range(int start, int size, int K, int *begin, int *end) {
   *end = size - start < K ? size - start : K;
 }
 
+/* What a Winograd stage adds to result (i, j) of the 2x2 tile whose 4x4 patch starts at (row, column) of x[channels][height][width]:
+   A'[i] [sum over channels of u . (B' d B)] A[j]. u has `points` values a point, `step` between channels; flip: points 0 and 3 change places. */
+REF_INLINE void winograd_sum(const ref_real *x, int channels, int height, int width, const ref_real *u, ptrdiff_t points, ptrdiff_t step, bool flip,
+                             int row, int column, int i, int j, double sum[REF_LANES]) {
+  static const int a[2][4] = {{1, 1, 1, 0}, {0, 1, -1, -1}};
+  static const int b[4][4] = {{1, 0, -1, 0}, {0, 1, 1, 0}, {0, -1, 1, 0}, {0, 1, 0, -1}};
+  static const int swapped[4] = {3, 1, 2, 0};
+  for (int p = 0; p < 16; p++) {
+    const int factor = a[i][p / 4] * a[j][p % 4], point = flip ? swapped[p / 4] * 4 + swapped[p % 4] : p;
+    for (ptrdiff_t c = 0; factor && c < channels; c++)
+      for (int q = 0; q < 16; q++) {
+        const int coefficient = factor * b[p / 4][q / 4] * b[p % 4][q % 4], h = row + q / 4, w = column + q % 4;
+        if (!coefficient || h < 0 || h >= height || w < 0 || w >= width) continue;
+        const double weight = (double)u[point * points + c * step] * coefficient;
+        for (int l = 0; l < REF_LANES; l++) sum[l] += weight * x[((c * height + h) * width + w) * REF_LANES + l];
+      }
+  }
+}
+
 /* sum[16] = bias + the window of output pixel (oh, ow); w is one output channel's [IC][K][K]. */
 REF_INLINE void window_sum(const duet_constants *k, const ref_real *x, const ref_real *w, double bias, int oh, int ow,
                            double sum[REF_LANES]) {
@@ -51,7 +70,14 @@ REF_CLONES void REF_TWIN(conv_forward)(const ref_call *call) {
         uint8_t winner[REF_LANES] = {0};
         for (int q = 0; q < side * side; q++) {
           double sum[REF_LANES];
-          window_sum(k, x, w + oc * k->IC * k->K * k->K, bias[oc], h * side + q / side, v * side + q % side, sum);
+          const int oh = h * side + q / side, ow = v * side + q % side;
+          if (k->WINOGRAD) {
+            for (int l = 0; l < REF_LANES; l++) sum[l] = bias[oc];
+            winograd_sum(x, k->IC, k->IH, k->IW, w + oc * k->IC, (ptrdiff_t)k->OC * k->IC, 1, false, oh / 2 * 2 - k->PAD, ow / 2 * 2 - k->PAD,
+                         oh % 2, ow % 2, sum);
+          } else {
+            window_sum(k, x, w + oc * k->IC * k->K * k->K, bias[oc], oh, ow, sum);
+          }
           keep_maximum(sum, q, best, winner);
         }
         for (int l = 0; l < REF_LANES; l++) y[out + l] = (ref_real)(k->RELU ? ref_relu(best[l]) : best[l]);
@@ -89,7 +115,13 @@ REF_CLONES void REF_TWIN(conv_backward)(const ref_call *call) {
     for (int ih = 0; ih < k->IH; ih++) {
       for (int iw = 0; iw < k->IW; iw++, in += REF_LANES) {
         double sum[REF_LANES];
-        gradient_sum(k, dy, w, ic, ih, iw, sum);
+        if (k->WINOGRAD) {
+          const int pad = 2 - k->PAD;
+          for (int l = 0; l < REF_LANES; l++) sum[l] = 0;
+          winograd_sum(dy, k->OC, k->OH, k->OW, w + ic, (ptrdiff_t)k->OC * k->IC, k->IC, true, ih / 2 * 2 - pad, iw / 2 * 2 - pad, ih % 2, iw % 2, sum);
+        } else {
+          gradient_sum(k, dy, w, ic, ih, iw, sum);
+        }
         ref_store(dx + in, sum, k->MASK ? x + in : NULL, k->ADD);
       }
     }
@@ -166,4 +198,17 @@ REF_CLONES void REF_TWIN(conv_weights)(const ref_call *call) {
     for (ptrdiff_t ic = 0; ic < k->IC; ic++) pair_weights(call, oc, ic, dw + (oc * k->IC + ic) * k->K * k->K);
     dbias[oc] = bias_sum(call, oc);
   }
+}
+
+void REF_TWIN(winograd_weights)(const ref_call *call) {
+  static const double g[4][3] = {{1, 0, 0}, {0.5, 0.5, 0.5}, {0.5, -0.5, 0.5}, {0, 0, 1}};
+  const size_t ic = (size_t)call->k->IC, oc = (size_t)call->k->OC, o = call->index;
+  const ref_real *w = call->operand[0];
+  ref_real *u = call->operand[1];
+  for (size_t c = 0; c < ic; c++)
+    for (size_t p = 0; p < 16; p++) {
+      double sum = 0;
+      for (size_t t = 0; t < 9; t++) sum += g[p / 4][t / 3] * g[p % 4][t % 3] * w[(o * ic + c) * 9 + t];
+      u[(p * oc + o) * ic + c] = (ref_real)sum;
+    }
 }

@@ -47,6 +47,7 @@ static const char *const positive[DUET_STAGE_KINDS] = {
     [DUET_STAGE_loss] = "OC",
     [DUET_STAGE_record] = "BATCH BLOCKS",
     [DUET_STAGE_update] = "LENGTH TOTAL",
+    [DUET_STAGE_winograd_weights] = "IC OC K",
     [DUET_STAGE_peak] = "COUNT",
 };
 
@@ -72,7 +73,8 @@ void ref_operand_extents(const duet_stage *stage, size_t extents[DUET_MAX_OPERAN
   const duet_constants *k = &stage->constants;
   const int L = REF_LANES, side = k->POOL ? 2 : 1;
   const size_t x = product(k->IC, k->IH, k->IW, L), full = product(k->OC, k->OH, k->OW, L);
-  const size_t y = product(k->OC, k->OH / side, k->OW / side, L), w = product(k->OC, k->IC, k->K, k->K);
+  const size_t y = product(k->OC, k->OH / side, k->OW / side, L);
+  const size_t w = k->WINOGRAD ? product(k->OC, k->IC, 16, 1) : product(k->OC, k->IC, k->K, k->K);
   const size_t ic = (size_t)k->IC, oc = (size_t)k->OC, in = ic * REF_LANES, out = oc * REF_LANES, matrix = ic * oc;
   const size_t pooled = product(k->IC, k->OH, k->OW, L), count = product(k->COUNT, L, 1, 1), total = (size_t)k->TOTAL;
   const size_t rows = (ic + REF_LANES - 1) / REF_LANES * REF_LANES * REF_LANES;
@@ -121,6 +123,8 @@ void ref_operand_extents(const duet_stage *stage, size_t extents[DUET_MAX_OPERAN
       EXTENTS(REF_SCORES, 0, REF_SCORES, words);
     case DUET_STAGE_update:
       EXTENTS(total, total, total, k->METHOD < 2 ? 0 : total, REF_RATES, words);
+    case DUET_STAGE_winograd_weights:
+      EXTENTS(w, 16 * matrix);
     case DUET_STAGE_peak:
       EXTENTS(REF_LANES);
     case DUET_STAGE_KINDS:

@@ -34,6 +34,31 @@ static void set_constants(duet_planner *planner, int layer, duet_stage *stage) {
   k->K = (int)l->options.kernel, k->STRIDE = (int)l->options.stride, k->PAD = (int)l->options.pad;
 }
 
+/* Winograd's algorithm pays where there are channels enough to spread the transforms over, and few enough that a strip of transformed
+   patches stays in the second-level cache. */
+static bool suits_winograd(const duet_planner *planner, int layer) {
+  const duet_layer *l = &planner->network->layers[layer];
+  const int in = planner->network->layers[l->inputs[0]].shape.channels, out = l->shape.channels;
+  return planner->plan->options.kernel_class == DUET_CLASS_CPU && (int)l->options.kernel == 3 && (int)l->options.stride == 1 && in >= 8 &&
+         in <= 64 && out >= 8 && out <= 64 && l->shape.height >= 2 && l->shape.width >= 2;
+}
+
+void duet_op_conv_prepare(duet_planner *planner, int layer) {
+  duet_unit *unit = duet_planner_unit(planner, layer);
+  if (!(unit->winograd = suits_winograd(planner, layer))) return;
+  duet_stage *stage = duet_planner_add(planner, DUET_STAGE_winograd_weights, layer, "transform");
+  set_constants(planner, layer, stage);
+  unit->transformed = duet_planner_once(planner, 16 * (size_t)stage->constants.OC * (size_t)stage->constants.IC);
+  stage->operands[0] = duet_planner_weight(planner, DUET_MEMORY_parameters, layer);
+  stage->operands[1] = unit->transformed;
+}
+
+/* The weights as a stage with results of this size reads them: tiles are 2x2. */
+static duet_operand kernel_operand(const duet_planner *planner, const duet_unit *unit, int layer, int height, int width, duet_stage *stage) {
+  stage->constants.WINOGRAD = unit->winograd && (stage->constants.POOL || (height % 2 == 0 && width % 2 == 0));
+  return stage->constants.WINOGRAD ? unit->transformed : duet_planner_weight(planner, DUET_MEMORY_parameters, layer);
+}
+
 void duet_op_conv_forward(duet_planner *planner, int layer) {
   const duet_unit *unit = duet_planner_unit(planner, layer), *input = duet_planner_input(planner, layer, 0);
   duet_stage *stage = duet_planner_add(planner, DUET_STAGE_conv_forward, layer, "forward");
@@ -41,7 +66,7 @@ void duet_op_conv_forward(duet_planner *planner, int layer) {
   stage->constants.RELU = unit->relu;
   stage->constants.POOL = unit->pool >= 0 ? 2 : 0;
   stage->operands[0] = input->value;
-  stage->operands[1] = duet_planner_weight(planner, DUET_MEMORY_parameters, layer);
+  stage->operands[1] = kernel_operand(planner, unit, layer, stage->constants.OH, stage->constants.OW, stage);
   stage->operands[2] = duet_planner_bias(planner, DUET_MEMORY_parameters, layer);
   stage->operands[3] = unit->value;
   if (unit->pool >= 0) stage->operands[4] = unit->index;
@@ -61,7 +86,7 @@ void duet_op_conv_backward(duet_planner *planner, int layer) {
   set_constants(planner, layer, stage);
   stage->constants.MASK = input->masked;
   stage->operands[0] = unit->before;
-  stage->operands[1] = duet_planner_weight(planner, DUET_MEMORY_parameters, layer);
+  stage->operands[1] = kernel_operand(planner, unit, layer, stage->constants.IH, stage->constants.IW, stage);
   if (input->masked) stage->operands[2] = input->value;
   stage->operands[3] = duet_planner_gradient(input, stage);
   duet_tiles_set(stage, planner->plan);
