@@ -4,7 +4,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static duet_status run(const cli_options *o, cli_session *session, duet_score *score, uint64_t *seed, duet_error *error) {
+static duet_status run(const cli_options *o, cli_session *session, duet_score *score, uint64_t *seed,
+                       duet_error *error) {
   float *values = NULL;
   duet_status s = duet_checkpoint_read(o->argument, &session->network, &values, seed, error);
   if (!s && o->given[CLI_OPTION_seed]) *seed = (uint64_t)o->seed;
@@ -28,10 +29,10 @@ int cli_eval(const cli_options *options) {
     exit_status = cli_fail(&error);
   else if (options->json)
     exit_status = cli_print_json(json_pack(
-        "{s:s, s:s, s:s, s:s, s:I, s:I, s:{s:f, s:f}, s:{s:f, s:f}}", "format", "duet-eval-1", "checkpoint", options->argument, "network",
-        session.network->name, "device", session.info->id, "seed", (json_int_t)seed, "images", (json_int_t)session.test->count, "accuracy", "digit",
-        score.accuracy[DUET_HEAD_DIGIT], "sum", score.accuracy[DUET_HEAD_SUM], "loss", "digit", score.loss[DUET_HEAD_DIGIT], "sum",
-        score.loss[DUET_HEAD_SUM]));
+        "{s:s, s:s, s:s, s:s, s:I, s:I, s:{s:f, s:f}, s:{s:f, s:f}}", "format", "duet-eval-1", "checkpoint",
+        options->argument, "network", session.network->name, "device", session.info->id, "seed", (json_int_t)seed,
+        "images", (json_int_t)session.test->count, "accuracy", "digit", score.accuracy[DUET_HEAD_DIGIT], "sum",
+        score.accuracy[DUET_HEAD_SUM], "loss", "digit", score.loss[DUET_HEAD_DIGIT], "sum", score.loss[DUET_HEAD_SUM]));
   else
     printf("%s: digit %.2f %%, sum %.2f %% of %zu images\n", options->argument, 100 * score.accuracy[DUET_HEAD_DIGIT],
            100 * score.accuracy[DUET_HEAD_SUM], session.test->count);

@@ -16,7 +16,8 @@ duet_status cli_log_open(cli_log *log, const char *path, size_t every, duet_erro
   *log = (cli_log){.path = path, .every = every};
   if (!path) return DUET_OK;
   log->csv = ends_in(path, ".csv");
-  if (!log->csv && !ends_in(path, ".jsonl")) return duet_fail(error, DUET_USAGE, "--log %s: unknown form (end the name in .jsonl or .csv)", path);
+  if (!log->csv && !ends_in(path, ".jsonl"))
+    return duet_fail(error, DUET_USAGE, "--log %s: unknown form (end the name in .jsonl or .csv)", path);
   log->file = fopen(path, "w");
   if (!log->file) return failed(log, error);
   if (log->csv && fputs("step,epoch,loss_digit,loss_sum,learning_rate\n", log->file) < 0) return failed(log, error);
@@ -24,13 +25,16 @@ duet_status cli_log_open(cli_log *log, const char *path, size_t every, duet_erro
 }
 
 duet_status cli_log_write(cli_log *log, const duet_step *steps, size_t count, duet_error *error) {
-  static const char json[] = "{\"step\": %zu, \"epoch\": %d, \"loss_digit\": %.9g, \"loss_sum\": %.9g, \"learning_rate\": %.9g}\n";
+  static const char json[] =
+      "{\"step\": %zu, \"epoch\": %d, \"loss_digit\": %.9g, \"loss_sum\": %.9g, \"learning_rate\": %.9g}\n";
   static const char csv[] = "%zu,%d,%.9g,%.9g,%.9g\n";
   for (size_t i = 0; i < count; i++) {
     const duet_step *s = &steps[i];
     if (s->step % log->every) continue;
-    const int n = log->csv ? fprintf(log->file, csv, s->step, s->epoch, s->loss[DUET_HEAD_DIGIT], s->loss[DUET_HEAD_SUM], s->learning_rate)
-                           : fprintf(log->file, json, s->step, s->epoch, s->loss[DUET_HEAD_DIGIT], s->loss[DUET_HEAD_SUM], s->learning_rate);
+    const int n = log->csv ? fprintf(log->file, csv, s->step, s->epoch, s->loss[DUET_HEAD_DIGIT],
+                                     s->loss[DUET_HEAD_SUM], s->learning_rate)
+                           : fprintf(log->file, json, s->step, s->epoch, s->loss[DUET_HEAD_DIGIT],
+                                     s->loss[DUET_HEAD_SUM], s->learning_rate);
     if (n < 0) return failed(log, error);
   }
   return fflush(log->file) ? failed(log, error) : DUET_OK;

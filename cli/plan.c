@@ -13,7 +13,8 @@ static void print_stage(const duet_plan *plan, const duet_stage *stage, size_t g
   const duet_constants *k = &stage->constants;
   char tile[40] = "";
   if (k->TO) (void)snprintf(tile, sizeof tile, "%dx%dx%d", k->TO, k->TH ? k->TH : 1, k->TW ? k->TW : 1);
-  printf("  %-28s %-16s %7zu %9s %10.3f", stage->label, duet_stage_infos[stage->kind].name, groups, tile, duet_stage_flops(plan, stage) / 1e6);
+  printf("  %-28s %-16s %7zu %9s %10.3f", stage->label, duet_stage_infos[stage->kind].name, groups, tile,
+         duet_stage_flops(plan, stage) / 1e6);
   if (m->seconds > 0) printf(" %9.1f", 1e6 * m->seconds);
   if (m->flops_per_second > 0) printf(" %9.1f %6.1f %%", m->flops_per_second / 1e9, 100 * m->flops_per_second / peak);
   puts("");
@@ -27,13 +28,15 @@ static void print_launch(const duet_plan *plan, const duet_plan_launch *launch, 
 }
 
 static json_t *describe_stage(const duet_plan *plan, const duet_stage *stage, size_t launch, const measured *m) {
-  return json_pack("{s:I, s:s, s:s, s:f, s:o, s:o}", "launch", (json_int_t)launch, "stage", stage->label, "kernel", duet_stage_infos[stage->kind].name,
-                   "flops", duet_stage_flops(plan, stage), "seconds", m->seconds > 0 ? json_real(m->seconds) : json_null(), "flops_per_second",
+  return json_pack("{s:I, s:s, s:s, s:f, s:o, s:o}", "launch", (json_int_t)launch, "stage", stage->label, "kernel",
+                   duet_stage_infos[stage->kind].name, "flops", duet_stage_flops(plan, stage), "seconds",
+                   m->seconds > 0 ? json_real(m->seconds) : json_null(), "flops_per_second",
                    m->flops_per_second > 0 ? json_real(m->flops_per_second) : json_null());
 }
 
 /* Prints a plan; with a runner, each of its launches (one stage each) is measured first. */
-static duet_status show(const cli_options *o, const duet_plan *plan, duet_runner *runner, double peak, json_t *stages, duet_error *error) {
+static duet_status show(const cli_options *o, const duet_plan *plan, duet_runner *runner, double peak, json_t *stages,
+                        duet_error *error) {
   for (size_t i = 0; i < plan->launch_count; i++) {
     const duet_plan_launch *launch = &plan->launches[i];
     measured m = {0};
@@ -50,16 +53,21 @@ static duet_status show(const cli_options *o, const duet_plan *plan, duet_runner
   return DUET_OK;
 }
 
-static duet_status make_runner(const cli_options *o, const cli_session *session, bool alone, duet_runner **runner, duet_error *error) {
-  const duet_runner_options options = {
-      .batch = (int)o->batch, .train = true, .method = DUET_METHOD_ADAM, .samples = session->train->count, .stages_alone = alone};
+static duet_status make_runner(const cli_options *o, const cli_session *session, bool alone, duet_runner **runner,
+                               duet_error *error) {
+  const duet_runner_options options = {.batch = (int)o->batch,
+                                       .train = true,
+                                       .method = DUET_METHOD_ADAM,
+                                       .samples = session->train->count,
+                                       .stages_alone = alone};
   return duet_runner_create(session->model, session->train, &options, runner, error);
 }
 
 static duet_status measure_step(const cli_options *o, const cli_session *session, double *seconds, duet_error *error) {
   duet_runner *runner = NULL;
   duet_status s = make_runner(o, session, false, &runner, error);
-  /* the recorded step advances through the epoch; profiling stays at step 0, on a full batch of padding: the work is the same */
+  /* the recorded step advances through the epoch; profiling stays at step 0, on a full batch of padding: the work is
+   * the same */
   if (!s) s = duet_profile(&session->handle, runner->launches, runner->plan->launch_count, seconds, error);
   duet_runner_destroy(runner);
   return s;
@@ -72,16 +80,20 @@ static duet_status profile(const cli_options *o, const cli_session *session, jso
   if (!s) s = measure_step(o, session, &step, error);
   if (!s) s = make_runner(o, session, true, &runner, error);
   if (!s && !o->json) {
-    printf("  %-28s %-16s %7s %9s %10s %9s %9s %8s\n", "stage", "kernel", "groups", "tile", "MFLOP", "us", "GFLOP/s", "of peak");
+    printf("  %-28s %-16s %7s %9s %10s %9s %9s %8s\n", "stage", "kernel", "groups", "tile", "MFLOP", "us", "GFLOP/s",
+           "of peak");
     s = show(o, runner->plan, runner, peak, NULL, error);
   } else if (!s) {
     s = show(o, runner->plan, runner, peak, json_object_get(object, "stages"), error);
   }
   double flops = 0;
-  for (size_t i = 0; !s && i < runner->plan->stage_count; i++) flops += duet_stage_flops(runner->plan, &runner->plan->stages[i]);
+  for (size_t i = 0; !s && i < runner->plan->stage_count; i++)
+    flops += duet_stage_flops(runner->plan, &runner->plan->stages[i]);
   if (!s && !o->json)
-    printf("FMA peak measured: %.1f GFLOP/s; whole step, as it is launched: %.3f ms, %.0f images/s, %.1f GFLOP/s, %.1f %% of peak\n", peak / 1e9,
-           1e3 * step, (double)o->batch / step, flops / step / 1e9, 100 * flops / step / peak);
+    printf(
+        "FMA peak measured: %.1f GFLOP/s; whole step, as it is launched: %.3f ms, %.0f images/s, %.1f GFLOP/s, %.1f %% "
+        "of peak\n",
+        peak / 1e9, 1e3 * step, (double)o->batch / step, flops / step / 1e9, 100 * flops / step / peak);
   if (!s && o->json) {
     json_object_set_new(object, "peak_flops_per_second", json_real(peak));
     json_object_set_new(object, "step_seconds", json_real(step));
@@ -91,7 +103,8 @@ static duet_status profile(const cli_options *o, const cli_session *session, jso
   return s;
 }
 
-static duet_status plan_only(const cli_options *o, const cli_session *session, const duet_network *network, json_t *object, duet_error *error) {
+static duet_status plan_only(const cli_options *o, const cli_session *session, const duet_network *network,
+                             json_t *object, duet_error *error) {
   duet_plan *plan = NULL;
   duet_plan_options options = {.batch = (int)o->batch,
                                .train = true,
@@ -115,8 +128,8 @@ duet_status cli_info_plan(const cli_options *o, const duet_network *network) {
   if (!s && o->profile) s = cli_session_load(o, true, &session, &error);
   if (!s && o->profile) s = duet_model_create(&session.handle, network, 1, &session.model, &error);
   if (!s)
-    object = json_pack("{s:s, s:s, s:s, s:i, s:[]}", "format", "duet-plan-1", "network", network->name, "device", session.info->id, "batch", (int)o->batch,
-                       "stages");
+    object = json_pack("{s:s, s:s, s:s, s:i, s:[]}", "format", "duet-plan-1", "network", network->name, "device",
+                       session.info->id, "batch", (int)o->batch, "stages");
   if (!s) s = o->profile ? profile(o, &session, object, &error) : plan_only(o, &session, network, object, &error);
   if (s) {
     (void)cli_fail(&error);

@@ -17,7 +17,9 @@ duet_status cli_session_open(const cli_options *options, cli_session *session, d
   if (strcmp(options->device, "auto") != 0) return DUET_OK;
   (void)fprintf(stderr, "device: %s, %s\n", session->info->id, session->info->name);
   if (strcmp(session->info->id, "ref") == 0)
-    (void)fprintf(stderr, "duet: no OpenCL or CUDA device is usable: this is the plain C reference, slow (`duet devices` says why)\n");
+    (void)fprintf(
+        stderr,
+        "duet: no OpenCL or CUDA device is usable: this is the plain C reference, slow (`duet devices` says why)\n");
   return DUET_OK;
 }
 
@@ -28,8 +30,8 @@ duet_status cli_session_load(const cli_options *options, bool train, cli_session
   if (!s) s = duet_dataset_load(directory, DUET_SPLIT_TEST, &session->test_set, error);
   const duet_dataset *a = session->train_set, *b = session->test_set;
   if (!s && train && (a->height != b->height || a->width != b->width))
-    s = duet_fail(error, DUET_BAD_INPUT, "%s: training images are %dx%d, test images %dx%d (they must be alike)", directory, a->height, a->width,
-                  b->height, b->width);
+    s = duet_fail(error, DUET_BAD_INPUT, "%s: training images are %dx%d, test images %dx%d (they must be alike)",
+                  directory, a->height, a->width, b->height, b->width);
   if (!s && train) s = duet_resident_create(&session->handle, a, &session->train, error);
   if (!s) s = duet_resident_create(&session->handle, b, &session->test, error);
   return s;

@@ -43,8 +43,9 @@ static bool show_progress(void *context, size_t step, size_t steps, const double
     enum { WIDTH = 24 };
     const size_t filled = step * WIDTH / steps;
     const double left = (double)((steps - step) * (size_t)j->train.batch) / rate;
-    (void)fprintf(stderr, "\r\033[K[%.*s%*s] %zu/%zu  %.0f images/s  %.0f s left  loss digit %.4f sum %.4f", (int)filled,
-                  "########################", (int)(WIDTH - filled), "", step, steps, rate, left, losses[DUET_HEAD_DIGIT], losses[DUET_HEAD_SUM]);
+    (void)fprintf(stderr, "\r\033[K[%.*s%*s] %zu/%zu  %.0f images/s  %.0f s left  loss digit %.4f sum %.4f",
+                  (int)filled, "########################", (int)(WIDTH - filled), "", step, steps, rate, left,
+                  losses[DUET_HEAD_DIGIT], losses[DUET_HEAD_SUM]);
   }
   return stop_signal != 0;
 }
@@ -53,9 +54,10 @@ static void show_epoch(void *context, const duet_epoch *e) {
   const job *j = context;
   clear_bar(j);
   if (!j->options->quiet)
-    (void)fprintf(stderr, "epoch %d: loss digit %.4f sum %.4f, %s digit %.2f %% sum %.2f %%, %.2f s, %.0f images/s\n", e->epoch,
-                  e->train.loss[DUET_HEAD_DIGIT], e->train.loss[DUET_HEAD_SUM], j->train.validation ? "validation" : "test",
-                  100 * e->measured.accuracy[DUET_HEAD_DIGIT], 100 * e->measured.accuracy[DUET_HEAD_SUM], e->seconds, e->images_per_second);
+    (void)fprintf(stderr, "epoch %d: loss digit %.4f sum %.4f, %s digit %.2f %% sum %.2f %%, %.2f s, %.0f images/s\n",
+                  e->epoch, e->train.loss[DUET_HEAD_DIGIT], e->train.loss[DUET_HEAD_SUM],
+                  j->train.validation ? "validation" : "test", 100 * e->measured.accuracy[DUET_HEAD_DIGIT],
+                  100 * e->measured.accuracy[DUET_HEAD_SUM], e->seconds, e->images_per_second);
 }
 
 static duet_status write_steps(void *context, const duet_step *steps, size_t count, duet_error *error) {
@@ -78,7 +80,8 @@ static duet_status set_recipe(const cli_options *o, duet_train_options *train, d
                                            .beta2 = o->betas.second,
                                            .epsilon = 1e-8,
                                            .weight_decay = o->weight_decay}};
-  if (!duet_optimizer_parse(o->optimizer, &train->recipe.optimizer) || !duet_schedule_parse(o->schedule, &train->recipe.schedule))
+  if (!duet_optimizer_parse(o->optimizer, &train->recipe.optimizer) ||
+      !duet_schedule_parse(o->schedule, &train->recipe.schedule))
     return duet_fail(error, DUET_USAGE, "--optimizer %s --schedule %s: unknown", o->optimizer, o->schedule);
   if (o->nesterov && train->recipe.optimizer != DUET_OPTIMIZER_sgd)
     return duet_fail(error, DUET_USAGE, "--nesterov: only with --optimizer sgd");
@@ -120,9 +123,10 @@ static duet_status run(job *j, duet_error *error) {
 /* ---- results, on stdout ---- */
 
 static json_t *describe_epoch(const duet_epoch *e, const char *measured_digit, const char *measured_sum) {
-  return json_pack("{s:i, s:f, s:f, s:f, s:f, s:f, s:f}", "epoch", e->epoch, "train_loss_digit", e->train.loss[DUET_HEAD_DIGIT], "train_loss_sum",
-                   e->train.loss[DUET_HEAD_SUM], measured_digit, e->measured.accuracy[DUET_HEAD_DIGIT], measured_sum,
-                   e->measured.accuracy[DUET_HEAD_SUM], "seconds", e->seconds, "images_per_second", e->images_per_second);
+  return json_pack("{s:i, s:f, s:f, s:f, s:f, s:f, s:f}", "epoch", e->epoch, "train_loss_digit",
+                   e->train.loss[DUET_HEAD_DIGIT], "train_loss_sum", e->train.loss[DUET_HEAD_SUM], measured_digit,
+                   e->measured.accuracy[DUET_HEAD_DIGIT], measured_sum, e->measured.accuracy[DUET_HEAD_SUM], "seconds",
+                   e->seconds, "images_per_second", e->images_per_second);
 }
 
 static json_t *describe(const job *j) {
@@ -130,18 +134,20 @@ static json_t *describe(const job *j) {
   const bool aside = j->train.validation > 0;
   json_t *epochs = json_array();
   for (int i = 0; epochs && i < r->epoch_count; i++)
-    json_array_append_new(epochs, describe_epoch(&r->epochs[i], aside ? "validation_digit" : "test_digit", aside ? "validation_sum" : "test_sum"));
+    json_array_append_new(epochs, describe_epoch(&r->epochs[i], aside ? "validation_digit" : "test_digit",
+                                                 aside ? "validation_sum" : "test_sum"));
   json_t *final = json_null();
   if (r->epoch_count) {
     const duet_score *last = &r->epochs[r->epoch_count - 1].measured;
     final = json_pack("{s:f, s:f}", "digit", last->accuracy[DUET_HEAD_DIGIT], "sum", last->accuracy[DUET_HEAD_SUM]);
   }
-  return json_pack("{s:s, s:s, s:s, s:I, s:s, s:s, s:s, s:s, s:I, s:i, s:o, s:o, s:b, s:{s:f, s:f, s:f, s:f}}", "format", "duet-train-1", "version",
-                   DUET_VERSION, "network", j->session.network->name, "parameters", (json_int_t)j->session.network->parameter_count, "device",
-                   j->session.info->id, "device_name", j->session.info->name, "backend", j->session.handle.backend->name, "precision",
-                   j->options->precision, "seed", (json_int_t)j->train.seed, "batch", j->train.batch, "epochs", epochs, "final", final, "interrupted",
-                   (int)r->interrupted, "time", "setup_s", j->setup_s, "compile_s", r->compile_s, "train_s", r->train_s, "total_s",
-                   cli_now() - j->started);
+  return json_pack("{s:s, s:s, s:s, s:I, s:s, s:s, s:s, s:s, s:I, s:i, s:o, s:o, s:b, s:{s:f, s:f, s:f, s:f}}",
+                   "format", "duet-train-1", "version", DUET_VERSION, "network", j->session.network->name, "parameters",
+                   (json_int_t)j->session.network->parameter_count, "device", j->session.info->id, "device_name",
+                   j->session.info->name, "backend", j->session.handle.backend->name, "precision",
+                   j->options->precision, "seed", (json_int_t)j->train.seed, "batch", j->train.batch, "epochs", epochs,
+                   "final", final, "interrupted", (int)r->interrupted, "time", "setup_s", j->setup_s, "compile_s",
+                   r->compile_s, "train_s", r->train_s, "total_s", cli_now() - j->started);
 }
 
 static int print_result(const job *j) {
@@ -151,10 +157,12 @@ static int print_result(const job *j) {
   const duet_epoch *e = &r->epochs[r->epoch_count - 1];
   double images = 0;
   for (int i = 0; i < r->epoch_count; i++) images += r->epochs[i].images_per_second * r->epochs[i].seconds;
-  printf("%s on %s: digit %.2f %%, sum %.2f %% of %s after %d epoch%s; %.2f s of training, %.0f images/s (%.2f s in all)\n", j->session.network->name,
-         j->session.info->id, 100 * e->measured.accuracy[DUET_HEAD_DIGIT], 100 * e->measured.accuracy[DUET_HEAD_SUM],
-         j->train.validation ? "the validation images" : "the test images", r->epoch_count, r->epoch_count == 1 ? "" : "s", r->train_s,
-         images / r->train_s, cli_now() - j->started);
+  printf(
+      "%s on %s: digit %.2f %%, sum %.2f %% of %s after %d epoch%s; %.2f s of training, %.0f images/s (%.2f s in "
+      "all)\n",
+      j->session.network->name, j->session.info->id, 100 * e->measured.accuracy[DUET_HEAD_DIGIT],
+      100 * e->measured.accuracy[DUET_HEAD_SUM], j->train.validation ? "the validation images" : "the test images",
+      r->epoch_count, r->epoch_count == 1 ? "" : "s", r->train_s, images / r->train_s, cli_now() - j->started);
   return 0;
 }
 

@@ -87,11 +87,11 @@ typedef struct duet_device_info {
   bool usable;
   char reason[512]; /* why not usable, and what to do; empty when usable */
   unsigned compute_units;
-  size_t max_group;         /* work-items per group */
-  size_t local_memory;      /* bytes */
-  uint64_t global_memory;   /* bytes */
-  uint64_t max_allocation;  /* bytes in one buffer */
-  char note[256];           /* of an open device, for people: where compiled kernels are kept, or why not; may be empty */
+  size_t max_group;        /* work-items per group */
+  size_t local_memory;     /* bytes */
+  uint64_t global_memory;  /* bytes */
+  uint64_t max_allocation; /* bytes in one buffer */
+  char note[256]; /* of an open device, for people: where compiled kernels are kept, or why not; may be empty */
 } duet_device_info;
 
 typedef struct duet_device duet_device;
@@ -128,33 +128,38 @@ typedef struct duet_backend {
 
   /* Upload copies `data` before it returns and takes effect in stream order: it never waits for earlier work.
      Download waits for all earlier work. Errors: TOO_LARGE (outside the buffer), DEVICE_LOST. */
-  duet_status (*upload)(duet_device *device, duet_buffer *buffer, size_t offset, const void *data, size_t bytes, duet_error *error);
-  duet_status (*download)(duet_device *device, const duet_buffer *buffer, size_t offset, void *data, size_t bytes, duet_error *error);
+  duet_status (*upload)(duet_device *device, duet_buffer *buffer, size_t offset, const void *data, size_t bytes,
+                        duet_error *error);
+  duet_status (*download)(duet_device *device, const duet_buffer *buffer, size_t offset, void *data, size_t bytes,
+                          duet_error *error);
 
-  /* Compiles (or finds in the cache on disk) one kernel, ready to launch without further delay. Errors: BUILD_FAILED with the compiler's
-     words, TOO_LARGE (group beyond the device's limit). */
+  /* Compiles (or finds in the cache on disk) one kernel, ready to launch without further delay. Errors: BUILD_FAILED
+     with the compiler's words, TOO_LARGE (group beyond the device's limit). */
   duet_status (*build)(duet_device *device, const duet_kernel_source *source, duet_kernel **kernel, duet_error *error);
   void (*release)(duet_device *device, duet_kernel *kernel); /* takes NULL */
 
   /* Enqueues a launch; asynchronous, ordered after all earlier calls on this device. */
   duet_status (*launch)(duet_device *device, const duet_launch *launch, duet_error *error);
 
-  /* c[m][n] = a[m][k] b[k][n] (+ c when `add`), row-major, fp32, by the vendor's library; either input may be given transposed.
-     Offsets in elements. Asynchronous. (optional: NULL) */
+  /* c[m][n] = a[m][k] b[k][n] (+ c when `add`), row-major, fp32, by the vendor's library; either input may be given
+     transposed. Offsets in elements. Asynchronous. (optional: NULL) */
   duet_status (*gemm)(duet_device *device, bool transpose_a, bool transpose_b, bool add, size_t m, size_t n, size_t k,
-                      const duet_buffer *a, size_t a_offset, const duet_buffer *b, size_t b_offset, duet_buffer *c, size_t c_offset,
-                      duet_error *error);
+                      const duet_buffer *a, size_t a_offset, const duet_buffer *b, size_t b_offset, duet_buffer *c,
+                      size_t c_offset, duet_error *error);
 
-  /* Keeps a list of launches (one training step) in the form that replays fastest. Kernels and buffers must outlive it. */
-  duet_status (*record)(duet_device *device, const duet_launch *launches, size_t count, duet_recording **recording, duet_error *error);
+  /* Keeps a list of launches (one training step) in the form that replays fastest. Kernels and buffers must outlive it.
+   */
+  duet_status (*record)(duet_device *device, const duet_launch *launches, size_t count, duet_recording **recording,
+                        duet_error *error);
   void (*forget)(duet_device *device, duet_recording *recording); /* takes NULL */
   /* Enqueues the recording `times` times. *ticket (may be NULL) marks its end. */
-  duet_status (*replay)(duet_device *device, duet_recording *recording, size_t times, duet_ticket *ticket, duet_error *error);
+  duet_status (*replay)(duet_device *device, duet_recording *recording, size_t times, duet_ticket *ticket,
+                        duet_error *error);
 
   /* Waits until `ticket` has passed; 0 waits for everything. A failure of asynchronous work surfaces here. */
   duet_status (*sync)(duet_device *device, duet_ticket ticket, duet_error *error);
-  /* Seconds the device spent from the start to the end of the replay that `ticket` (waited for) marks. UNSUPPORTED when the
-     device's timer does not agree with the host's clock. (optional: NULL) */
+  /* Seconds the device spent from the start to the end of the replay that `ticket` (waited for) marks. UNSUPPORTED when
+     the device's timer does not agree with the host's clock. (optional: NULL) */
   duet_status (*elapsed)(duet_device *device, duet_ticket ticket, double *seconds, duet_error *error);
 } duet_backend;
 

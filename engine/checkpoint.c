@@ -21,12 +21,18 @@ duet_status duet_model_save(const duet_model *model, const char *path, uint64_t 
   (void)snprintf(seed_text, sizeof seed_text, "%llu", (unsigned long long)seed);
   (void)snprintf(height, sizeof height, "%d", image.height);
   (void)snprintf(width, sizeof width, "%d", image.width);
-  duet_metadata metadata[] = {{"format", "duet-checkpoint-1"}, {"duet_version", DUET_VERSION}, {"network", model->network->text},
-                              {"network_name", model->network->name}, {"image_height", height}, {"image_width", width}, {"seed", seed_text}};
+  duet_metadata metadata[] = {{"format", "duet-checkpoint-1"},
+                              {"duet_version", DUET_VERSION},
+                              {"network", model->network->text},
+                              {"network_name", model->network->name},
+                              {"image_height", height},
+                              {"image_width", width},
+                              {"seed", seed_text}};
   float *values = malloc(p->total * sizeof *values);
   duet_tensor *tensors = calloc((size_t)p->count, sizeof *tensors);
   duet_status s = DUET_OK;
-  if (!values || !tensors) s = duet_fail(error, DUET_OUT_OF_MEMORY, "%s: out of memory for %zu parameters", path, p->total);
+  if (!values || !tensors)
+    s = duet_fail(error, DUET_OUT_OF_MEMORY, "%s: out of memory for %zu parameters", path, p->total);
   if (!s) s = duet_model_read(model, values, error);
   if (!s) {
     for (int i = 0; i < p->count; i++) describe(&p->list[i], values, &tensors[i]);
@@ -39,22 +45,25 @@ duet_status duet_model_save(const duet_model *model, const char *path, uint64_t 
 }
 
 /* A whole number from the metadata. */
-static duet_status number(const char *path, const duet_tensor_file *file, const char *key, unsigned long long most, unsigned long long *value,
-                          duet_error *error) {
+static duet_status number(const char *path, const duet_tensor_file *file, const char *key, unsigned long long most,
+                          unsigned long long *value, duet_error *error) {
   const char *text = duet_metadata_find(file, key);
   char *end = NULL;
   errno = 0;
   if (text) *value = strtoull(text, &end, 10);
   if (!text || end == text || *end || errno || *text == '-' || *value > most)
-    return duet_fail(error, DUET_BAD_INPUT, "%s: metadata %s: %s (not a checkpoint of Duet, or a damaged one)", path, key, text ? text : "missing");
+    return duet_fail(error, DUET_BAD_INPUT, "%s: metadata %s: %s (not a checkpoint of Duet, or a damaged one)", path,
+                     key, text ? text : "missing");
   return DUET_OK;
 }
 
-static duet_status read_network(const char *path, const duet_tensor_file *file, duet_network **network, uint64_t *seed, duet_error *error) {
+static duet_status read_network(const char *path, const duet_tensor_file *file, duet_network **network, uint64_t *seed,
+                                duet_error *error) {
   const char *format = duet_metadata_find(file, "format"), *text = duet_metadata_find(file, "network");
   const char *name = duet_metadata_find(file, "network_name");
   if (!format || strcmp(format, "duet-checkpoint-1") || !text || !name)
-    return duet_fail(error, DUET_BAD_INPUT, "%s: metadata format: %s (expected duet-checkpoint-1, with the network's text)", path,
+    return duet_fail(error, DUET_BAD_INPUT,
+                     "%s: metadata format: %s (expected duet-checkpoint-1, with the network's text)", path,
                      format ? format : "missing");
   unsigned long long height, width, read_seed;
   duet_status s = number(path, file, "image_height", DUET_MAX_IMAGE, &height, error);
@@ -64,17 +73,21 @@ static duet_status read_network(const char *path, const duet_tensor_file *file, 
   return s ? s : duet_network_parse(name, text, (int)height, (int)width, network, error);
 }
 
-static duet_status read_tensor(const char *path, const duet_tensor_file *file, const duet_parameter *p, float *values, duet_error *error) {
+static duet_status read_tensor(const char *path, const duet_tensor_file *file, const duet_parameter *p, float *values,
+                               duet_error *error) {
   const duet_tensor *tensor = duet_tensor_find(file, p->name);
-  if (!tensor) return duet_fail(error, DUET_BAD_INPUT, "%s: tensor %s: missing (the file is of another network)", path, p->name);
+  if (!tensor)
+    return duet_fail(error, DUET_BAD_INPUT, "%s: tensor %s: missing (the file is of another network)", path, p->name);
   bool same = tensor->rank == p->rank;
   for (int i = 0; same && i < p->rank; i++) same = tensor->shape[i] == p->shape[i];
-  if (!same) return duet_fail(error, DUET_BAD_INPUT, "%s: tensor %s: not of the shape that its network gives it", path, p->name);
+  if (!same)
+    return duet_fail(error, DUET_BAD_INPUT, "%s: tensor %s: not of the shape that its network gives it", path, p->name);
   memcpy(values + p->offset, tensor->data, p->count * sizeof *values);
   return DUET_OK;
 }
 
-static duet_status read_values(const char *path, const duet_tensor_file *file, const duet_network *network, float **values, duet_error *error) {
+static duet_status read_values(const char *path, const duet_tensor_file *file, const duet_network *network,
+                               float **values, duet_error *error) {
   duet_parameters layout;
   duet_status s = duet_parameters_create(network, &layout, error);
   if (s) return s;
@@ -85,7 +98,8 @@ static duet_status read_values(const char *path, const duet_tensor_file *file, c
   return s;
 }
 
-duet_status duet_checkpoint_read(const char *path, duet_network **network, float **values, uint64_t *seed, duet_error *error) {
+duet_status duet_checkpoint_read(const char *path, duet_network **network, float **values, uint64_t *seed,
+                                 duet_error *error) {
   *network = NULL;
   *values = NULL;
   duet_tensor_file *file = NULL;

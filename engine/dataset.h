@@ -22,7 +22,8 @@ typedef enum duet_split { DUET_SPLIT_TRAIN, DUET_SPLIT_TEST } duet_split;
 duet_status duet_dataset_load(const char *directory, duet_split split, duet_dataset **dataset, duet_error *error);
 void duet_dataset_destroy(duet_dataset *dataset); /* takes NULL */
 
-/* The directory of the MNIST that comes with Duet: $DUET_DATA, the source tree it was built from, or where it was installed. */
+/* The directory of the MNIST that comes with Duet: $DUET_DATA, the source tree it was built from, or where it was
+ * installed. */
 const char *duet_dataset_builtin(void);
 
 #endif

@@ -33,7 +33,8 @@ static duet_status add_file(duet_text *out, const char *name, duet_error *error)
   for (const char *include; (include = strstr(text, word)); text = strchr(include, '\n')) {
     duet_text_append(out, text, (size_t)(include - text));
     char included[64];
-    if (sscanf(include + sizeof word - 1, "%63[^\"]", included) != 1) return duet_fail(error, DUET_FAILED, "kernels/%s: bad #include", name);
+    if (sscanf(include + sizeof word - 1, "%63[^\"]", included) != 1)
+      return duet_fail(error, DUET_FAILED, "kernels/%s: bad #include", name);
     const duet_status s = add_file(out, included, error);
     if (s) return s;
   }
@@ -64,7 +65,8 @@ static duet_status add_stage(duet_text *out, const duet_stage *stage, size_t num
   const duet_stage_info *info = &duet_stage_infos[stage->kind];
   int values[CONSTANTS];
   memcpy(values, &stage->constants, sizeof values);
-  duet_text_add(out, "/* %s */\n#define STAGE s%zu_%s\n#define KIND_%s\n", stage->label, number, info->name, info->name);
+  duet_text_add(out, "/* %s */\n#define STAGE s%zu_%s\n#define KIND_%s\n", stage->label, number, info->name,
+                info->name);
   for (size_t i = 0; i < CONSTANTS; i++) duet_text_add(out, "#define %s %d\n", constant_names[i], values[i]);
   for (size_t i = 0; i < DUET_MAX_OPERANDS && info->operands[i]; i++)
     add_operand_stride(out, "define", info->operands[i], &stage->operands[i].stride);
@@ -72,7 +74,8 @@ static duet_status add_stage(duet_text *out, const duet_stage *stage, size_t num
   if (s) return s;
   duet_text_add(out, "\n#undef STAGE\n#undef KIND_%s\n", info->name);
   for (size_t i = 0; i < CONSTANTS; i++) duet_text_add(out, "#undef %s\n", constant_names[i]);
-  for (size_t i = 0; i < DUET_MAX_OPERANDS && info->operands[i]; i++) add_operand_stride(out, "undef", info->operands[i], NULL);
+  for (size_t i = 0; i < DUET_MAX_OPERANDS && info->operands[i]; i++)
+    add_operand_stride(out, "undef", info->operands[i], NULL);
   return DUET_OK;
 }
 
@@ -80,7 +83,9 @@ static duet_status add_stage(duet_text *out, const duet_stage *stage, size_t num
 static void add_call(duet_text *out, const duet_stage *stage, size_t number, size_t group) {
   const duet_stage_info *info = &duet_stage_infos[stage->kind];
   duet_text_add(out, "    s%zu_%s(%s%s", number, info->name, info->task ? "task" : "block, team, teams",
-                group == 1 ? "" : info->task ? ", slice, slices, scratch" : ", scratch");
+                group == 1   ? ""
+                : info->task ? ", slice, slices, scratch"
+                             : ", scratch");
   for (size_t i = 0; i < DUET_MAX_OPERANDS && info->operands[i]; i++) {
     const duet_operand *o = &stage->operands[i];
     const char *cast = strcmp(info->operands[i], "index") ? "" : "(GLOBAL u8 *)";
@@ -99,9 +104,12 @@ static void add_part(duet_text *out, const duet_part *part, size_t first_number,
   duet_text_add(out, "  if (group < %zu) {\n", part->count * part->spread);
   if (duet_stage_infos[part->stages[0].kind].task) {
     duet_text_add(out, "    const int task = group / %zu;\n", part->spread);
-    if (group_size > 1) duet_text_add(out, "    const int slice = group %% %zu, slices = %zu;\n", part->spread, part->spread);
+    if (group_size > 1)
+      duet_text_add(out, "    const int slice = group %% %zu, slices = %zu;\n", part->spread, part->spread);
   } else {
-    duet_text_add(out, "    const int block = group / %zu, team = group %% %zu * TEAMS_IN_GROUP + TEAM_IN_GROUP, teams = %zu * TEAMS_IN_GROUP;\n",
+    duet_text_add(out,
+                  "    const int block = group / %zu, team = group %% %zu * TEAMS_IN_GROUP + TEAM_IN_GROUP, teams = "
+                  "%zu * TEAMS_IN_GROUP;\n",
                   part->spread, part->spread, part->spread);
   }
   for (size_t i = 0; i < part->stage_count; i++) add_call(out, &part->stages[i], first_number + i, group_size);
@@ -135,7 +143,8 @@ duet_status duet_generate(duet_kernel_source *source, duet_error *error) {
     for (size_t i = 0; !s && i < source->parts[p].stage_count; i++)
       s = add_stage(&out, &source->parts[p].stages[i], number++, source->group, error);
   add_driver(&out, source);
-  if (!s && out.failed) s = duet_fail(error, DUET_OUT_OF_MEMORY, "out of memory for the text of kernel %s", source->name);
+  if (!s && out.failed)
+    s = duet_fail(error, DUET_OUT_OF_MEMORY, "out of memory for the text of kernel %s", source->name);
   source->source = out.data;
   return s;
 }

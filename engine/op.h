@@ -11,10 +11,11 @@ typedef struct duet_op {
   int least_inputs, most_inputs;
   const char *required, *optional; /* options, separated by spaces */
 
-  /* Sets shape, parameters, fan_in, FLOPs and absent options of `layer` from `inputs` [input_count]. Errors: BAD_INPUT, the
-     text without a place ("kernel 5 with pad 0 does not fit 3x3"). */
+  /* Sets shape, parameters, fan_in, FLOPs and absent options of `layer` from `inputs` [input_count]. Errors: BAD_INPUT,
+     the text without a place ("kernel 5 with pad 0 does not fit 3x3"). */
   duet_status (*shape)(duet_layer *layer, const duet_shape *inputs, duet_error *error);
-  /* Add the stages of a layer to a plan: its result; the gradients of its inputs; those of its parameters, and their update. */
+  /* Add the stages of a layer to a plan: its result; the gradients of its inputs; those of its parameters, and their
+   * update. */
   void (*forward)(duet_planner *planner, int layer);
   void (*backward)(duet_planner *planner, int layer);
   void (*weights)(duet_planner *planner, int layer);

@@ -6,7 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-static duet_parameter *add(duet_parameters *p, const duet_network *network, int layer, const char *suffix, size_t count, size_t *end) {
+static duet_parameter *add(duet_parameters *p, const duet_network *network, int layer, const char *suffix, size_t count,
+                           size_t *end) {
   duet_parameter *parameter = &p->list[p->count++];
   (void)snprintf(parameter->name, sizeof parameter->name, "%s.%s", network->layers[layer].name, suffix);
   parameter->layer = layer;
@@ -38,7 +39,8 @@ duet_status duet_parameters_create(const duet_network *network, duet_parameters 
   size_t end = 0;
   for (int i = 0; i < network->layer_count; i++) {
     const duet_layer *layer = &network->layers[i];
-    if (layer->weight_rows) set_weight_shape(add(p, network, i, "weight", duet_layer_weight_count(layer), &end), network, layer);
+    if (layer->weight_rows)
+      set_weight_shape(add(p, network, i, "weight", duet_layer_weight_count(layer), &end), network, layer);
     if (layer->bias_rows) (void)add(p, network, i, "bias", layer->bias_rows, &end);
   }
   p->trained = end;

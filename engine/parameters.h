@@ -9,17 +9,17 @@ enum { DUET_ALIGNMENT = 16 }; /* floats: every tensor starts on a cache line */
 typedef struct duet_parameter {
   char name[DUET_NAME_SIZE + 16]; /* "conv1.weight" */
   int layer;
-  size_t offset, count;  /* floats, in the flat buffer */
-  size_t shape[4];       /* conv [OC][IC][kh][kw], dense [out][in], others [n] */
+  size_t offset, count; /* floats, in the flat buffer */
+  size_t shape[4];      /* conv [OC][IC][kh][kw], dense [out][in], others [n] */
   int rank;
-  bool fixed;            /* running statistics: kept, not trained */
+  bool fixed; /* running statistics: kept, not trained */
 } duet_parameter;
 
 typedef struct duet_parameters {
   duet_parameter *list; /* in file order: weight, bias, layer by layer; the fixed ones last */
   int count;
-  size_t trained;       /* length of the gradient, padded to DUET_ALIGNMENT */
-  size_t total;         /* length of the parameter buffer: trained, then fixed */
+  size_t trained; /* length of the gradient, padded to DUET_ALIGNMENT */
+  size_t total;   /* length of the parameter buffer: trained, then fixed */
 } duet_parameters;
 
 duet_status duet_parameters_create(const duet_network *network, duet_parameters *parameters, duet_error *error);

@@ -20,8 +20,8 @@ static int consumers(const duet_network *network, int layer, int *last) {
   return count;
 }
 
-/* Lets the unit of `root` (a convolution, dense layer or pooling) take in the ReLU and, after a convolution of the cpu class, the 2x2 pooling
-   that alone follow it. */
+/* Lets the unit of `root` (a convolution, dense layer or pooling) take in the ReLU and, after a convolution of the cpu
+   class, the 2x2 pooling that alone follow it. */
 static void absorb(duet_planner *planner, int root) {
   const duet_network *network = planner->network;
   const duet_layer *layers = network->layers;
@@ -32,7 +32,8 @@ static void absorb(duet_planner *planner, int root) {
     const duet_layer *l = &layers[next];
     if (l->op == DUET_OP_relu && !unit->relu) {
       unit->relu = true;
-    } else if (l->op == DUET_OP_max_pool && pools && unit->pool < 0 && (int)l->options.kernel == 2 && (int)l->options.stride == 2) {
+    } else if (l->op == DUET_OP_max_pool && pools && unit->pool < 0 && (int)l->options.kernel == 2 &&
+               (int)l->options.stride == 2) {
       unit->pool = next;
     } else {
       return;
@@ -49,9 +50,12 @@ static void find_units(duet_planner *planner) {
   for (int i = 0; i < network->layer_count; i++) planner->units[i] = (duet_unit){.root = i, .pool = -1};
   for (int i = 0; i < network->layer_count; i++) {
     const duet_layer *l = &network->layers[i];
-    const bool can = l->op == DUET_OP_conv || l->op == DUET_OP_dense || l->op == DUET_OP_max_pool || l->op == DUET_OP_average_pool;
-    if (can && !planner->units[i].absorbed && planner->plan->options.kernel_class != DUET_CLASS_PLAIN) absorb(planner, i);
-    if (l->op == DUET_OP_flatten) planner->units[i] = (duet_unit){.root = planner->units[l->inputs[0]].root, .absorbed = true, .pool = -1};
+    const bool can =
+        l->op == DUET_OP_conv || l->op == DUET_OP_dense || l->op == DUET_OP_max_pool || l->op == DUET_OP_average_pool;
+    if (can && !planner->units[i].absorbed && planner->plan->options.kernel_class != DUET_CLASS_PLAIN)
+      absorb(planner, i);
+    if (l->op == DUET_OP_flatten)
+      planner->units[i] = (duet_unit){.root = planner->units[l->inputs[0]].root, .absorbed = true, .pool = -1};
   }
   for (int i = 0; i < network->layer_count; i++) {
     duet_unit *unit = &planner->units[i];
@@ -62,7 +66,8 @@ static void find_units(duet_planner *planner) {
     for (int j = 0; j < l->input_count; j++) {
       duet_unit *input = duet_planner_input(planner, i, j);
       if (!planner->units[i].absorbed && !gives_masked_gradient(l->op)) input->masked = false;
-      if (input->needs_gradient || network->layers[input->root].weight_rows) duet_planner_unit(planner, i)->needs_gradient = true;
+      if (input->needs_gradient || network->layers[input->root].weight_rows)
+        duet_planner_unit(planner, i)->needs_gradient = true;
     }
     if (l->weight_rows) duet_planner_unit(planner, i)->needs_gradient = true;
   }
@@ -95,7 +100,7 @@ static void add_gather(duet_planner *planner) {
   const duet_shape image = planner->network->layers[0].shape;
   stage->constants.IH = image.height;
   stage->constants.IW = image.width;
-  const duet_operand operands[] = {planner->images,         planner->labels, planner->order, planner->control,
+  const duet_operand operands[] = {planner->images,         planner->labels,         planner->order, planner->control,
                                    planner->units[0].value, planner->units[1].value, planner->target};
   memcpy(stage->operands, operands, sizeof operands);
 }
@@ -113,8 +118,9 @@ static void add_flat_update(duet_planner *planner) {
   stage->constants.LENGTH = 1024;
   stage->constants.TOTAL = (int)trained;
   stage->constants.METHOD = (int)planner->plan->options.method;
-  const duet_operand operands[] = {{DUET_MEMORY_parameters, 0, 0}, {DUET_MEMORY_gradients, 0, 0}, {DUET_MEMORY_state, 0, 0},
-                                   {DUET_MEMORY_state, trained, 0}, {DUET_MEMORY_rates, 0, 0}, planner->control};
+  const duet_operand operands[] = {{DUET_MEMORY_parameters, 0, 0}, {DUET_MEMORY_gradients, 0, 0},
+                                   {DUET_MEMORY_state, 0, 0},      {DUET_MEMORY_state, trained, 0},
+                                   {DUET_MEMORY_rates, 0, 0},      planner->control};
   memcpy(stage->operands, operands, sizeof operands);
 }
 
@@ -146,27 +152,44 @@ static size_t tasks(const duet_stage *stage) {
   const duet_constants *k = &stage->constants;
   switch (stage->kind) {
     case DUET_STAGE_conv_weights:
-    case DUET_STAGE_dense_weights: return (size_t)((k->OC + k->ROWS - 1) / k->ROWS);
-    case DUET_STAGE_winograd_weights: return (size_t)k->OC;
+    case DUET_STAGE_dense_weights:
+      return (size_t)((k->OC + k->ROWS - 1) / k->ROWS);
+    case DUET_STAGE_winograd_weights:
+      return (size_t)k->OC;
     case DUET_STAGE_norm_statistics:
-    case DUET_STAGE_norm_weights: return (size_t)k->IC;
-    case DUET_STAGE_update: return (size_t)((k->TOTAL + k->LENGTH - 1) / k->LENGTH);
-    default: return 1;
+    case DUET_STAGE_norm_weights:
+      return (size_t)k->IC;
+    case DUET_STAGE_update:
+      return (size_t)((k->TOTAL + k->LENGTH - 1) / k->LENGTH);
+    default:
+      return 1;
   }
 }
 
 /* The groups that share a block when the stage runs alone. */
 static size_t spread(const duet_plan *plan, const duet_stage *stage) {
   const duet_constants *k = &stage->constants;
-  if (plan->options.kernel_class == DUET_CLASS_GPU) return duet_tiles_groups(stage, duet_tiles_group(plan->options.max_group));
+  if (plan->options.kernel_class == DUET_CLASS_GPU)
+    return duet_tiles_groups(stage, duet_tiles_group(plan->options.max_group));
   size_t units; /* what the stage divides among teams */
   switch (stage->kind) {
-    case DUET_STAGE_conv_forward: units = (size_t)(k->OH / k->TH); break;
-    case DUET_STAGE_conv_backward: units = (size_t)(k->IH / k->TH); break;
-    case DUET_STAGE_dense_forward: units = (size_t)((k->OC + k->TO - 1) / k->TO); break;
-    case DUET_STAGE_dense_backward: units = (size_t)((k->IC + k->TO - 1) / k->TO); break;
-    case DUET_STAGE_loss: units = 1; break;
-    default: units = 8;
+    case DUET_STAGE_conv_forward:
+      units = (size_t)(k->OH / k->TH);
+      break;
+    case DUET_STAGE_conv_backward:
+      units = (size_t)(k->IH / k->TH);
+      break;
+    case DUET_STAGE_dense_forward:
+      units = (size_t)((k->OC + k->TO - 1) / k->TO);
+      break;
+    case DUET_STAGE_dense_backward:
+      units = (size_t)((k->IC + k->TO - 1) / k->TO);
+      break;
+    case DUET_STAGE_loss:
+      units = 1;
+      break;
+    default:
+      units = 8;
   }
   const size_t wanted = (4 * plan->options.compute_units + (size_t)plan->blocks - 1) / (size_t)plan->blocks;
   return wanted < 1 ? 1 : wanted > units ? units : wanted;
@@ -179,16 +202,18 @@ static duet_plan_launch *new_launch(duet_plan *plan, size_t group) {
   return launch;
 }
 
-static duet_part *new_part(duet_plan_launch *launch, const duet_stage *stages, size_t stage_count, size_t count, size_t spread_groups) {
+static duet_part *new_part(duet_plan_launch *launch, const duet_stage *stages, size_t stage_count, size_t count,
+                           size_t spread_groups) {
   launch->parts[launch->part_count] = (duet_part){stages, stage_count, count, spread_groups};
   launch->groups += count * spread_groups;
   return &launch->parts[launch->part_count++];
 }
 
-/* Launches of the stages before the parameters' own: a run of BLOCK stages is one section where there are blocks enough for all compute
-   units, else each stage runs alone, its blocks spread over several groups. */
+/* Launches of the stages before the parameters' own: a run of BLOCK stages is one section where there are blocks enough
+   for all compute units, else each stage runs alone, its blocks spread over several groups. */
 static void add_data_launches(duet_plan *plan, size_t end, size_t group) {
-  const bool join = plan->options.sections && plan->options.kernel_class == DUET_CLASS_CPU && (unsigned)plan->blocks >= plan->options.compute_units;
+  const bool join = plan->options.sections && plan->options.kernel_class == DUET_CLASS_CPU &&
+                    (unsigned)plan->blocks >= plan->options.compute_units;
   for (size_t i = 0, next; i < end; i = next) {
     const bool task = duet_stage_infos[plan->stages[i].kind].task;
     next = i + 1;
@@ -199,9 +224,12 @@ static void add_data_launches(duet_plan *plan, size_t end, size_t group) {
 }
 
 /* Work of one task of a part. */
-static double task_flops(const duet_plan *plan, const duet_part *part) { return duet_stage_flops(plan, part->stages) / (double)part->count; }
+static double task_flops(const duet_plan *plan, const duet_part *part) {
+  return duet_stage_flops(plan, part->stages) / (double)part->count;
+}
 
-/* Light tasks first: drivers hand out shares of the groups that shrink towards the end, so the heavy ones, last and one by one, even out. */
+/* Light tasks first: drivers hand out shares of the groups that shrink towards the end, so the heavy ones, last and one
+ * by one, even out. */
 static void order_parts(const duet_plan *plan, duet_plan_launch *launch) {
   for (size_t i = 1; i < launch->part_count; i++)
     for (size_t j = i; j > 0 && task_flops(plan, &launch->parts[j]) < task_flops(plan, &launch->parts[j - 1]); j--) {
@@ -212,12 +240,13 @@ static void order_parts(const duet_plan *plan, duet_plan_launch *launch) {
 }
 
 static bool updates_rows_of(const duet_stage *first, const duet_stage *stage) {
-  return stage->kind == DUET_STAGE_update && (first->kind == DUET_STAGE_conv_weights || first->kind == DUET_STAGE_dense_weights) &&
+  return stage->kind == DUET_STAGE_update &&
+         (first->kind == DUET_STAGE_conv_weights || first->kind == DUET_STAGE_dense_weights) &&
          tasks(first) == tasks(stage);
 }
 
-/* Launches of gradients, updates and record: side by side in one launch, since none reads what another writes; a task that made the
-   gradient of some rows updates them while they are in its cache. */
+/* Launches of gradients, updates and record: side by side in one launch, since none reads what another writes; a task
+   that made the gradient of some rows updates them while they are in its cache. */
 static void add_parameter_launches(duet_plan *plan, size_t begin, size_t group) {
   const bool join = plan->options.sections && plan->options.kernel_class == DUET_CLASS_CPU;
   duet_plan_launch *launch = NULL;
@@ -225,7 +254,8 @@ static void add_parameter_launches(duet_plan *plan, size_t begin, size_t group) 
     next = i + 1;
     while (join && next < plan->stage_count && updates_rows_of(plan->stages + i, plan->stages + next)) next++;
     if (!launch || !join || launch->part_count == DUET_MAX_PARTS) launch = new_launch(plan, group);
-    new_part(launch, plan->stages + i, next - i, tasks(plan->stages + i), group > 1 ? duet_tiles_groups(plan->stages + i, group) : 1);
+    new_part(launch, plan->stages + i, next - i, tasks(plan->stages + i),
+             group > 1 ? duet_tiles_groups(plan->stages + i, group) : 1);
   }
   if (join) order_parts(plan, launch);
 }
@@ -242,16 +272,19 @@ static duet_status build(duet_planner *planner, duet_error *error) {
   find_units(planner);
   place_tensors(planner);
   const size_t data_stages = add_stages(planner);
-  if (planner->status) return duet_fail(error, planner->status, "out of memory for the plan of %s", planner->network->name);
+  if (planner->status)
+    return duet_fail(error, planner->status, "out of memory for the plan of %s", planner->network->name);
   plan->launches = calloc(plan->stage_count, sizeof *plan->launches);
-  if (!plan->launches) return duet_fail(error, DUET_OUT_OF_MEMORY, "out of memory for the plan of %s", planner->network->name);
+  if (!plan->launches)
+    return duet_fail(error, DUET_OUT_OF_MEMORY, "out of memory for the plan of %s", planner->network->name);
   const size_t group = plan->options.kernel_class == DUET_CLASS_GPU ? duet_tiles_group(plan->options.max_group) : 1;
   add_data_launches(plan, data_stages, group);
   add_parameter_launches(plan, data_stages, group);
   return DUET_OK;
 }
 
-duet_status duet_plan_create(const duet_network *network, const duet_plan_options *options, duet_plan **out, duet_error *error) {
+duet_status duet_plan_create(const duet_network *network, const duet_plan_options *options, duet_plan **out,
+                             duet_error *error) {
   duet_planner planner = {.network = network};
   duet_plan *plan = planner.plan = calloc(1, sizeof *plan);
   planner.units = calloc((size_t)network->layer_count, sizeof *planner.units);
@@ -283,7 +316,9 @@ void duet_plan_destroy(duet_plan *plan) {
 
 duet_status duet_plan_class(const duet_device_info *info, duet_kernel_class *kernel_class, duet_error *error) {
   const char *forced = getenv("DUET_KERNEL_CLASS");
-  *kernel_class = !strcmp(info->id, "ref") ? DUET_CLASS_PLAIN : info->type == DUET_DEVICE_CPU ? DUET_CLASS_CPU : DUET_CLASS_GPU;
+  *kernel_class = !strcmp(info->id, "ref")        ? DUET_CLASS_PLAIN
+                  : info->type == DUET_DEVICE_CPU ? DUET_CLASS_CPU
+                                                  : DUET_CLASS_GPU;
   if (!forced || !*forced || *kernel_class == DUET_CLASS_PLAIN) return DUET_OK;
   if (strcmp(forced, "cpu") && strcmp(forced, "gpu"))
     return duet_fail(error, DUET_USAGE, "DUET_KERNEL_CLASS=%s: unknown class (cpu or gpu)", forced);
@@ -297,10 +332,13 @@ double duet_stage_flops(const duet_plan *plan, const duet_stage *stage) {
   switch (stage->kind) {
     case DUET_STAGE_conv_forward:
     case DUET_STAGE_conv_backward:
-    case DUET_STAGE_conv_weights: return 2.0 * batch * k->OC * k->OH * k->OW * k->IC * k->K * k->K;
+    case DUET_STAGE_conv_weights:
+      return 2.0 * batch * k->OC * k->OH * k->OW * k->IC * k->K * k->K;
     case DUET_STAGE_dense_forward:
     case DUET_STAGE_dense_backward:
-    case DUET_STAGE_dense_weights: return 2.0 * batch * k->OC * k->IC;
-    default: return 0;
+    case DUET_STAGE_dense_weights:
+      return 2.0 * batch * k->OC * k->IC;
+    default:
+      return 0;
   }
 }

@@ -1,5 +1,5 @@
-/* A plan: what a network asks of a device, step by step, before any device is touched. The planner walks the layers, lets every op add its
-   stages, joins stages into launches (sections) and places every tensor in the `work` memory. */
+/* A plan: what a network asks of a device, step by step, before any device is touched. The planner walks the layers,
+   lets every op add its stages, joins stages into launches (sections) and places every tensor in the `work` memory. */
 #ifndef DUET_PLAN_H
 #define DUET_PLAN_H
 
@@ -13,12 +13,12 @@ typedef enum duet_kernel_class { DUET_CLASS_PLAIN, DUET_CLASS_CPU, DUET_CLASS_GP
 
 typedef struct duet_plan_options {
   int batch;
-  bool train;          /* else forward and scores only */
+  bool train; /* else forward and scores only */
   duet_method method;
   duet_kernel_class kernel_class;
-  bool sections;       /* join stages into launches */
+  bool sections; /* join stages into launches */
   unsigned compute_units;
-  size_t max_group;    /* work-items per group that the device takes */
+  size_t max_group; /* work-items per group that the device takes */
 } duet_plan_options;
 
 enum { DUET_MAX_PARTS = 32 };
@@ -32,17 +32,18 @@ typedef struct duet_plan_launch {
 
 typedef struct duet_plan {
   duet_plan_options options;
-  int blocks;                 /* ceil(batch / 16) */
+  int blocks; /* ceil(batch / 16) */
   duet_parameters parameters;
-  duet_stage *stages;         /* all of them, in the order in which they run */
+  duet_stage *stages; /* all of them, in the order in which they run */
   size_t stage_count;
   duet_plan_launch *launches;
   size_t launch_count;
-  size_t work;                /* floats */
+  size_t work;                          /* floats */
   duet_operand head_weight[DUET_HEADS]; /* one float each, set once by the host */
 } duet_plan;
 
-duet_status duet_plan_create(const duet_network *network, const duet_plan_options *options, duet_plan **plan, duet_error *error);
+duet_status duet_plan_create(const duet_network *network, const duet_plan_options *options, duet_plan **plan,
+                             duet_error *error);
 void duet_plan_destroy(duet_plan *plan); /* takes NULL */
 
 /* The class for a device: by its type, or as $DUET_KERNEL_CLASS (cpu, gpu) says; plain for `ref`. */

@@ -63,7 +63,8 @@ duet_operand duet_planner_before_activation(duet_planner *planner, int layer) {
     duet_stage *stage = duet_planner_add(planner, DUET_STAGE_pool_backward, unit->pool, "backward");
     duet_constants *k = &stage->constants;
     k->IC = shape.channels, k->IH = shape.height, k->IW = shape.width;
-    k->OC = shape.channels, k->OH = network->layers[unit->pool].shape.height, k->OW = network->layers[unit->pool].shape.width;
+    k->OC = shape.channels, k->OH = network->layers[unit->pool].shape.height,
+    k->OW = network->layers[unit->pool].shape.width;
     k->K = k->STRIDE = 2, k->MAXIMUM = 1, k->RELU = unit->relu;
     stage->operands[0] = unit->gradient;
     stage->operands[1] = unit->value;
@@ -107,6 +108,7 @@ void duet_planner_update(duet_planner *planner, int layer, int rows) {
   const duet_layer *l = &planner->network->layers[layer];
   const duet_parameters *p = &planner->plan->parameters;
   const size_t all = l->weight_rows, step = rows ? (size_t)rows : all;
-  add_update(planner, layer, "weight update", duet_parameters_weight(p, layer), step * l->weight_row_length, all * l->weight_row_length);
+  add_update(planner, layer, "weight update", duet_parameters_weight(p, layer), step * l->weight_row_length,
+             all * l->weight_row_length);
   add_update(planner, layer, "bias update", duet_parameters_bias(p, layer), step, l->bias_rows);
 }

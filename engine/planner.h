@@ -16,11 +16,11 @@ typedef struct duet_unit {
   bool needs_gradient;   /* some parameter lies upstream */
   bool gradient_written; /* a later gradient is added */
   duet_operand value, gradient, index;
-  bool winograd;           /* forward and backward use `transformed` */
+  bool winograd;            /* forward and backward use `transformed` */
   duet_operand transformed; /* weights, [16][OC][IC] */
-  duet_operand before;     /* the gradient before ReLU and pooling, once `backward` has added it */
-  duet_operand statistics; /* of batch normalisation, [4][C] */
-  duet_operand transposed; /* the input, [n][features], where the class wants it */
+  duet_operand before;      /* the gradient before ReLU and pooling, once `backward` has added it */
+  duet_operand statistics;  /* of batch normalisation, [4][C] */
+  duet_operand transposed;  /* the input, [n][features], where the class wants it */
 } duet_unit;
 
 struct duet_planner {
@@ -28,13 +28,14 @@ struct duet_planner {
   duet_plan *plan;
   duet_unit *units; /* one a layer */
   duet_operand images, labels, order, control, target, number, score;
-  size_t capacity;  /* of plan->stages */
+  size_t capacity; /* of plan->stages */
   int dropouts;
   duet_status status; /* the first failure of an add */
 };
 
-/* Adds a stage at the end of the plan and returns it, zeroed but for kind and label, for the caller to fill in at once (valid until the next add).
-   After a failed allocation it returns a stage that leads nowhere; the planner's status says so at the end. */
+/* Adds a stage at the end of the plan and returns it, zeroed but for kind and label, for the caller to fill in at once
+   (valid until the next add). After a failed allocation it returns a stage that leads nowhere; the planner's status
+   says so at the end. */
 duet_stage *duet_planner_add(duet_planner *planner, duet_stage_kind kind, int layer, const char *what);
 
 /* A tensor of `elements` x 16 lanes per block, or `floats` once. */
@@ -48,7 +49,8 @@ duet_unit *duet_planner_input(duet_planner *planner, int layer, int i);
 /* Where a stage writes the gradient of `unit`: sets ADD when one is there already. */
 duet_operand duet_planner_gradient(duet_unit *unit, duet_stage *stage);
 
-/* The gradient with respect to the result of layer `layer` before its ReLU and pooling, adding the stage that makes it where one is needed. */
+/* The gradient with respect to the result of layer `layer` before its ReLU and pooling, adding the stage that makes it
+ * where one is needed. */
 duet_operand duet_planner_before_activation(duet_planner *planner, int layer);
 
 /* Operands of a layer's parameters in a memory (parameters, gradients, state). */
@@ -64,10 +66,12 @@ static inline duet_operand duet_operand_at(duet_operand operand, size_t elements
   return operand;
 }
 
-/* Adds what a convolution does to its weights before the batch comes: Winograd's transform, where it pays (engine/ops/conv.c). */
+/* Adds what a convolution does to its weights before the batch comes: Winograd's transform, where it pays
+ * (engine/ops/conv.c). */
 void duet_op_conv_prepare(duet_planner *planner, int layer);
 
-/* How a stage is cut (engine/tiles.c): TO, TH, TW and ROWS, chosen from its shape and the class of the plan. Ops call it once the shape is set. */
+/* How a stage is cut (engine/tiles.c): TO, TH, TW and ROWS, chosen from its shape and the class of the plan. Ops call
+ * it once the shape is set. */
 void duet_tiles_set(duet_stage *stage, const duet_plan *plan);
 /* The gpu class: work-items per group, and groups that share a block of this stage. */
 size_t duet_tiles_group(size_t max_group);

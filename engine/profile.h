@@ -5,7 +5,8 @@
 #include "engine/runner.h"
 
 /* The least seconds per launch of `count` launches in a row, over some repetitions by the host's clock, warm. */
-duet_status duet_profile(const duet_handle *handle, const duet_launch *launches, size_t count, double *seconds, duet_error *error);
+duet_status duet_profile(const duet_handle *handle, const duet_launch *launches, size_t count, double *seconds,
+                         duet_error *error);
 
 /* Multiply-adds in registers on all compute units, in FLOP/s (fp32; a multiply-add is two). */
 duet_status duet_profile_peak(const duet_handle *handle, double *flops_per_second, duet_error *error);

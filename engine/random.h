@@ -7,7 +7,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { DUET_STREAM_INIT = 1, DUET_STREAM_SHUFFLE = 2, DUET_STREAM_NUMBER = 3, DUET_STREAM_AUGMENT = 4, DUET_STREAM_DROPOUT = 5 };
+enum {
+  DUET_STREAM_INIT = 1,
+  DUET_STREAM_SHUFFLE = 2,
+  DUET_STREAM_NUMBER = 3,
+  DUET_STREAM_AUGMENT = 4,
+  DUET_STREAM_DROPOUT = 5
+};
 #define DUET_EPOCH_FIXED 0xffffffffu /* the epoch of validation and test: their numbers never change */
 
 /* words[4] of one counter. */

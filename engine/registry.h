@@ -15,7 +15,8 @@ typedef struct duet_handle {
   duet_device *device;
 } duet_handle;
 
-/* Opens `id` ("auto": the first usable one). Errors: NO_DEVICE with the list of what there is, USAGE for a malformed id. */
+/* Opens `id` ("auto": the first usable one). Errors: NO_DEVICE with the list of what there is, USAGE for a malformed
+ * id. */
 duet_status duet_device_open(const char *id, duet_handle *handle, duet_error *error);
 void duet_device_close(duet_handle *handle); /* takes a zeroed handle */
 

@@ -12,7 +12,8 @@ static duet_status alloc(const duet_handle *h, size_t floats, duet_buffer **buff
 
 /* ---- model ---- */
 
-duet_status duet_model_create(const duet_handle *handle, const duet_network *network, uint64_t seed, duet_model **out, duet_error *error) {
+duet_status duet_model_create(const duet_handle *handle, const duet_network *network, uint64_t seed, duet_model **out,
+                              duet_error *error) {
   *out = NULL;
   duet_model *model = calloc(1, sizeof *model);
   if (!model) return duet_fail(error, DUET_OUT_OF_MEMORY, "out of memory for the model");
@@ -49,20 +50,26 @@ void duet_model_destroy(duet_model *model) {
 }
 
 duet_status duet_model_read(const duet_model *model, float *values, duet_error *error) {
-  return model->handle.backend->download(model->handle.device, model->parameters, 0, values, model->layout.total * sizeof *values, error);
+  return model->handle.backend->download(model->handle.device, model->parameters, 0, values,
+                                         model->layout.total * sizeof *values, error);
 }
 
 duet_status duet_model_write(const duet_model *model, const float *values, duet_error *error) {
-  return model->handle.backend->upload(model->handle.device, model->parameters, 0, values, model->layout.total * sizeof *values, error);
+  return model->handle.backend->upload(model->handle.device, model->parameters, 0, values,
+                                       model->layout.total * sizeof *values, error);
 }
 
 /* ---- resident data ---- */
 
-duet_status duet_resident_create(const duet_handle *handle, const duet_dataset *dataset, duet_resident **out, duet_error *error) {
+duet_status duet_resident_create(const duet_handle *handle, const duet_dataset *dataset, duet_resident **out,
+                                 duet_error *error) {
   *out = NULL;
   duet_resident *r = calloc(1, sizeof *r);
   if (!r) return duet_fail(error, DUET_OUT_OF_MEMORY, "out of memory for the data set");
-  *r = (duet_resident){.handle = *handle, .count = dataset->count, .height = dataset->height, .width = dataset->width,
+  *r = (duet_resident){.handle = *handle,
+                       .count = dataset->count,
+                       .height = dataset->height,
+                       .width = dataset->width,
                        .classes = dataset->classes};
   const duet_backend *b = handle->backend;
   const size_t bytes = dataset->count * (size_t)dataset->height * (size_t)dataset->width;
@@ -91,11 +98,12 @@ static duet_status check_fit(const duet_network *network, const duet_resident *d
   const duet_shape image = network->layers[0].shape;
   const int classes = network->layers[network->heads[DUET_HEAD_DIGIT]].shape.channels;
   if (image.height != data->height || image.width != data->width)
-    return duet_fail(error, DUET_BAD_INPUT, "%s: made for images of %dx%d, these are %dx%d", network->name, image.height, image.width, data->height,
-                     data->width);
+    return duet_fail(error, DUET_BAD_INPUT, "%s: made for images of %dx%d, these are %dx%d", network->name,
+                     image.height, image.width, data->height, data->width);
   if (data->classes > classes)
-    return duet_fail(error, DUET_BAD_INPUT, "%s: tells %d classes apart, the labels go up to %d (give the digit head more units)", network->name,
-                     classes, data->classes - 1);
+    return duet_fail(error, DUET_BAD_INPUT,
+                     "%s: tells %d classes apart, the labels go up to %d (give the digit head more units)",
+                     network->name, classes, data->classes - 1);
   return DUET_OK;
 }
 
@@ -124,13 +132,16 @@ static duet_status make_buffers(duet_runner *runner, const duet_runner_options *
   if (!s) s = alloc(h, DUET_CONTROL_WORDS, &runner->control, error);
   for (int head = 0; !s && head < DUET_HEADS; head++) {
     const float weight = (float)runner->model->network->layers[runner->model->network->heads[head]].options.weight;
-    s = h->backend->upload(h->device, runner->work, runner->plan->head_weight[head].offset * sizeof weight, &weight, sizeof weight, error);
+    s = h->backend->upload(h->device, runner->work, runner->plan->head_weight[head].offset * sizeof weight, &weight,
+                           sizeof weight, error);
   }
   return s;
 }
 
-static duet_status build_kernel(const duet_handle *h, const duet_plan_launch *launch, duet_kernel **kernel, duet_error *error) {
-  duet_kernel_source source = {.name = launch->name, .parts = launch->parts, .part_count = launch->part_count, .group = launch->group};
+static duet_status build_kernel(const duet_handle *h, const duet_plan_launch *launch, duet_kernel **kernel,
+                                duet_error *error) {
+  duet_kernel_source source = {
+      .name = launch->name, .parts = launch->parts, .part_count = launch->part_count, .group = launch->group};
   duet_status s = duet_generate(&source, error);
   if (!s) s = h->backend->build(h->device, &source, kernel, error);
   free((void *)source.source);
@@ -142,13 +153,18 @@ static duet_status make_launches(duet_runner *runner, const duet_runner_options 
   const duet_plan *plan = runner->plan;
   runner->kernels = calloc(plan->launch_count, sizeof *runner->kernels);
   runner->launches = calloc(plan->launch_count, sizeof *runner->launches);
-  if (!runner->kernels || !runner->launches) return duet_fail(error, DUET_OUT_OF_MEMORY, "out of memory for the launches of a step");
-  duet_buffer *const memories[DUET_MEMORIES] = {
-      [DUET_MEMORY_images] = runner->resident->images, [DUET_MEMORY_labels] = runner->resident->labels,
-      [DUET_MEMORY_order] = runner->order,             [DUET_MEMORY_rates] = runner->rates,
-      [DUET_MEMORY_parameters] = runner->model->parameters, [DUET_MEMORY_gradients] = runner->model->gradients,
-      [DUET_MEMORY_state] = runner->model->state,      [DUET_MEMORY_work] = runner->work,
-      [DUET_MEMORY_results] = runner->results,         [DUET_MEMORY_control] = runner->control};
+  if (!runner->kernels || !runner->launches)
+    return duet_fail(error, DUET_OUT_OF_MEMORY, "out of memory for the launches of a step");
+  duet_buffer *const memories[DUET_MEMORIES] = {[DUET_MEMORY_images] = runner->resident->images,
+                                                [DUET_MEMORY_labels] = runner->resident->labels,
+                                                [DUET_MEMORY_order] = runner->order,
+                                                [DUET_MEMORY_rates] = runner->rates,
+                                                [DUET_MEMORY_parameters] = runner->model->parameters,
+                                                [DUET_MEMORY_gradients] = runner->model->gradients,
+                                                [DUET_MEMORY_state] = runner->model->state,
+                                                [DUET_MEMORY_work] = runner->work,
+                                                [DUET_MEMORY_results] = runner->results,
+                                                [DUET_MEMORY_control] = runner->control};
   for (size_t i = 0; i < plan->launch_count; i++) {
     if (options->building) options->building(options->context, i, plan->launch_count);
     const duet_status s = build_kernel(h, &plan->launches[i], &runner->kernels[i], error);
@@ -160,8 +176,8 @@ static duet_status make_launches(duet_runner *runner, const duet_runner_options 
   return h->backend->record(h->device, runner->launches, plan->launch_count, &runner->recording, error);
 }
 
-/* Runs one step over no samples: some drivers generate code only at the first launch, which belongs to building, not to training.
-   Whatever that step did to parameters and state is put back. */
+/* Runs one step over no samples: some drivers generate code only at the first launch, which belongs to building, not to
+   training. Whatever that step did to parameters and state is put back. */
 static duet_status warm_up(duet_runner *runner, duet_error *error) {
   const duet_handle *h = &runner->model->handle;
   const duet_model *m = runner->model;
@@ -182,8 +198,8 @@ static duet_status warm_up(duet_runner *runner, duet_error *error) {
   return s;
 }
 
-duet_status duet_runner_create(const duet_model *model, const duet_resident *resident, const duet_runner_options *options, duet_runner **out,
-                               duet_error *error) {
+duet_status duet_runner_create(const duet_model *model, const duet_resident *resident,
+                               const duet_runner_options *options, duet_runner **out, duet_error *error) {
   *out = NULL;
   duet_runner *runner = calloc(1, sizeof *runner);
   if (!runner) return duet_fail(error, DUET_OUT_OF_MEMORY, "out of memory for a runner");
@@ -206,7 +222,8 @@ void duet_runner_destroy(duet_runner *runner) {
   if (!runner) return;
   const duet_handle *h = &runner->model->handle;
   h->backend->forget(h->device, runner->recording);
-  for (size_t i = 0; runner->kernels && i < runner->plan->launch_count; i++) h->backend->release(h->device, runner->kernels[i]);
+  for (size_t i = 0; runner->kernels && i < runner->plan->launch_count; i++)
+    h->backend->release(h->device, runner->kernels[i]);
   free(runner->launches);
   free(runner->kernels);
   h->backend->free(h->device, runner->control);
@@ -218,8 +235,8 @@ void duet_runner_destroy(duet_runner *runner) {
   free(runner);
 }
 
-duet_status duet_runner_begin(duet_runner *runner, uint64_t seed, uint32_t epoch, const uint32_t *order, size_t count, const float *rates,
-                              duet_error *error) {
+duet_status duet_runner_begin(duet_runner *runner, uint64_t seed, uint32_t epoch, const uint32_t *order, size_t count,
+                              const float *rates, duet_error *error) {
   const duet_handle *h = &runner->model->handle;
   const uint32_t control[DUET_CONTROL_WORDS] = {[DUET_CONTROL_seed_low] = (uint32_t)seed,
                                                 [DUET_CONTROL_seed_high] = (uint32_t)(seed >> 32),
@@ -228,7 +245,8 @@ duet_status duet_runner_begin(duet_runner *runner, uint64_t seed, uint32_t epoch
   const size_t steps = duet_steps(count, (size_t)runner->plan->options.batch);
   duet_status s = h->backend->upload(h->device, runner->control, 0, control, sizeof control, error);
   if (!s) s = h->backend->upload(h->device, runner->order, 0, order, count * sizeof *order, error);
-  if (!s && rates) s = h->backend->upload(h->device, runner->rates, 0, rates, steps * DUET_RATES * sizeof *rates, error);
+  if (!s && rates)
+    s = h->backend->upload(h->device, runner->rates, 0, rates, steps * DUET_RATES * sizeof *rates, error);
   return s;
 }
 
@@ -236,7 +254,9 @@ duet_status duet_runner_steps(duet_runner *runner, size_t times, duet_ticket *ti
   return runner->model->handle.backend->replay(runner->model->handle.device, runner->recording, times, ticket, error);
 }
 
-duet_status duet_runner_results(const duet_runner *runner, size_t first, size_t count, float *results, duet_error *error) {
-  return runner->model->handle.backend->download(runner->model->handle.device, runner->results, first * DUET_RESULTS * sizeof *results, results,
+duet_status duet_runner_results(const duet_runner *runner, size_t first, size_t count, float *results,
+                                duet_error *error) {
+  return runner->model->handle.backend->download(runner->model->handle.device, runner->results,
+                                                 first * DUET_RESULTS * sizeof *results, results,
                                                  count * DUET_RESULTS * sizeof *results, error);
 }

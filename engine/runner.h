@@ -10,14 +10,15 @@ enum { DUET_RESULTS = 4 }; /* floats per step: mean loss digit, correct digits, 
 
 /* Parameters, gradients and optimiser state of a network on a device. */
 typedef struct duet_model {
-  duet_handle handle; /* borrowed */
+  duet_handle handle;          /* borrowed */
   const duet_network *network; /* borrowed */
   duet_parameters layout;
   duet_buffer *parameters, *gradients, *state;
 } duet_model;
 
 /* With the initial values of `seed`. */
-duet_status duet_model_create(const duet_handle *handle, const duet_network *network, uint64_t seed, duet_model **model, duet_error *error);
+duet_status duet_model_create(const duet_handle *handle, const duet_network *network, uint64_t seed, duet_model **model,
+                              duet_error *error);
 void duet_model_destroy(duet_model *model); /* takes NULL */
 /* values[layout.total], all parameters. */
 duet_status duet_model_read(const duet_model *model, float *values, duet_error *error);
@@ -31,15 +32,16 @@ typedef struct duet_resident {
   duet_buffer *images, *labels;
 } duet_resident;
 
-duet_status duet_resident_create(const duet_handle *handle, const duet_dataset *dataset, duet_resident **resident, duet_error *error);
+duet_status duet_resident_create(const duet_handle *handle, const duet_dataset *dataset, duet_resident **resident,
+                                 duet_error *error);
 void duet_resident_destroy(duet_resident *resident); /* takes NULL */
 
 typedef struct duet_runner_options {
   int batch;
   bool train;
-  duet_method method;  /* when training */
-  size_t samples;      /* most samples of an epoch */
-  bool stages_alone;   /* one stage a launch, as $DUET_SECTIONS=off asks for too */
+  duet_method method; /* when training */
+  size_t samples;     /* most samples of an epoch */
+  bool stages_alone;  /* one stage a launch, as $DUET_SECTIONS=off asks for too */
   void (*building)(void *context, size_t kernel, size_t kernels); /* called before each kernel is built; may be NULL */
   void *context;
 } duet_runner_options;
@@ -55,19 +57,20 @@ typedef struct duet_runner {
   duet_recording *recording;
 } duet_runner;
 
-/* Plans, builds the kernels and records the step. Model and resident data are borrowed. Errors: BAD_INPUT when the network was made for
-   images of another size or for fewer classes. */
-duet_status duet_runner_create(const duet_model *model, const duet_resident *resident, const duet_runner_options *options, duet_runner **runner,
-                               duet_error *error);
+/* Plans, builds the kernels and records the step. Model and resident data are borrowed. Errors: BAD_INPUT when the
+   network was made for images of another size or for fewer classes. */
+duet_status duet_runner_create(const duet_model *model, const duet_resident *resident,
+                               const duet_runner_options *options, duet_runner **runner, duet_error *error);
 void duet_runner_destroy(duet_runner *runner); /* takes NULL */
 
 /* Starts an epoch over order[count] (sample indices); rates[steps][8] when training, else NULL. Waits for nothing. */
-duet_status duet_runner_begin(duet_runner *runner, uint64_t seed, uint32_t epoch, const uint32_t *order, size_t count, const float *rates,
-                              duet_error *error);
+duet_status duet_runner_begin(duet_runner *runner, uint64_t seed, uint32_t epoch, const uint32_t *order, size_t count,
+                              const float *rates, duet_error *error);
 /* Enqueues the next `times` steps. */
 duet_status duet_runner_steps(duet_runner *runner, size_t times, duet_ticket *ticket, duet_error *error);
 /* results[count][4] of steps first...; waits for all work. */
-duet_status duet_runner_results(const duet_runner *runner, size_t first, size_t count, float *results, duet_error *error);
+duet_status duet_runner_results(const duet_runner *runner, size_t first, size_t count, float *results,
+                                duet_error *error);
 
 static inline size_t duet_steps(size_t samples, size_t batch) { return (samples + batch - 1) / batch; }
 

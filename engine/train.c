@@ -41,8 +41,8 @@ static void measure_destroy(measure *m) {
   free(m->results);
 }
 
-static duet_status measure_create(const duet_model *model, const duet_resident *data, size_t first, size_t count, int batch, uint64_t seed,
-                                  measure *m, duet_error *error) {
+static duet_status measure_create(const duet_model *model, const duet_resident *data, size_t first, size_t count,
+                                  int batch, uint64_t seed, measure *m, duet_error *error) {
   *m = (measure){.count = count, .seed = seed};
   const duet_runner_options options = {.batch = batch, .samples = count};
   duet_status s = duet_runner_create(model, data, &options, &m->runner, error);
@@ -62,8 +62,8 @@ static duet_status measure_run(measure *m, duet_score *score, duet_error *error)
   return s;
 }
 
-duet_status duet_evaluate(const duet_model *model, const duet_resident *data, size_t first, size_t count, int batch, uint64_t seed,
-                          duet_score *score, duet_error *error) {
+duet_status duet_evaluate(const duet_model *model, const duet_resident *data, size_t first, size_t count, int batch,
+                          uint64_t seed, duet_score *score, duet_error *error) {
   measure m;
   duet_status s = measure_create(model, data, first, count, batch, seed, &m, error);
   if (!s) s = measure_run(&m, score, error);
@@ -95,12 +95,14 @@ static bool keep_going(training *t, size_t in_epoch, double started, duet_error 
     losses[0] = (double)row[0], losses[1] = (double)row[2];
   }
   const double rate = (double)(in_epoch * (size_t)t->options->batch) / (now() - started);
-  t->result->interrupted = t->listener->progress(t->listener->context, t->step, t->total_steps, t->listener->watch ? losses : NULL, rate);
+  t->result->interrupted =
+      t->listener->progress(t->listener->context, t->step, t->total_steps, t->listener->watch ? losses : NULL, rate);
   return !*s && !t->result->interrupted;
 }
 
-/* Enqueues up to `steps` steps. The host runs at most two replays ahead, so that it can be stopped and the device never waits; replays
-   grow until one takes about 20 ms, so that short steps cost the host nothing. *done: how many were enqueued. */
+/* Enqueues up to `steps` steps. The host runs at most two replays ahead, so that it can be stopped and the device never
+   waits; replays grow until one takes about 20 ms, so that short steps cost the host nothing. *done: how many were
+   enqueued. */
 static duet_status run_steps(training *t, size_t steps, size_t *done, duet_error *error) {
   const duet_handle *h = &t->runner->model->handle;
   const double started = now();
@@ -151,7 +153,8 @@ static duet_status run_epoch(training *t, int epoch, duet_error *error) {
   size_t steps = t->total_steps - t->step, done;
   if (steps > t->steps_per_epoch) steps = t->steps_per_epoch;
   duet_random_shuffle(o->seed, (uint32_t)epoch, t->order, t->samples);
-  for (size_t i = 0; i < t->steps_per_epoch; i++) duet_schedule_row(&o->recipe, t->step + i, t->total_steps, t->rates + i * DUET_RATES);
+  for (size_t i = 0; i < t->steps_per_epoch; i++)
+    duet_schedule_row(&o->recipe, t->step + i, t->total_steps, t->rates + i * DUET_RATES);
   const double started = now();
   duet_status s = duet_runner_begin(t->runner, o->seed, (uint32_t)epoch, t->order, t->samples, t->rates, error);
   if (!s) s = run_steps(t, steps, &done, error);
@@ -163,22 +166,28 @@ static duet_status run_epoch(training *t, int epoch, duet_error *error) {
   if (s) return s;
   t->result->epoch_count++;
   if (t->listener->epoch) t->listener->epoch(t->listener->context, row);
-  t->result->reached = o->target > 0 && row->measured.accuracy[DUET_HEAD_DIGIT] >= o->target && row->measured.accuracy[DUET_HEAD_SUM] >= o->target;
+  t->result->reached = o->target > 0 && row->measured.accuracy[DUET_HEAD_DIGIT] >= o->target &&
+                       row->measured.accuracy[DUET_HEAD_SUM] >= o->target;
   return DUET_OK;
 }
 
 static duet_method method_of(const duet_recipe *recipe) {
   switch (recipe->optimizer) {
-    case DUET_OPTIMIZER_adam: return DUET_METHOD_ADAM;
-    case DUET_OPTIMIZER_adamw: return DUET_METHOD_ADAMW;
-    default: return recipe->nesterov ? DUET_METHOD_NESTEROV : DUET_METHOD_SGD;
+    case DUET_OPTIMIZER_adam:
+      return DUET_METHOD_ADAM;
+    case DUET_OPTIMIZER_adamw:
+      return DUET_METHOD_ADAMW;
+    default:
+      return recipe->nesterov ? DUET_METHOD_NESTEROV : DUET_METHOD_SGD;
   }
 }
 
-static duet_status prepare(training *t, duet_model *model, const duet_resident *train, const duet_resident *test, duet_error *error) {
+static duet_status prepare(training *t, duet_model *model, const duet_resident *train, const duet_resident *test,
+                           duet_error *error) {
   const duet_train_options *o = t->options;
   if (o->validation >= train->count)
-    return duet_fail(error, DUET_BAD_INPUT, "validation %zu: the training set has only %zu samples (keep fewer aside)", o->validation, train->count);
+    return duet_fail(error, DUET_BAD_INPUT, "validation %zu: the training set has only %zu samples (keep fewer aside)",
+                     o->validation, train->count);
   t->samples = train->count - o->validation;
   t->steps_per_epoch = duet_steps(t->samples, (size_t)o->batch);
   t->total_steps = t->steps_per_epoch * (size_t)o->epochs;
@@ -198,20 +207,23 @@ static duet_status prepare(training *t, duet_model *model, const duet_resident *
                                        .building = t->listener->building,
                                        .context = t->listener->context};
   duet_status s = duet_runner_create(model, train, &options, &t->runner, error);
-  if (!s && o->validation) s = measure_create(model, train, t->samples, o->validation, o->batch, o->seed, &t->measure, error);
+  if (!s && o->validation)
+    s = measure_create(model, train, t->samples, o->validation, o->batch, o->seed, &t->measure, error);
   if (!s && !o->validation) s = measure_create(model, test, 0, test->count, o->batch, o->seed, &t->measure, error);
   t->shown = now();
   t->result->compile_s = t->shown - started;
   return s;
 }
 
-duet_status duet_train(duet_model *model, const duet_resident *train, const duet_resident *test, const duet_train_options *options,
-                       const duet_listener *listener, duet_train_result *result, duet_error *error) {
+duet_status duet_train(duet_model *model, const duet_resident *train, const duet_resident *test,
+                       const duet_train_options *options, const duet_listener *listener, duet_train_result *result,
+                       duet_error *error) {
   static const duet_listener silent = {0};
   training t = {.options = options, .listener = listener ? listener : &silent, .result = result};
   *result = (duet_train_result){0};
   duet_status s = prepare(&t, model, train, test, error);
-  for (int epoch = 0; !s && !result->interrupted && !result->reached && t.step < t.total_steps; epoch++) s = run_epoch(&t, epoch, error);
+  for (int epoch = 0; !s && !result->interrupted && !result->reached && t.step < t.total_steps; epoch++)
+    s = run_epoch(&t, epoch, error);
   duet_runner_destroy(t.runner);
   measure_destroy(&t.measure);
   free(t.order);

@@ -11,7 +11,7 @@ typedef struct duet_score {
 } duet_score;
 
 typedef struct duet_epoch {
-  int epoch; /* from 1 */
+  int epoch;           /* from 1 */
   duet_score train;    /* while training */
   duet_score measured; /* after it, on the validation samples or the test set */
   double seconds;      /* of training alone */
@@ -30,7 +30,8 @@ typedef struct duet_step {
 typedef struct duet_listener {
   void *context;
   void (*building)(void *context, size_t kernel, size_t kernels);
-  /* Often enough for a progress bar. True stops the run after the steps that are enqueued. `losses` are NULL unless watch is set. */
+  /* Often enough for a progress bar. True stops the run after the steps that are enqueued. `losses` are NULL unless
+   * watch is set. */
   bool (*progress)(void *context, size_t step, size_t steps, const double *losses, double images_per_second);
   duet_status (*steps)(void *context, const duet_step *steps, size_t count, duet_error *error); /* once an epoch */
   void (*epoch)(void *context, const duet_epoch *epoch);
@@ -53,20 +54,24 @@ typedef struct duet_train_result {
   double compile_s, train_s;
 } duet_train_result;
 
-/* Trains `model` on `train` and measures on `test` (or on the validation samples) after each epoch. On failure, and when interrupted, the result
-   holds the epochs that ended. Errors: BAD_INPUT (no samples left beside the validation ones), those of the backend. */
-duet_status duet_train(duet_model *model, const duet_resident *train, const duet_resident *test, const duet_train_options *options,
-                       const duet_listener *listener, duet_train_result *result, duet_error *error);
+/* Trains `model` on `train` and measures on `test` (or on the validation samples) after each epoch. On failure, and
+   when interrupted, the result holds the epochs that ended. Errors: BAD_INPUT (no samples left beside the validation
+   ones), those of the backend. */
+duet_status duet_train(duet_model *model, const duet_resident *train, const duet_resident *test,
+                       const duet_train_options *options, const duet_listener *listener, duet_train_result *result,
+                       duet_error *error);
 
-/* Measures a model on samples first...first + count - 1 of a data set, with the fixed numbers of `seed`. `batch` images at a time. */
-duet_status duet_evaluate(const duet_model *model, const duet_resident *data, size_t first, size_t count, int batch, uint64_t seed,
-                          duet_score *score, duet_error *error);
+/* Measures a model on samples first...first + count - 1 of a data set, with the fixed numbers of `seed`. `batch` images
+ * at a time. */
+duet_status duet_evaluate(const duet_model *model, const duet_resident *data, size_t first, size_t count, int batch,
+                          uint64_t seed, duet_score *score, duet_error *error);
 
 /* Writes parameters and network as safetensors. Errors: IO, those of the backend. */
 duet_status duet_model_save(const duet_model *model, const char *path, uint64_t seed, duet_error *error);
 
-/* Reads what is needed to make the model: the network, for images of the size it was trained on, and values[total]. The caller destroys and frees
-   them. Errors: BAD_INPUT with the first tensor that is missing or differs. */
-duet_status duet_checkpoint_read(const char *path, duet_network **network, float **values, uint64_t *seed, duet_error *error);
+/* Reads what is needed to make the model: the network, for images of the size it was trained on, and values[total]. The
+   caller destroys and frees them. Errors: BAD_INPUT with the first tensor that is missing or differs. */
+duet_status duet_checkpoint_read(const char *path, duet_network **network, float **values, uint64_t *seed,
+                                 duet_error *error);
 
 #endif

@@ -7,10 +7,12 @@ REF_INLINE void window_range(int start, int size, int K, int *begin, int *end) {
   *end = size - start < K ? size - start : K;
 }
 
-/* What a Winograd stage adds to result (i, j) of the 2x2 tile whose 4x4 patch starts at (row, column) of x[channels][height][width]:
-   A'[i] [sum over channels of u . (B' d B)] A[j]. u has `points` values a point, `step` between channels; flip: points 0 and 3 change places. */
-REF_INLINE void winograd_sum(const ref_real *x, int channels, int height, int width, const ref_real *u, ptrdiff_t points, ptrdiff_t step, bool flip,
-                             int row, int column, int i, int j, double sum[REF_LANES]) {
+/* What a Winograd stage adds to result (i, j) of the 2x2 tile whose 4x4 patch starts at (row, column) of
+   x[channels][height][width]: A'[i] [sum over channels of u . (B' d B)] A[j]. u has `points` values a point, `step`
+   between channels; flip: points 0 and 3 change places. */
+REF_INLINE void winograd_sum(const ref_real *x, int channels, int height, int width, const ref_real *u,
+                             ptrdiff_t points, ptrdiff_t step, bool flip, int row, int column, int i, int j,
+                             double sum[REF_LANES]) {
   static const int a[2][4] = {{1, 1, 1, 0}, {0, 1, -1, -1}};
   static const int b[4][4] = {{1, 0, -1, 0}, {0, 1, 1, 0}, {0, -1, 1, 0}, {0, 1, 0, -1}};
   static const int swapped[4] = {3, 1, 2, 0};
@@ -73,8 +75,8 @@ REF_CLONES void REF_TWIN(conv_forward)(const ref_call *call) {
           const int oh = h * side + q / side, ow = v * side + q % side;
           if (k->WINOGRAD) {
             for (int l = 0; l < REF_LANES; l++) sum[l] = bias[oc];
-            winograd_sum(x, k->IC, k->IH, k->IW, w + oc * k->IC, (ptrdiff_t)k->OC * k->IC, 1, false, oh / 2 * 2 - k->PAD, ow / 2 * 2 - k->PAD,
-                         oh % 2, ow % 2, sum);
+            winograd_sum(x, k->IC, k->IH, k->IW, w + oc * k->IC, (ptrdiff_t)k->OC * k->IC, 1, false,
+                         oh / 2 * 2 - k->PAD, ow / 2 * 2 - k->PAD, oh % 2, ow % 2, sum);
           } else {
             window_sum(k, x, w + oc * k->IC * k->K * k->K, bias[oc], oh, ow, sum);
           }
@@ -118,7 +120,8 @@ REF_CLONES void REF_TWIN(conv_backward)(const ref_call *call) {
         if (k->WINOGRAD) {
           const int pad = 2 - k->PAD;
           for (int l = 0; l < REF_LANES; l++) sum[l] = 0;
-          winograd_sum(dy, k->OC, k->OH, k->OW, w + ic, (ptrdiff_t)k->OC * k->IC, k->IC, true, ih / 2 * 2 - pad, iw / 2 * 2 - pad, ih % 2, iw % 2, sum);
+          winograd_sum(dy, k->OC, k->OH, k->OW, w + ic, (ptrdiff_t)k->OC * k->IC, k->IC, true, ih / 2 * 2 - pad,
+                       iw / 2 * 2 - pad, ih % 2, iw % 2, sum);
         } else {
           gradient_sum(k, dy, w, ic, ih, iw, sum);
         }

@@ -34,13 +34,14 @@ static void set_constants(duet_planner *planner, int layer, duet_stage *stage) {
   k->K = (int)l->options.kernel, k->STRIDE = (int)l->options.stride, k->PAD = (int)l->options.pad;
 }
 
-/* Winograd's algorithm pays where there are channels enough to spread the transforms over, and few enough that a strip of transformed
-   patches stays in the second-level cache. */
+/* Winograd's algorithm pays where there are channels enough to spread the transforms over, and few enough that a strip
+   of transformed patches stays in the second-level cache. */
 static bool suits_winograd(const duet_planner *planner, int layer) {
   const duet_layer *l = &planner->network->layers[layer];
   const int in = planner->network->layers[l->inputs[0]].shape.channels, out = l->shape.channels;
-  return planner->plan->options.kernel_class == DUET_CLASS_CPU && (int)l->options.kernel == 3 && (int)l->options.stride == 1 && in >= 8 &&
-         in <= 64 && out >= 8 && out <= 64 && l->shape.height >= 2 && l->shape.width >= 2;
+  return planner->plan->options.kernel_class == DUET_CLASS_CPU && (int)l->options.kernel == 3 &&
+         (int)l->options.stride == 1 && in >= 8 && in <= 64 && out >= 8 && out <= 64 && l->shape.height >= 2 &&
+         l->shape.width >= 2;
 }
 
 void duet_op_conv_prepare(duet_planner *planner, int layer) {
@@ -54,7 +55,8 @@ void duet_op_conv_prepare(duet_planner *planner, int layer) {
 }
 
 /* The weights as a stage with results of this size reads them: tiles are 2x2. */
-static duet_operand kernel_operand(const duet_planner *planner, const duet_unit *unit, int layer, int height, int width, duet_stage *stage) {
+static duet_operand kernel_operand(const duet_planner *planner, const duet_unit *unit, int layer, int height, int width,
+                                   duet_stage *stage) {
   stage->constants.WINOGRAD = unit->winograd && (stage->constants.POOL || (height % 2 == 0 && width % 2 == 0));
   return stage->constants.WINOGRAD ? unit->transformed : duet_planner_weight(planner, DUET_MEMORY_parameters, layer);
 }
@@ -80,7 +82,8 @@ static bool skips_pooling(duet_planner *planner, int layer) {
 
 void duet_op_conv_backward(duet_planner *planner, int layer) {
   duet_unit *unit = duet_planner_unit(planner, layer), *input = duet_planner_input(planner, layer, 0);
-  if (!skips_pooling(planner, layer) || input->needs_gradient) unit->before = duet_planner_before_activation(planner, layer);
+  if (!skips_pooling(planner, layer) || input->needs_gradient)
+    unit->before = duet_planner_before_activation(planner, layer);
   if (!input->needs_gradient) return;
   duet_stage *stage = duet_planner_add(planner, DUET_STAGE_conv_backward, layer, "backward");
   set_constants(planner, layer, stage);
