@@ -1,5 +1,5 @@
 /* The first training steps of every preset against what another framework computed in float64: tests/parity. Device:
-   $DUET_TEST_DEVICE (default ref). */
+   $DUET_TEST_DEVICE (default ref). $DUET_TEST_SMALL=1: the first two steps only, for devices that take minutes. */
 #include "engine/random.h"
 #include "tests/check.h"
 #include "tests/small.h"
@@ -14,12 +14,13 @@
 
 #include <cmocka.h>
 
-enum { MAX_STEPS = 20 };
+enum { MAX_STEPS = 20, FEW_STEPS = 2 };
 
 static duet_handle handle;
 static duet_dataset *data;
 static duet_resident *resident;
 static double loss_tolerance;
+static bool small;
 static duet_error error;
 
 /* A run of a parity file's recipe. */
@@ -77,6 +78,7 @@ static void open_run(run *r, const char *network, const char *optimizer) {
   r->batch = (size_t)json_integer_value(field(r, "batch"));
   r->steps = (size_t)json_integer_value(field(r, "steps"));
   assert_in_range(r->steps, 1, MAX_STEPS);
+  if (small) r->steps = FEW_STEPS;
   assert_int_equal(json_integer_value(field(r, "training_samples")), data->count);
   r->order = malloc(data->count * sizeof *r->order);
   assert_non_null(r->order);
@@ -146,7 +148,7 @@ static void check_norms(const run *r, const duet_buffer *buffer, const char *nam
 
 static void check_losses(const run *r) {
   json_t *losses = field(r, "losses_digit_sum");
-  assert_int_equal(json_array_size(losses), r->steps);
+  assert_true(json_array_size(losses) >= r->steps);
   for (size_t i = 0; i < r->steps; i++)
     for (size_t head = 0; head < DUET_HEADS; head++) {
       const double wanted = json_real_value(json_array_get(json_array_get(losses, i), head)),
@@ -170,7 +172,8 @@ static void check_preset(const char *network, const char *optimizer) {
   check_norms(&r, r.model->gradients, "gradient_norms_step_1", 1e-3);
   finish(&r);
   check_losses(&r);
-  check_norms(&r, r.model->parameters, "parameter_norms_after", 1e-4);
+  /* adam makes a full step of a gradient that is all rounding */
+  if (!small) check_norms(&r, r.model->parameters, "parameter_norms_after", strcmp(optimizer, "adam") ? 1e-4 : 1e-3);
   close_run(&r);
 }
 
@@ -232,6 +235,7 @@ static void test_wrong_samples_show(void **state) {
 static int set_up(void **state) {
   (void)state;
   const char *id = getenv("DUET_TEST_DEVICE");
+  small = getenv("DUET_TEST_SMALL") != NULL;
   loss_tolerance = !id || !strcmp(id, "ref") ? 2e-5 : 2e-4;
   if (duet_device_open(id ? id : "ref", &handle, &error) || duet_dataset_load(MNIST, DUET_SPLIT_TRAIN, &data, &error) ||
       duet_resident_create(&handle, data, &resident, &error)) {
