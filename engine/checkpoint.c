@@ -65,7 +65,7 @@ static duet_status read_network(const char *path, const duet_tensor_file *file, 
     return duet_fail(error, DUET_BAD_INPUT,
                      "%s: metadata format: %s (expected duet-checkpoint-1, with the network's text)", path,
                      format ? format : "missing");
-  unsigned long long height, width, read_seed;
+  unsigned long long height = 0, width = 0, read_seed = 0;
   duet_status s = number(path, file, "image_height", DUET_MAX_IMAGE, &height, error);
   if (!s) s = number(path, file, "image_width", DUET_MAX_IMAGE, &width, error);
   if (!s) s = number(path, file, "seed", UINT64_MAX, &read_seed, error);

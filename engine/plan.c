@@ -249,6 +249,7 @@ static bool updates_rows_of(const duet_stage *first, const duet_stage *stage) {
    that made the gradient of some rows updates them while they are in its cache. */
 static void add_parameter_launches(duet_plan *plan, size_t begin, size_t group) {
   const bool join = plan->options.sections && plan->options.kernel_class == DUET_CLASS_CPU;
+  const size_t first = plan->launch_count;
   duet_plan_launch *launch = NULL;
   for (size_t i = begin, next; i < plan->stage_count; i = next) {
     next = i + 1;
@@ -257,7 +258,7 @@ static void add_parameter_launches(duet_plan *plan, size_t begin, size_t group) 
     new_part(launch, plan->stages + i, next - i, tasks(plan->stages + i),
              group > 1 ? duet_tiles_groups(plan->stages + i, group) : 1);
   }
-  if (join) order_parts(plan, launch);
+  for (size_t i = first; i < plan->launch_count; i++) order_parts(plan, &plan->launches[i]);
 }
 
 static duet_status build(duet_planner *planner, duet_error *error) {

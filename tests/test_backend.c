@@ -149,11 +149,11 @@ static void test_group_sizes(void **state) {
   const size_t sizes[] = {1, 2, 32, 64, 256, most};
   duet_kernel *k = NULL;
   for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++) {
-    size_t group = sizes[s] < most ? sizes[s] : most, bytes = 3 * group * sizeof(uint32_t);
+    size_t group = most > 0 && sizes[s] > most ? most : sizes[s], bytes = 3 * group * sizeof(uint32_t);
     OK(build("ids", "control[i] = (u32)(get_group_id(0) * 100000 + get_local_id(0));", group, &k));
     duet_launch l = {.kernel = k, .groups = 3};
     duet_buffer *control = l.memories[DUET_MEMORY_control] = allocate(bytes);
-    uint32_t *ids = malloc(bytes);
+    uint32_t *ids = malloc(bytes + 1);
     assert_non_null(ids);
     OK(h.backend->launch(h.device, &l, &error));
     download(control, ids, bytes);
@@ -364,7 +364,7 @@ static void test_cache_survives_what_the_driver_refuses(void **state) {
   (void)state;
   if (strstr(h.backend->info(h.device)->platform, "rusticl")) skip(); /* 22.3 ends the process over such a program */
   char directory[128];
-  struct stat first, now;
+  struct stat first = {0}, now = {0};
   (void)snprintf(directory, sizeof directory, "%s/refused", scratch);
   build_with_cache(directory, NULL);
   const char *path = only_file(directory, &first);

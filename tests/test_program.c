@@ -163,7 +163,7 @@ static void test_jsonl(void **state) {
   char *rest = text;
   for (char *line; (line = strtok_r(rest, "\n", &rest)) != NULL; step++) {
     json_t *o = parse(line);
-    assert_true(number(o, "step") == step + 1 && number(o, "epoch") == step / STEPS + 1);
+    assert_true(number(o, "step") == step + 1 && (int)number(o, "epoch") == step / STEPS + 1);
     assert_true(number(o, "loss_digit") > 0 && number(o, "loss_sum") > 0 && number(o, "learning_rate") > 0);
     json_decref(o);
   }

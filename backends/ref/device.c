@@ -82,7 +82,8 @@ static duet_status ref_alloc(duet_device *device, size_t bytes, duet_buffer **bu
     return duet_fail(error, DUET_OUT_OF_MEMORY, "ref: no memory for a buffer of %zu bytes (take a smaller batch)",
                      bytes);
   }
-  *made = (duet_buffer){bytes, data};
+  made->bytes = bytes;
+  made->data = data;
   *buffer = made;
   return DUET_OK;
 }
