@@ -9,8 +9,8 @@
 #define SEGMENT (WINDOW <= 7 ? WINDOW : 1) /* taps of a kernel row that share a window of registers */
 #define COLUMNS ((TW - 1) * STEP + SEGMENT)
 #define ROW_TILES ((DW + TW - 1) / TW)
-#define TILES (DH * ROW_TILES)
-#define TILE_GROUPS ((TILES + TH - 1) / TH)
+#define PIXEL_TILES (DH * ROW_TILES)
+#define TILE_GROUPS ((PIXEL_TILES + TH - 1) / TH)
 #define CHANNELS (TEAMS_IN_GROUP / TH * TO)
 #define UNITS ((DC + CHANNELS - 1) / CHANNELS * TILE_GROUPS)
 #define PITCH (CHANNELS + 1) /* odd, against bank conflicts */
@@ -54,7 +54,7 @@ INLINE_FN void JOIN(STAGE, _row)(float acc[TW][TO], GLOBAL const float *x, __loc
 /* Every item of the group comes along, that of a tile beyond the last as well: the barriers are for all. */
 INLINE_FN void JOIN(STAGE, _unit)(__local float *scratch, TILE_PARAMETERS, GLOBAL const float *x, GLOBAL const float *w, int unit) {
   const int d0 = unit / TILE_GROUPS * CHANNELS, mine = TEAM_IN_GROUP / TH * TO;
-  const int tile = unit % TILE_GROUPS * TH + TEAM_IN_GROUP % TH, h = MIN(tile, TILES - 1) / ROW_TILES, w0 = tile % ROW_TILES * TW;
+  const int tile = unit % TILE_GROUPS * TH + TEAM_IN_GROUP % TH, h = MIN(tile, PIXEL_TILES - 1) / ROW_TILES, w0 = tile % ROW_TILES * TW;
   float acc[TW][TO];
   UNROLL for (int i = 0; i < TW; i++) UNROLL for (int o = 0; o < TO; o++) acc[i][o] = 0.0f;
   for (int r0 = 0; r0 < SC * WINDOW; r0 += CHUNK) {
@@ -65,7 +65,7 @@ INLINE_FN void JOIN(STAGE, _unit)(__local float *scratch, TILE_PARAMETERS, GLOBA
     for (int r = 0; r < rows; r++)
       JOIN(STAGE, _row)(acc, x + (size_t)((r0 + r) / WINDOW) * SH * SW * 16, scratch + r * WINDOW * PITCH + mine, h, w0, (r0 + r) % WINDOW);
   }
-  if (tile >= TILES) return;
+  if (tile >= PIXEL_TILES) return;
   UNROLL for (int o = 0; o < TO; o++) UNROLL for (int i = 0; i < TW; i++) if (d0 + mine + o < DC && w0 + i < DW) {
     TILE_STORE(acc[i][o], d0 + mine + o, h * DW + w0 + i)
   }
@@ -79,7 +79,7 @@ INLINE_FN void JOIN(STAGE, _units)(int team, int teams, __local float *scratch, 
 #undef SEGMENT
 #undef COLUMNS
 #undef ROW_TILES
-#undef TILES
+#undef PIXEL_TILES
 #undef TILE_GROUPS
 #undef CHANNELS
 #undef UNITS
