@@ -34,13 +34,13 @@ static void set_constants(duet_planner *planner, int layer, duet_stage *stage) {
   k->K = (int)l->options.kernel, k->STRIDE = (int)l->options.stride, k->PAD = (int)l->options.pad;
 }
 
-/* Winograd's algorithm pays where there are channels enough to spread the transforms over, and few enough that a strip
-   of transformed patches stays in the second-level cache. */
+/* Winograd's algorithm pays where there are channels enough to spread the transforms over, and so few that the
+   transformed patches under one tile stay in the second-level cache. */
 static bool suits_winograd(const duet_planner *planner, int layer) {
   const duet_layer *l = &planner->network->layers[layer];
   const int in = planner->network->layers[l->inputs[0]].shape.channels, out = l->shape.channels;
   return planner->plan->options.kernel_class == DUET_CLASS_CPU && (int)l->options.kernel == 3 &&
-         (int)l->options.stride == 1 && in >= 8 && in <= 64 && out >= 8 && out <= 64 && l->shape.height >= 2 &&
+         (int)l->options.stride == 1 && in >= 8 && in <= 256 && out >= 8 && out <= 256 && l->shape.height >= 2 &&
          l->shape.width >= 2;
 }
 
