@@ -33,7 +33,7 @@ static void platform_text(cl_platform_id id, char *text, size_t size) {
 static void describe_limits(cl_device_id id, duet_device_info *info) {
   cl_device_type type = 0;
   cl_bool available = CL_FALSE, compiler = CL_FALSE, little = CL_FALSE;
-  cl_uint units = 0;
+  cl_uint units = 0, width = 0;
   size_t group = 0, items[16] = {0};
   cl_ulong local = 0, global = 0, allocation = 0;
   const struct {
@@ -47,6 +47,7 @@ static void describe_limits(cl_device_id id, duet_device_info *info) {
       {CL_DEVICE_COMPILER_AVAILABLE, "CL_DEVICE_COMPILER_AVAILABLE", sizeof compiler, &compiler},
       {CL_DEVICE_ENDIAN_LITTLE, "CL_DEVICE_ENDIAN_LITTLE", sizeof little, &little},
       {CL_DEVICE_MAX_COMPUTE_UNITS, "CL_DEVICE_MAX_COMPUTE_UNITS", sizeof units, &units},
+      {CL_DEVICE_NATIVE_VECTOR_WIDTH_FLOAT, "CL_DEVICE_NATIVE_VECTOR_WIDTH_FLOAT", sizeof width, &width},
       {CL_DEVICE_MAX_WORK_GROUP_SIZE, "CL_DEVICE_MAX_WORK_GROUP_SIZE", sizeof group, &group},
       {CL_DEVICE_MAX_WORK_ITEM_SIZES, "CL_DEVICE_MAX_WORK_ITEM_SIZES", sizeof items, items},
       {CL_DEVICE_LOCAL_MEM_SIZE, "CL_DEVICE_LOCAL_MEM_SIZE", sizeof local, &local},
@@ -63,6 +64,7 @@ static void describe_limits(cl_device_id id, duet_device_info *info) {
                : type & CL_DEVICE_TYPE_CPU ? DUET_DEVICE_CPU
                                            : DUET_DEVICE_OTHER;
   info->compute_units = units;
+  info->vector_width = width;
   info->max_group = group < items[0] ? group : items[0];
   info->local_memory = (size_t)local;
   info->global_memory = global;
