@@ -54,10 +54,11 @@ void duet_op_conv_prepare(duet_planner *planner, int layer) {
   stage->operands[1] = unit->transformed;
 }
 
-/* The weights as a stage with results of this size reads them: tiles are 2x2. */
+/* The weights as a stage with results of this size reads them: Winograd's tiles are 2x2. Never before a pooling: the
+   choice among nearly equal values must be the one that other devices make, and the direct sum is the closer to it. */
 static duet_operand kernel_operand(const duet_planner *planner, const duet_unit *unit, int layer, int height, int width,
                                    duet_stage *stage) {
-  stage->constants.WINOGRAD = unit->winograd && (stage->constants.POOL || (height % 2 == 0 && width % 2 == 0));
+  stage->constants.WINOGRAD = unit->winograd && !stage->constants.POOL && height % 2 == 0 && width % 2 == 0;
   return stage->constants.WINOGRAD ? unit->transformed : duet_planner_weight(planner, DUET_MEMORY_parameters, layer);
 }
 
