@@ -259,11 +259,18 @@ static void test_many_layers(void **state) {
 static void test_class_of_a_device(void **state) {
   (void)state;
   duet_kernel_class class;
-  duet_device_info info = {.id = "opencl:0:0", .type = DUET_DEVICE_CPU};
+  duet_device_info info = {.id = "opencl:0:0", .type = DUET_DEVICE_CPU, .vector_width = 8};
   assert_int_equal(unsetenv("DUET_KERNEL_CLASS"), 0);
   OK(duet_plan_class(&info, &class, &error));
   assert_int_equal(class, DUET_CLASS_CPU);
+  info.vector_width = 1;
+  OK(duet_plan_class(&info, &class, &error));
+  assert_int_equal(class, DUET_CLASS_GPU);
+  info.vector_width = 1; /* a CPU that wants scalar items */
+  OK(duet_plan_class(&info, &class, &error));
+  assert_int_equal(class, DUET_CLASS_GPU);
   info.type = DUET_DEVICE_OTHER;
+  info.vector_width = 8;
   OK(duet_plan_class(&info, &class, &error));
   assert_int_equal(class, DUET_CLASS_GPU);
   assert_int_equal(setenv("DUET_KERNEL_CLASS", "cpu", 1), 0);
