@@ -87,9 +87,10 @@ typedef struct duet_device_info {
   bool usable;
   char reason[512]; /* why not usable, and what to do; empty when usable */
   unsigned compute_units;
-  unsigned vector_width; /* fp32 values that one work-item's vector holds natively; 1 where items themselves are lanes */
-  size_t max_group;        /* work-items per group */
-  size_t local_memory;     /* bytes */
+  unsigned
+      vector_width;    /* fp32 values that one work-item's vector holds natively; 1 where items themselves are lanes */
+  size_t max_group;    /* work-items per group */
+  size_t local_memory; /* bytes */
   uint64_t global_memory;  /* bytes */
   uint64_t max_allocation; /* bytes in one buffer */
   char note[256]; /* of an open device, for people: where compiled kernels are kept, or why not; may be empty */

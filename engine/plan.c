@@ -317,7 +317,8 @@ void duet_plan_destroy(duet_plan *plan) {
 
 duet_status duet_plan_class(const duet_device_info *info, duet_kernel_class *kernel_class, duet_error *error) {
   const char *forced = getenv("DUET_KERNEL_CLASS");
-  const bool vectors = info->type == DUET_DEVICE_CPU && info->vector_width > 1; /* llvmpipe is a CPU that wants scalar items */
+  const bool vectors =
+      info->type == DUET_DEVICE_CPU && info->vector_width > 1; /* llvmpipe is a CPU that wants scalar items */
   *kernel_class = !strcmp(info->id, "ref") ? DUET_CLASS_PLAIN : vectors ? DUET_CLASS_CPU : DUET_CLASS_GPU;
   if (!forced || !*forced || *kernel_class == DUET_CLASS_PLAIN) return DUET_OK;
   if (strcmp(forced, "cpu") && strcmp(forced, "gpu"))

@@ -46,7 +46,8 @@ duet_status duet_plan_create(const duet_network *network, const duet_plan_option
                              duet_error *error);
 void duet_plan_destroy(duet_plan *plan); /* takes NULL */
 
-/* The class for a device: cpu where it is a CPU with vectors, or as $DUET_KERNEL_CLASS (cpu, gpu) says; plain for `ref`. */
+/* The class for a device: cpu where it is a CPU with vectors, or as $DUET_KERNEL_CLASS (cpu, gpu) says; plain for
+ * `ref`. */
 duet_status duet_plan_class(const duet_device_info *info, duet_kernel_class *kernel_class, duet_error *error);
 
 /* Floating-point operations of one stage over the whole batch (0 where nothing is multiplied). */
