@@ -153,8 +153,10 @@ static size_t tasks(const duet_stage *stage) {
   switch (stage->kind) {
     case DUET_STAGE_conv_weights:
     case DUET_STAGE_dense_weights:
+    case DUET_STAGE_sparse_weights:
       return (size_t)((k->OC + k->ROWS - 1) / k->ROWS);
     case DUET_STAGE_winograd_weights:
+    case DUET_STAGE_transpose_weights:
       return (size_t)k->OC;
     case DUET_STAGE_norm_statistics:
     case DUET_STAGE_norm_weights:
@@ -241,7 +243,8 @@ static void order_parts(const duet_plan *plan, duet_plan_launch *launch) {
 
 static bool updates_rows_of(const duet_stage *first, const duet_stage *stage) {
   return stage->kind == DUET_STAGE_update &&
-         (first->kind == DUET_STAGE_conv_weights || first->kind == DUET_STAGE_dense_weights) &&
+         (first->kind == DUET_STAGE_conv_weights || first->kind == DUET_STAGE_sparse_weights ||
+          first->kind == DUET_STAGE_dense_weights) &&
          tasks(first) == tasks(stage);
 }
 
@@ -334,6 +337,8 @@ double duet_stage_flops(const duet_plan *plan, const duet_stage *stage) {
     case DUET_STAGE_conv_forward:
     case DUET_STAGE_conv_backward:
     case DUET_STAGE_conv_weights:
+    case DUET_STAGE_sparse_backward:
+    case DUET_STAGE_sparse_weights:
       return 2.0 * batch * k->OC * k->OH * k->OW * k->IC * k->K * k->K;
     case DUET_STAGE_dense_forward:
     case DUET_STAGE_dense_backward:

@@ -54,6 +54,21 @@ duet_operand duet_planner_gradient(duet_unit *unit, duet_stage *stage) {
   return unit->gradient;
 }
 
+size_t duet_planner_transposed_size(duet_shape shape, int pad) {
+  const int row = (shape.channels + DUET_LANES - 1) / DUET_LANES * DUET_LANES;
+  return duet_shape_count((duet_shape){row, shape.height + 2 * pad, shape.width + 2 * pad});
+}
+
+duet_operand duet_planner_transposed(duet_planner *planner, int layer, duet_shape shape, int pad) {
+  const duet_operand transposed = duet_planner_blocks(planner, duet_planner_transposed_size(shape, pad));
+  duet_stage *stage = duet_planner_add(planner, DUET_STAGE_transpose, layer, "transpose");
+  duet_constants *k = &stage->constants;
+  k->IC = shape.channels, k->IH = shape.height, k->IW = shape.width, k->PAD = pad;
+  stage->operands[0] = duet_planner_input(planner, layer, 0)->value;
+  stage->operands[1] = transposed;
+  return transposed;
+}
+
 duet_operand duet_planner_before_activation(duet_planner *planner, int layer) {
   const duet_network *network = planner->network;
   const duet_unit *unit = duet_planner_unit(planner, layer);

@@ -18,9 +18,12 @@ typedef struct duet_unit {
   duet_operand value, gradient, index;
   bool winograd;            /* forward and backward use `transformed` */
   duet_operand transformed; /* weights, [16][OC][IC] */
+  bool sparse;              /* backward and the weight gradient go by `list` */
+  duet_operand list;        /* of stage sparse_gradient */
+  duet_operand turned;      /* weights, [OC][K][K][round up(IC, 16)] */
   duet_operand before;      /* the gradient before ReLU and pooling, once `backward` has added it */
   duet_operand statistics;  /* of batch normalisation, [4][C] */
-  duet_operand transposed;  /* the input, [n][features], where the class wants it */
+  duet_operand transposed;  /* the input with its channels innermost, where that is wanted */
 } duet_unit;
 
 struct duet_planner {
@@ -49,6 +52,12 @@ duet_unit *duet_planner_input(duet_planner *planner, int layer, int i);
 /* Where a stage writes the gradient of `unit`: sets ADD when one is there already. */
 duet_operand duet_planner_gradient(duet_unit *unit, duet_stage *stage);
 
+/* Adds the stage that turns the input of `layer`, seen as `shape`, channels innermost, with `pad` zeros around it:
+ * [16][height + 2 pad][width + 2 pad][round up(channels, 16)]. */
+duet_operand duet_planner_transposed(duet_planner *planner, int layer, duet_shape shape, int pad);
+/* Floats per lane of such a tensor. */
+size_t duet_planner_transposed_size(duet_shape shape, int pad);
+
 /* The gradient with respect to the result of layer `layer` before its ReLU and pooling, adding the stage that makes it
  * where one is needed. */
 duet_operand duet_planner_before_activation(duet_planner *planner, int layer);
@@ -66,8 +75,7 @@ static inline duet_operand duet_operand_at(duet_operand operand, size_t elements
   return operand;
 }
 
-/* Adds what a convolution does to its weights before the batch comes: Winograd's transform, where it pays
- * (engine/ops/conv.c). */
+/* Adds what a convolution does to its weights before the batch comes (engine/ops/conv.c). */
 void duet_op_conv_prepare(duet_planner *planner, int layer);
 
 /* How a stage is cut (engine/tiles.c): TO, TH, TW and ROWS, chosen from its shape and the class of the plan. Ops call

@@ -4,6 +4,7 @@
 enum {
   SECOND_CACHE = 131072,
   POOLED_ACCUMULATORS = 18,
+  SPARSE_ACCUMULATORS = 20,
   ACCUMULATORS = 24,   /* vectors of 16 that fit the registers of AVX-512 beside operands: 28 begin to spill */
   FIRST_CACHE = 24576, /* bytes of a first-level cache that one tile's operand may fill */
   TASKS_PER_UNIT = 4,  /* tasks of one layer's weight gradient per compute unit: balance against reuse */
@@ -61,6 +62,14 @@ static void conv_weights_tile(duet_constants *k, unsigned compute_units) {
   k->ROWS = (rows + k->TO - 1) / k->TO * k->TO;
 }
 
+/* The kernel of one output channel, or some rows of it, in registers. */
+static void sparse_tile(duet_constants *k, unsigned compute_units) {
+  const int units = TASKS_PER_UNIT * (int)compute_units;
+  k->TW = divisor((k->IC + 15) / 16, 2);
+  k->TH = divisor(k->K, at_least(SPARSE_ACCUMULATORS / (k->K * k->TW), 1));
+  k->ROWS = (k->OC + units - 1) / units;
+}
+
 static void dense_weights_tile(duet_constants *k, unsigned compute_units) {
   k->TW = near_divisor((k->IC + 15) / 16, 6);
   k->TO = near_divisor(k->OC, at_most(ACCUMULATORS / k->TW, 8));
@@ -84,6 +93,10 @@ static void cpu_tiles(duet_stage *stage, unsigned compute_units) {
       break;
     case DUET_STAGE_conv_weights:
       conv_weights_tile(k, compute_units);
+      break;
+    case DUET_STAGE_sparse_backward:
+    case DUET_STAGE_sparse_weights:
+      sparse_tile(k, compute_units);
       break;
     case DUET_STAGE_dense_forward:
       k->TO = near_divisor(k->OC, ACCUMULATORS);

@@ -10,6 +10,7 @@
 #include "backends/ref/norm.c"
 #include "backends/ref/pointwise.c"
 #include "backends/ref/pool.c"
+#include "backends/ref/sparse.c"
 #include "backends/ref/update.c"
 #include "engine/random.h"
 
@@ -162,6 +163,26 @@ static const double *before_activation(const duet_constants *k, double *dy, doub
   return dfull;
 }
 
+/* The sparse way back gives the same gradients as the one through all pixels. */
+static void check_sparse(const duet_constants *k, double *x, double *w, double *dy, double *y, double *index,
+                         size_t stride, const double *dx, const double *dw, const double *dbias) {
+  const size_t in = (size_t)(k->IC * k->IH * k->IW) * L, oc = (size_t)k->OC, kernel = (size_t)(k->K * k->K);
+  const size_t xt_size = (size_t)((k->IH + 2 * k->PAD) * (k->IW + 2 * k->PAD) * L) * L, tasks = (oc + 1) / 2;
+  const size_t length = (size_t)(k->OC * (1 + k->OH / 2 * (k->OW / 2)) * 2 * L), weights = oc * (size_t)k->IC * kernel;
+  double *list = tensor(BLOCKS * length), *xt = tensor(BLOCKS * xt_size), *dxt = tensor(BLOCKS * xt_size);
+  double *wt = tensor(oc * kernel * L), *dwt = tensor(oc * kernel * L);
+  double *got_dx = tensor(BLOCKS * in), *got_dw = tensor(weights), *got_dbias = tensor(oc);
+  run(&(stage_run){double_transpose_weights, *k, oc, {w, wt}, {0}});
+  run(&(stage_run){double_transpose, *k, 0, {x, xt}, {in, xt_size}});
+  run(&(stage_run){double_sparse_gradient, *k, 0, {dy, y, index, list}, {stride, stride, stride, length}});
+  run(&(stage_run){double_sparse_backward, *k, 0, {list, wt, dxt}, {length, 0, xt_size}});
+  run(&(stage_run){double_transpose_back, *k, 0, {dxt, NULL, got_dx}, {xt_size, 0, in}});
+  run(&(stage_run){double_sparse_weights, *k, tasks, {list, xt, dwt, got_dw, got_dbias}, {length, xt_size}});
+  check_close(got_dx, dx, BLOCKS * in);
+  check_close(got_dw, dw, weights);
+  check_close(got_dbias, dbias, oc);
+}
+
 static void check_conv(duet_constants k) {
   k.OH = (k.IH + 2 * k.PAD - k.K) / k.STRIDE + 1;
   k.OW = (k.IW + 2 * k.PAD - k.K) / k.STRIDE + 1;
@@ -190,6 +211,7 @@ static void check_conv(duet_constants k) {
     run(&(stage_run){double_conv_weights, k, tasks, {x, dy, again, dbias, y, index}, {in, out, 0, 0, out, out}});
     check_close(again, dw, weights);
     check_gradient(&o, bias, oc, dbias);
+    check_sparse(&k, x, w, dy, y, index, out, dx, dw, dbias);
   }
   double *masked = tensor(BLOCKS * in), *expected = tensor(BLOCKS * in);
   for (size_t i = 0; i < BLOCKS * in; i++) expected[i] = masked[i] + (x[i] > 0 ? dx[i] : 0);
@@ -219,7 +241,8 @@ static void conv_pooled_relu(void **state) {
 
 static void dense_gradients(void **state) {
   (void)state;
-  const duet_constants k = {.IC = 21, .OC = 7, .RELU = 1, .BLOCKS = BLOCKS, .ROWS = 3}, columns = {.COUNT = 21};
+  const duet_constants k = {.IC = 21, .OC = 7, .RELU = 1, .BLOCKS = BLOCKS, .ROWS = 3},
+                       columns = {.IC = 21, .IH = 1, .IW = 1};
   const size_t in = 21 * L, out = 7 * L, transposed = 32 * L;
   double *x = tensor(BLOCKS * in), *w = tensor(147), *bias = tensor(7), *y = tensor(BLOCKS * out),
          *dy = tensor(BLOCKS * out);

@@ -41,7 +41,7 @@ static duet_memory memory_of(const char *name) {
 
 /* Whether each block has its own, at a stride. */
 static bool is_per_block(duet_stage_kind kind, const char *name) {
-  static const char *const once[] = {"statistics", "weight", "sink"};
+  static const char *const once[] = {"statistics", "weight", "sink", "wt", "dwt"};
   for (size_t i = 0; i < sizeof once / sizeof *once; i++)
     if (!strcmp(once[i], name)) return false;
   return memory_of(name) == DUET_MEMORY_work && kind != DUET_STAGE_update;
@@ -161,6 +161,16 @@ static uint32_t rates_word(size_t i) {
   return trial_bits(row[i % 8]);
 }
 
+/* Word `i` of a list of stage sparse_gradient: some windows, each with one of its four pixels, in their order. */
+static uint32_t list_word(const duet_constants *k, size_t i) {
+  const size_t columns = (size_t)k->OW / 2, windows = (size_t)k->OH / 2 * columns, word = i % (2 * (windows + 1));
+  if (word == 0) return trial_bits((double)(random_word() % (windows + 1)));
+  if (word == 1) return 0;
+  if (word % 2 == 0) return trial_bits(2 * uniform() - 1);
+  const size_t window = word / 2 - 1, corner = random_word() % 4, width = (size_t)(k->IW + 2 * k->PAD);
+  return trial_bits((double)((window / columns * 2 + corner / 2) * width + window % columns * 2 + corner % 2));
+}
+
 static bool takes_maximum(const duet_constants *k) { return k->POOL || k->MAXIMUM; }
 
 static uint32_t word_for(const trial *t, const char *name, size_t copy, size_t i) {
@@ -171,7 +181,9 @@ static uint32_t word_for(const trial *t, const char *name, size_t copy, size_t i
   if (!strcmp(name, "images")) return random_word();
   if (!strcmp(name, "labels")) return random_bytes(10);
   if (!strcmp(name, "order")) return random_word() % (2 * (uint32_t)k->BATCH);
-  if (!strcmp(name, "index")) return random_bytes((uint32_t)(k->POOL ? 4 : k->K * k->K));
+  if (!strcmp(name, "list")) return list_word(k, i);
+  if (!strcmp(name, "index"))
+    return random_bytes((uint32_t)(k->POOL || t->stage.kind == DUET_STAGE_sparse_gradient ? 4 : k->K * k->K));
   if (!strcmp(name, "statistics") || !strcmp(name, "running") || !strcmp(name, "moment2"))
     return trial_bits(0.5 + uniform());
   if (!strcmp(name, "logits")) return trial_bits(floor(12 * uniform()) / 2 - 3);
@@ -209,12 +221,15 @@ void trials_fill(trials *set, uint32_t seed) {
 /* ---- a trials of trials ---- */
 
 static size_t tasks_of(const duet_stage *stage) {
-  if (stage->kind == DUET_STAGE_winograd_weights) return (size_t)stage->constants.OC;
   const duet_constants *k = &stage->constants;
   switch (stage->kind) {
     case DUET_STAGE_conv_weights:
     case DUET_STAGE_dense_weights:
+    case DUET_STAGE_sparse_weights:
       return (size_t)((k->OC + k->ROWS - 1) / k->ROWS);
+    case DUET_STAGE_winograd_weights:
+    case DUET_STAGE_transpose_weights:
+      return (size_t)k->OC;
     case DUET_STAGE_norm_statistics:
     case DUET_STAGE_norm_weights:
       return (size_t)k->IC;
@@ -229,15 +244,13 @@ static size_t tasks_of(const duet_stage *stage) {
 
 void trial_complete(duet_stage *stage) {
   duet_constants *k = &stage->constants;
-  const bool conv = stage->kind == DUET_STAGE_conv_forward || stage->kind == DUET_STAGE_conv_backward ||
-                    stage->kind == DUET_STAGE_conv_weights;
   if (!k->BATCH) k->BATCH = 16;
   if (!k->STRIDE) k->STRIDE = 1;
   k->BLOCKS = (k->BATCH + L - 1) / L;
-  if (conv || k->K) {
+  if (k->K) {
     k->OH = (k->IH + 2 * k->PAD - k->K) / k->STRIDE + 1;
     k->OW = (k->IW + 2 * k->PAD - k->K) / k->STRIDE + 1;
-    if (!conv) k->OC = k->IC;
+    if (!k->OC) k->OC = k->IC;
   }
 }
 

@@ -1,4 +1,4 @@
-/* Twins of the stages that treat every element alone: relu, copy, dropout; and transpose. Tensors are [COUNT][16]. */
+/* Twins of the stages that treat every element alone: relu, copy, dropout. Tensors are [COUNT][16]. */
 #include "backends/ref/ref.h"
 #include "engine/random.h"
 
@@ -44,14 +44,6 @@ void REF_TWIN(dropout)(const ref_call *call) {
       y[i * REF_LANES + l] = (ref_real)(k->ADD ? y[i * REF_LANES + l] + value : value);
     }
   }
-}
-
-void REF_TWIN(transpose)(const ref_call *call) {
-  const ptrdiff_t count = call->k->COUNT, row = (count + REF_LANES - 1) / REF_LANES * REF_LANES;
-  const ref_real *x = call->operand[0];
-  ref_real *xt = call->operand[1];  // [16][row]
-  for (int l = 0; l < REF_LANES; l++)
-    for (ptrdiff_t i = 0; i < row; i++) xt[l * row + i] = i < count ? x[i * REF_LANES + l] : 0;
 }
 
 void REF_TWIN(peak)(const ref_call *call) {

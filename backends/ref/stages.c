@@ -33,7 +33,12 @@ static const char *const positive[DUET_STAGE_KINDS] = {
     [DUET_STAGE_dense_forward] = "IC OC",
     [DUET_STAGE_dense_backward] = "IC OC",
     [DUET_STAGE_dense_weights] = "IC OC BLOCKS ROWS",
-    [DUET_STAGE_transpose] = "COUNT",
+    [DUET_STAGE_transpose] = "IC IH IW",
+    [DUET_STAGE_transpose_back] = "IC IH IW",
+    [DUET_STAGE_sparse_gradient] = "IH IW OC OH OW K STRIDE",
+    [DUET_STAGE_sparse_backward] = "IC IH IW OC OH OW K STRIDE",
+    [DUET_STAGE_sparse_weights] = "IC IH IW OC OH OW K STRIDE BLOCKS ROWS",
+    [DUET_STAGE_transpose_weights] = "IC OC K",
     [DUET_STAGE_pool_forward] = "IC IH IW OH OW K STRIDE",
     [DUET_STAGE_pool_backward] = "IC IH IW OH OW K STRIDE",
     [DUET_STAGE_relu_forward] = "COUNT",
@@ -78,7 +83,9 @@ void ref_operand_extents(const duet_stage *stage, size_t extents[DUET_MAX_OPERAN
   const size_t ic = (size_t)k->IC, oc = (size_t)k->OC, in = ic * REF_LANES, out = oc * REF_LANES, matrix = ic * oc;
   const size_t pooled = product(k->IC, k->OH, k->OW, L), count = product(k->COUNT, L, 1, 1), total = (size_t)k->TOTAL;
   const size_t rows = (ic + REF_LANES - 1) / REF_LANES * REF_LANES * REF_LANES;
-  const size_t column = ((size_t)k->COUNT + REF_LANES - 1) / REF_LANES * REF_LANES * REF_LANES;
+  const size_t xt = product(k->IH + 2 * k->PAD, k->IW + 2 * k->PAD, (int)rows, 1),
+               wt = product(k->OC, k->K * k->K, (int)rows / L, 1);
+  const size_t list = product(k->OC, 1 + (k->OH / 2) * (k->OW / 2), 2, L);
   const size_t target = 4 * REF_LANES, words = DUET_CONTROL_WORDS;
   switch (stage->kind) {
     case DUET_STAGE_gather:
@@ -96,7 +103,18 @@ void ref_operand_extents(const duet_stage *stage, size_t extents[DUET_MAX_OPERAN
     case DUET_STAGE_dense_weights:
       EXTENTS(BOUND(0, in), BOUND(0, 1) ? 0 : rows, out, matrix, oc);
     case DUET_STAGE_transpose:
-      EXTENTS(count, column);
+      EXTENTS(x, xt);
+    case DUET_STAGE_transpose_back:
+      EXTENTS(xt, k->MASK ? x : 0, x);
+    case DUET_STAGE_sparse_gradient:
+      EXTENTS(product(k->OC, k->OH / 2, k->OW / 2, L), k->RELU ? product(k->OC, k->OH / 2, k->OW / 2, L) : 0,
+              BYTES(product(k->OC, k->OH / 2, k->OW / 2, L)), list);
+    case DUET_STAGE_sparse_backward:
+      EXTENTS(list, wt, xt);
+    case DUET_STAGE_sparse_weights:
+      EXTENTS(list, xt, wt, w, oc);
+    case DUET_STAGE_transpose_weights:
+      EXTENTS(w, wt);
     case DUET_STAGE_pool_forward:
       EXTENTS(x, pooled, k->MAXIMUM ? BOUND(2, BYTES(pooled)) : 0);
     case DUET_STAGE_pool_backward:
@@ -218,7 +236,23 @@ static bool samples_fit(const ref_call *call, const size_t rest[]) {
   return true;
 }
 
-/* What only the numbers in memory decide: the samples, the step's rows of `rates` and `results`, the channel of a task.
+/* Whether the counts and positions in the lists of all blocks (stage sparse_gradient) stay inside the padded input. */
+static bool lists_fit(const ref_call *call, int blocks) {
+  const duet_constants *k = call->k;
+  const int windows = k->OH / 2 * (k->OW / 2), width = k->IW + 2 * k->PAD;
+  const int last = (k->IH + 2 * k->PAD - k->K + 1) * width - k->K;
+  for (int i = 0; i < blocks * REF_LANES * k->OC; i++) {
+    const int block = i / (REF_LANES * k->OC), at = i % (REF_LANES * k->OC);
+    const float *list = (const float *)ref_at(call, 0, block) + (ptrdiff_t)at * 2 * (1 + windows);
+    if (!(list[0] >= 0 && list[0] <= (float)windows)) return false;
+    for (int e = 1; e <= (int)list[0]; e++)
+      if (!(list[2 * e + 1] >= 0 && list[2 * e + 1] <= (float)last)) return false;
+  }
+  return true;
+}
+
+/* What only the numbers in memory decide: the samples, the step's rows of `rates` and `results`, the channel of a task,
+   the positions of a list.
  */
 static bool places_fit(const duet_stage *stage, const ref_call *call, const size_t rest[]) {
   switch (stage->kind) {
@@ -228,6 +262,10 @@ static bool places_fit(const duet_stage *stage, const ref_call *call, const size
       return ((const uint32_t *)call->operand[3])[DUET_CONTROL_current] < rest[2] / REF_SCORES;
     case DUET_STAGE_update:
       return ((const uint32_t *)call->operand[5])[DUET_CONTROL_current] < rest[4] / REF_RATES;
+    case DUET_STAGE_sparse_backward:
+      return lists_fit(call, 1);
+    case DUET_STAGE_sparse_weights:
+      return lists_fit(call, call->k->BLOCKS);
     case DUET_STAGE_norm_statistics:
     case DUET_STAGE_norm_weights:
       return call->index < (size_t)call->k->IC;

@@ -2,6 +2,8 @@
  */
 #include "engine/planner.h"
 
+#include <string.h>
+
 duet_status duet_op_conv_shape(duet_layer *layer, const duet_shape *inputs, duet_error *error) {
   duet_options *options = &layer->options;
   if (options->stride == 0) options->stride = 1;
@@ -34,24 +36,50 @@ static void set_constants(duet_planner *planner, int layer, duet_stage *stage) {
   k->K = (int)l->options.kernel, k->STRIDE = (int)l->options.stride, k->PAD = (int)l->options.pad;
 }
 
+/* Floats of weights with the input channels innermost, [OC][K][K][round up(IC, 16)]. */
+static size_t turned_size(const duet_layer *l, int in) {
+  const size_t kernel = (size_t)l->options.kernel, row = ((size_t)in + DUET_LANES - 1) / DUET_LANES * DUET_LANES;
+  return l->weight_rows * kernel * kernel * row;
+}
+
 /* Winograd's algorithm pays where there are channels enough to spread the transforms over, and so few that the
    transformed patches under one tile stay in the second-level cache. */
 static bool suits_winograd(const duet_planner *planner, int layer) {
   const duet_layer *l = &planner->network->layers[layer];
   const int in = planner->network->layers[l->inputs[0]].shape.channels, out = l->shape.channels;
-  return planner->plan->options.kernel_class == DUET_CLASS_CPU && (int)l->options.kernel == 3 &&
+  return planner->plan->options.kernel_class == DUET_CLASS_CPU &&
+         duet_planner_unit((duet_planner *)planner, layer)->pool < 0 && (int)l->options.kernel == 3 &&
          (int)l->options.stride == 1 && in >= 8 && in <= 256 && out >= 8 && out <= 256 && l->shape.height >= 2 &&
          l->shape.width >= 2;
 }
 
-void duet_op_conv_prepare(duet_planner *planner, int layer) {
-  duet_unit *unit = duet_planner_unit(planner, layer);
-  if (!(unit->winograd = suits_winograd(planner, layer))) return;
-  duet_stage *stage = duet_planner_add(planner, DUET_STAGE_winograd_weights, layer, "transform");
+/* Behind a maximum at most a quarter of the gradient is not 0, behind a ReLU too a tenth or so: it goes back as a list
+   of what is left, with vectors of channels, where these fill at least half of one. */
+static bool suits_sparse(duet_planner *planner, int layer) {
+  const duet_layer *l = &planner->network->layers[layer];
+  return planner->plan->options.train && duet_planner_unit(planner, layer)->pool >= 0 && (int)l->options.stride == 1 &&
+         planner->network->layers[l->inputs[0]].shape.channels >= DUET_LANES / 2;
+}
+
+/* A stage of one task an output channel that lays the weights out anew. */
+static duet_operand add_weights_stage(duet_planner *planner, int layer, duet_stage_kind kind, size_t floats) {
+  duet_stage *stage = duet_planner_add(planner, kind, layer, "transform");
   set_constants(planner, layer, stage);
-  unit->transformed = duet_planner_once(planner, 16 * (size_t)stage->constants.OC * (size_t)stage->constants.IC);
   stage->operands[0] = duet_planner_weight(planner, DUET_MEMORY_parameters, layer);
-  stage->operands[1] = unit->transformed;
+  return stage->operands[1] = duet_planner_once(planner, floats);
+}
+
+void duet_op_conv_prepare(duet_planner *planner, int layer) {
+  const duet_layer *l = &planner->network->layers[layer];
+  const int in = planner->network->layers[l->inputs[0]].shape.channels;
+  duet_unit *unit = duet_planner_unit(planner, layer);
+  unit->sparse = suits_sparse(planner, layer);
+  unit->winograd = suits_winograd(planner, layer);
+  if (unit->winograd)
+    unit->transformed =
+        add_weights_stage(planner, layer, DUET_STAGE_winograd_weights, 16 * l->weight_rows * (size_t)in);
+  if (unit->sparse && duet_planner_input(planner, layer, 0)->needs_gradient)
+    unit->turned = add_weights_stage(planner, layer, DUET_STAGE_transpose_weights, turned_size(l, in));
 }
 
 /* The weights as a stage with results of this size reads them: Winograd's tiles are 2x2. Never before a pooling: the
@@ -76,6 +104,49 @@ void duet_op_conv_forward(duet_planner *planner, int layer) {
   duet_tiles_set(stage, planner->plan);
 }
 
+static void add_sparse_gradient(duet_planner *planner, int layer, duet_unit *unit) {
+  const duet_shape pooled = planner->network->layers[unit->pool].shape;
+  duet_stage *stage = duet_planner_add(planner, DUET_STAGE_sparse_gradient, layer, "sparse");
+  set_constants(planner, layer, stage);
+  stage->constants.RELU = unit->relu;
+  unit->list = duet_planner_blocks(planner, 2 * (duet_shape_count(pooled) + (size_t)pooled.channels));
+  const duet_operand operands[] = {unit->gradient, unit->value, unit->index, unit->list};
+  memcpy(stage->operands, operands, sizeof operands);
+}
+
+/* The gradient of the input from the list: channels innermost first, then turned back. */
+static void add_sparse_backward(duet_planner *planner, int layer, const duet_unit *unit, duet_unit *input) {
+  const duet_layer *l = &planner->network->layers[layer];
+  const duet_shape shape = planner->network->layers[l->inputs[0]].shape;
+  duet_stage *stage = duet_planner_add(planner, DUET_STAGE_sparse_backward, layer, "backward");
+  set_constants(planner, layer, stage);
+  const duet_operand turned = duet_planner_blocks(planner, duet_planner_transposed_size(shape, stage->constants.PAD));
+  stage->operands[0] = unit->list;
+  stage->operands[1] = unit->turned;
+  stage->operands[2] = turned;
+  duet_tiles_set(stage, planner->plan);
+
+  stage = duet_planner_add(planner, DUET_STAGE_transpose_back, layer, "transpose back");
+  set_constants(planner, layer, stage);
+  stage->constants.MASK = input->masked;
+  stage->operands[0] = turned;
+  if (input->masked) stage->operands[1] = input->value;
+  stage->operands[2] = duet_planner_gradient(input, stage);
+}
+
+static void add_sparse_weights(duet_planner *planner, int layer, const duet_unit *unit) {
+  const duet_layer *l = &planner->network->layers[layer];
+  duet_stage *stage = duet_planner_add(planner, DUET_STAGE_sparse_weights, layer, "weights");
+  set_constants(planner, layer, stage);
+  stage->operands[0] = unit->list;
+  stage->operands[1] = unit->transposed;
+  stage->operands[2] = duet_planner_once(planner, turned_size(l, stage->constants.IC));
+  stage->operands[3] = duet_planner_weight(planner, DUET_MEMORY_gradients, layer);
+  stage->operands[4] = duet_planner_bias(planner, DUET_MEMORY_gradients, layer);
+  duet_tiles_set(stage, planner->plan);
+  duet_planner_update(planner, layer, stage->constants.ROWS);
+}
+
 /* Behind a pooling, the weight gradient finds the way back by itself, where windows move by one pixel. */
 static bool skips_pooling(duet_planner *planner, int layer) {
   return duet_planner_unit(planner, layer)->pool >= 0 && (int)planner->network->layers[layer].options.stride == 1;
@@ -83,6 +154,14 @@ static bool skips_pooling(duet_planner *planner, int layer) {
 
 void duet_op_conv_backward(duet_planner *planner, int layer) {
   duet_unit *unit = duet_planner_unit(planner, layer), *input = duet_planner_input(planner, layer, 0);
+  if (unit->sparse) {
+    const duet_layer *l = &planner->network->layers[layer];
+    add_sparse_gradient(planner, layer, unit);
+    unit->transposed =
+        duet_planner_transposed(planner, layer, planner->network->layers[l->inputs[0]].shape, (int)l->options.pad);
+    if (input->needs_gradient) add_sparse_backward(planner, layer, unit, input);
+    return;
+  }
   if (!skips_pooling(planner, layer) || input->needs_gradient)
     unit->before = duet_planner_before_activation(planner, layer);
   if (!input->needs_gradient) return;
@@ -98,6 +177,10 @@ void duet_op_conv_backward(duet_planner *planner, int layer) {
 
 void duet_op_conv_weights(duet_planner *planner, int layer) {
   const duet_unit *unit = duet_planner_unit(planner, layer), *input = duet_planner_input(planner, layer, 0);
+  if (unit->sparse) {
+    add_sparse_weights(planner, layer, unit);
+    return;
+  }
   duet_stage *stage = duet_planner_add(planner, DUET_STAGE_conv_weights, layer, "weights");
   set_constants(planner, layer, stage);
   stage->operands[0] = input->value;

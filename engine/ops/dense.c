@@ -31,23 +31,15 @@ void duet_op_dense_forward(duet_planner *planner, int layer) {
   duet_tiles_set(stage, planner->plan);
 }
 
-/* The weight gradient of the cpu class wants features side by side: its input is transposed here, while it is in the
- * cache. */
-static duet_operand transposed_input(duet_planner *planner, int layer, const duet_unit *input) {
-  const size_t count = duet_shape_count(planner->network->layers[planner->network->layers[layer].inputs[0]].shape);
-  const duet_operand transposed = duet_planner_blocks(planner, (count + DUET_LANES - 1) / DUET_LANES * DUET_LANES);
-  duet_stage *stage = duet_planner_add(planner, DUET_STAGE_transpose, layer, "transpose");
-  stage->constants.COUNT = (int)count;
-  stage->operands[0] = input->value;
-  stage->operands[1] = transposed;
-  return transposed;
-}
-
 void duet_op_dense_backward(duet_planner *planner, int layer) {
   duet_unit *unit = duet_planner_unit(planner, layer), *input = duet_planner_input(planner, layer, 0);
   unit->before = duet_planner_before_activation(planner, layer);
   unit->transposed = (duet_operand){.memory = DUET_MEMORY_none};
-  if (planner->plan->options.kernel_class != DUET_CLASS_GPU) unit->transposed = transposed_input(planner, layer, input);
+  if (planner->plan->options.kernel_class != DUET_CLASS_GPU) {
+    /* the weight gradient wants features side by side: turned here, while the input is in the cache */
+    const duet_shape shape = planner->network->layers[planner->network->layers[layer].inputs[0]].shape;
+    unit->transposed = duet_planner_transposed(planner, layer, (duet_shape){(int)duet_shape_count(shape), 1, 1}, 0);
+  }
   if (!input->needs_gradient) return;
   duet_stage *stage = duet_planner_add(planner, DUET_STAGE_dense_backward, layer, "backward");
   set_constants(planner, layer, stage);
