@@ -4,6 +4,9 @@
 #include "engine/stage.h"
 
 #include <stdio.h>
+#include <stdlib.h>
+
+static const double LEAD_IN = 1; /* seconds */
 
 typedef struct measured {
   double seconds, flops_per_second; /* 0 when not measured */
@@ -63,12 +66,36 @@ static duet_status make_runner(const cli_options *o, const cli_session *session,
   return duet_runner_create(session->model, session->train, &options, runner, error);
 }
 
+static bool trained_enough(void *context, size_t step, size_t steps, const double *losses, double rate) {
+  (void)step, (void)steps, (void)losses, (void)rate;
+  return cli_now() - *(const double *)context > LEAD_IN;
+}
+
+/* Gradients are sparse as they are while training, not as at the start: the model learns for a moment first. */
+static duet_status lead_in(const cli_options *o, const cli_session *session, duet_error *error) {
+  const duet_train_options train = {.epochs = 1,
+                                    .batch = (int)o->batch,
+                                    .seed = 1,
+                                    .recipe = {.optimizer = DUET_OPTIMIZER_adam,
+                                               .schedule = DUET_SCHEDULE_onecycle,
+                                               .learning_rate = 0.01,
+                                               .beta1 = 0.9,
+                                               .beta2 = 0.99,
+                                               .epsilon = 1e-8},
+                                    .validation = 1};
+  double started = cli_now();
+  const duet_listener listener = {.context = &started, .progress = trained_enough};
+  duet_train_result result = {0};
+  const duet_status s =
+      duet_train(session->model, session->train, session->test, &train, &listener, &result, error);
+  free(result.epochs);
+  return s;
+}
+
 static duet_status measure_step(const cli_options *o, const cli_session *session, double *seconds, duet_error *error) {
   duet_runner *runner = NULL;
   duet_status s = make_runner(o, session, false, &runner, error);
-  /* the recorded step advances through the epoch; profiling stays at step 0, on a full batch of padding: the work is
-   * the same */
-  if (!s) s = duet_profile(&session->handle, runner->launches, runner->plan->launch_count, seconds, error);
+  if (!s) s = duet_profile_step(runner, seconds, error);
   duet_runner_destroy(runner);
   return s;
 }
@@ -77,8 +104,11 @@ static duet_status profile(const cli_options *o, const cli_session *session, jso
   duet_runner *runner = NULL;
   double peak, step;
   duet_status s = duet_profile_peak(&session->handle, &peak, error);
+  if (!s) s = lead_in(o, session, error);
   if (!s) s = measure_step(o, session, &step, error);
   if (!s) s = make_runner(o, session, true, &runner, error);
+  if (!s) s = duet_profile_begin(runner, error);
+  if (!s) s = duet_runner_steps(runner, 1, NULL, error);
   if (!s && !o->json) {
     printf("  %-28s %-16s %7s %9s %10s %9s %9s %8s\n", "stage", "kernel", "groups", "tile", "MFLOP", "us", "GFLOP/s",
            "of peak");

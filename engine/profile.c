@@ -2,6 +2,8 @@
 
 #include "engine/generate.h"
 #include "engine/planner.h"
+#include "engine/random.h"
+#include "engine/schedule.h"
 
 #include <stdlib.h>
 #include <time.h>
@@ -39,6 +41,51 @@ duet_status duet_profile(const duet_handle *h, const duet_launch *launches, size
   }
   h->backend->forget(h->device, recording);
   *seconds = least / (double)times;
+  return s;
+}
+
+duet_status duet_profile_begin(duet_runner *runner, duet_error *error) {
+  const duet_recipe still = {.optimizer = DUET_OPTIMIZER_adam, .beta1 = 0.9, .beta2 = 0.99, .epsilon = 1e-8};
+  const size_t samples = runner->resident->count;
+  uint32_t *order = malloc(samples * sizeof *order);
+  float *rates = malloc(runner->max_steps * DUET_RATES * sizeof *rates);
+  duet_status s = DUET_OK;
+  if (order && rates) {
+    duet_random_shuffle(1, 0, order, samples);
+    for (size_t i = 0; i < runner->max_steps; i++)
+      duet_schedule_row(&still, i, runner->max_steps, rates + i * DUET_RATES);
+    s = duet_runner_begin(runner, 1, 0, order, samples, rates, error);
+    if (!s) s = runner->model->handle.backend->sync(runner->model->handle.device, 0, error); /* before they are freed */
+  } else {
+    s = duet_fail(error, DUET_OUT_OF_MEMORY, "out of memory for the order of %zu samples", samples);
+  }
+  free(rates);
+  free(order);
+  return s;
+}
+
+static duet_status time_steps(duet_runner *runner, size_t steps, double *seconds, duet_error *error) {
+  const duet_handle *h = &runner->model->handle;
+  duet_status s = duet_profile_begin(runner, error);
+  const double started = now();
+  if (!s) s = duet_runner_steps(runner, steps, NULL, error);
+  if (!s) s = h->backend->sync(h->device, 0, error);
+  *seconds = now() - started;
+  return s;
+}
+
+duet_status duet_profile_step(duet_runner *runner, double *seconds, duet_error *error) {
+  double taken = 0;
+  size_t steps = 1;
+  duet_status s = time_steps(runner, steps, &taken, error); /* warm */
+  while (!s && (s = time_steps(runner, steps, &taken, error)) == DUET_OK && taken < SPAN && 2 * steps <= runner->max_steps)
+    steps *= 2;
+  double least = taken;
+  for (int i = 1; !s && i < REPETITIONS; i++) {
+    s = time_steps(runner, steps, &taken, error);
+    if (taken < least) least = taken;
+  }
+  *seconds = least / (double)steps;
   return s;
 }
 

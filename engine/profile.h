@@ -8,6 +8,13 @@
 duet_status duet_profile(const duet_handle *handle, const duet_launch *launches, size_t count, double *seconds,
                          duet_error *error);
 
+/* Starts an epoch over shuffled samples that moves no parameter (learning rate 0): steps do their work on real images,
+   and the model stays as it is. */
+duet_status duet_profile_begin(duet_runner *runner, duet_error *error);
+
+/* The least seconds per step as it is launched, over some repetitions of such epochs, or parts of one. */
+duet_status duet_profile_step(duet_runner *runner, double *seconds, duet_error *error);
+
 /* Multiply-adds in registers on all compute units, in FLOP/s (fp32; a multiply-add is two). */
 duet_status duet_profile_peak(const duet_handle *handle, double *flops_per_second, duet_error *error);
 

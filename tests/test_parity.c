@@ -14,12 +14,12 @@
 
 #include <cmocka.h>
 
-enum { MAX_STEPS = 20, FEW_STEPS = 2, EARLY = 10 };
+enum { MAX_STEPS = 20, FEW_STEPS = 2 };
 
 static duet_handle handle;
 static duet_dataset *data;
 static duet_resident *resident;
-static double loss_tolerance, late_tolerance; /* from step EARLY on: what rounding became in the meantime */
+static double loss_tolerance;
 static bool small;
 static duet_error error;
 
@@ -153,7 +153,7 @@ static void check_losses(const run *r) {
     for (size_t head = 0; head < DUET_HEADS; head++) {
       const double wanted = json_real_value(json_array_get(json_array_get(losses, i), head)),
                    got = (double)r->results[i * DUET_RESULTS + 2 * head];
-      if (!(fabs(got - wanted) <= (i < EARLY ? loss_tolerance : late_tolerance) * wanted))
+      if (!(fabs(got - wanted) <= loss_tolerance * wanted))
         fail_msg("step %zu, head %zu: loss %.9g, not %.9g", i + 1, head, got, wanted);
     }
 }
@@ -237,7 +237,6 @@ static int set_up(void **state) {
   const char *id = getenv("DUET_TEST_DEVICE");
   small = getenv("DUET_TEST_SMALL") != NULL;
   loss_tolerance = !id || !strcmp(id, "ref") ? 2e-5 : 2e-4;
-  late_tolerance = loss_tolerance > 1e-4 ? 1e-3 : loss_tolerance;
   if (duet_device_open(id ? id : "ref", &handle, &error) || duet_dataset_load(MNIST, DUET_SPLIT_TRAIN, &data, &error) ||
       duet_resident_create(&handle, data, &resident, &error)) {
     print_error("%s\n", error.text);
