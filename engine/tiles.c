@@ -5,6 +5,7 @@ enum {
   SECOND_CACHE = 131072,
   POOLED_ACCUMULATORS = 18,
   SPARSE_ACCUMULATORS = 20,
+  SPARSE_VECTORS = 25, /* of a row of a dense layer's weights */
   ACCUMULATORS = 24,   /* vectors of 16 that fit the registers of AVX-512 beside operands: 28 begin to spill */
   FIRST_CACHE = 24576, /* bytes of a first-level cache that one tile's operand may fill */
   TASKS_PER_UNIT = 4,  /* tasks of one layer's weight gradient per compute unit: balance against reuse */
@@ -71,6 +72,11 @@ static void sparse_tile(duet_constants *k, unsigned compute_units) {
 }
 
 static void dense_weights_tile(duet_constants *k, unsigned compute_units) {
+  if (k->SPARSE) {
+    k->TO = 1, k->TW = near_divisor(k->IC / 16, SPARSE_VECTORS);
+    k->ROWS = (k->OC + TASKS_PER_UNIT * (int)compute_units - 1) / (TASKS_PER_UNIT * (int)compute_units);
+    return;
+  }
   k->TW = near_divisor((k->IC + 15) / 16, 6);
   k->TO = near_divisor(k->OC, at_most(ACCUMULATORS / k->TW, 8));
   const int rows = (k->OC + TASKS_PER_UNIT * (int)compute_units - 1) / (TASKS_PER_UNIT * (int)compute_units);
@@ -103,6 +109,7 @@ static void cpu_tiles(duet_stage *stage, unsigned compute_units) {
       break;
     case DUET_STAGE_dense_backward:
       k->TO = near_divisor(k->IC, ACCUMULATORS);
+      if (k->SPARSE) k->TO = 1, k->TW = near_divisor(k->IC / 16, SPARSE_VECTORS);
       break;
     case DUET_STAGE_dense_weights:
       dense_weights_tile(k, compute_units);

@@ -1,4 +1,7 @@
 /* Stage dense_backward, cpu class (see kernels.def, tile in dense_tile.h). */
+#if SPARSE
+#include "dense_backward_sparse_cpu.h"
+#else
 #define DC IC
 #define SC OC
 #define WD 1
@@ -22,3 +25,4 @@ STAGE_FN STAGE(TEAM_PARAMETERS, GLOBAL const float *dy, GLOBAL const float *w, G
 #undef TILE_PARAMETERS
 #undef TILE_ARGUMENTS
 #undef TILE_STORE
+#endif

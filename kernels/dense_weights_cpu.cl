@@ -1,4 +1,8 @@
-/* Stage dense_weights, cpu class (see kernels.def). Register tile: TO rows x TW vectors of 16 input features, summed over all images:
+/* Stage dense_weights, cpu class (see kernels.def). */
+#if SPARSE
+#include "dense_weights_sparse_cpu.h"
+#else
+/* Register tile: TO rows x TW vectors of 16 input features, summed over all images:
    features side by side (xt), so that no lane sum is needed. */
 #define VECTORS ((IC + 15) / 16)
 
@@ -44,3 +48,4 @@ STAGE_FN STAGE(TASK_PARAMETERS, GLOBAL const float *x, GLOBAL const float *xt, G
 #endif
 }
 #undef VECTORS
+#endif

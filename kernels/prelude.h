@@ -54,6 +54,31 @@ INLINE_FN void lane_sums(const int n, const float16 *v, float *sums) {
     vstore16(a[0], 0, sums + first);
   }
 }
+/* One round of interleaving rows i and i + 8 of a[16]; four rounds transpose them. */
+#define INTERLEAVE(a, b)                                                                                \
+  UNROLL for (int i = 0; i < 8; i++) {                                                                  \
+    b[2 * i] = shuffle2(a[i], a[i + 8], (uint16)(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23));              \
+    b[2 * i + 1] = shuffle2(a[i], a[i + 8], (uint16)(8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31));    \
+  }
+INLINE_FN void transpose_lanes(float16 a[16]) {
+  float16 b[16];
+  INTERLEAVE(a, b)
+  INTERLEAVE(b, a)
+  INTERLEAVE(a, b)
+  INTERLEAVE(b, a)
+}
+/* Appends the pair (d, at) of every lane to that lane's own list, list[16][length][2], of which count[lane] are there, if d is not 0.
+   Without a branch: a pair that does not count is overwritten by the next. */
+#define APPEND_PAIRS(list, length, count, d, at)                                                                       \
+  {                                                                                                                    \
+    float pairs[32];                                                                                                   \
+    int places[16];                                                                                                    \
+    vstore16(shuffle2(d, at, (uint16)(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23)), 0, pairs);              \
+    vstore16(shuffle2(d, at, (uint16)(8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31)), 1, pairs);        \
+    vstore16(count, 0, places);                                                                                        \
+    UNROLL for (int l = 0; l < 16; l++) vstore2(vload2(l, pairs), l * (length) + places[l], list);                      \
+    count -= d != ZERO; /* true is -1 */                                                                               \
+  }
 #define BARRIER()
 #define STAGE_FN static __attribute__((noinline)) void
 #define TEAM_IN_GROUP 0

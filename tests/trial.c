@@ -181,6 +181,7 @@ static uint32_t word_for(const trial *t, const char *name, size_t copy, size_t i
   if (!strcmp(name, "images")) return random_word();
   if (!strcmp(name, "labels")) return random_bytes(10);
   if (!strcmp(name, "order")) return random_word() % (2 * (uint32_t)k->BATCH);
+  if (!strcmp(name, "dy") && k->SPARSE && random_word() % 4) return 0;
   if (!strcmp(name, "list")) return list_word(k, i);
   if (!strcmp(name, "index"))
     return random_bytes((uint32_t)(k->POOL || t->stage.kind == DUET_STAGE_sparse_gradient ? 4 : k->K * k->K));
