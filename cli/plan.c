@@ -27,7 +27,7 @@ static void print_launch(const duet_plan *plan, const duet_plan_launch *launch, 
   printf("%s: %zu groups of %zu\n", launch->name, launch->groups, launch->group);
   for (size_t p = 0; p < launch->part_count; p++)
     for (size_t i = 0; i < launch->parts[p].stage_count; i++)
-      print_stage(plan, &launch->parts[p].stages[i], launch->parts[p].count * launch->parts[p].spread, m, peak);
+      print_stage(plan, &launch->parts[p].stages[i], duet_part_groups(&launch->parts[p]), m, peak);
 }
 
 static json_t *describe_stage(const duet_plan *plan, const duet_stage *stage, size_t launch, const measured *m) {
@@ -86,8 +86,7 @@ static duet_status lead_in(const cli_options *o, const cli_session *session, due
   double started = cli_now();
   const duet_listener listener = {.context = &started, .progress = trained_enough};
   duet_train_result result = {0};
-  const duet_status s =
-      duet_train(session->model, session->train, session->test, &train, &listener, &result, error);
+  const duet_status s = duet_train(session->model, session->train, session->test, &train, &listener, &result, error);
   free(result.epochs);
   return s;
 }

@@ -41,10 +41,11 @@ typedef struct duet_constants {
 #include "kernels/kernels.def"
 } duet_constants;
 
-/* A place in a memory, in elements of that memory; `stride` is added once per block of 16 images. */
+/* A place in a memory, in elements of that memory; `stride` is added once per block of 16 images, or once per slot. */
 typedef struct duet_operand {
   duet_memory memory;
   size_t offset, stride;
+  bool slot; /* of a part with slots: nothing outside of one block's turn needs it */
 } duet_operand;
 
 /* One layer's piece of work: a template of kernels/ specialised by constants and bound to its operands. */
@@ -52,6 +53,7 @@ typedef struct duet_stage {
   duet_stage_kind kind;
   duet_constants constants;
   duet_operand operands[DUET_MAX_OPERANDS];
+  bool by_block;  /* of a TASK kind: BLOCKS is 1, and it runs as task 0 of each block */
   char label[48]; /* for people: "conv1 forward" */
 } duet_stage;
 
@@ -61,9 +63,17 @@ typedef struct duet_part {
   size_t stage_count;
   size_t count;  /* blocks or tasks */
   size_t spread; /* groups that share one block or task; 1 except for a stage that runs alone */
+  /* Not 0: so many groups, each taking the next block while there is one, by control's `tickets` (cpu class). A group
+     is a slot: operands of one block's turn stay in its caches from block to block. */
+  size_t slots;
+  size_t first_ticket; /* that a step gives out for this part */
 } duet_part;
 
-/* A kernel: its parts side by side; part p has count * spread groups, after those of part p - 1. `source` is the
+static inline size_t duet_part_groups(const duet_part *part) {
+  return part->slots ? part->slots : part->count * part->spread;
+}
+
+/* A kernel: its parts side by side; part p has duet_part_groups of it, after those of part p - 1. `source` is the
    same thing as text in the dialect of kernels/prelude.h, entry point `name`. A backend compiles the text or, like
    `ref`, walks the parts; it may keep neither pointer after `build`. */
 typedef struct duet_kernel_source {

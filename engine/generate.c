@@ -79,40 +79,56 @@ static duet_status add_stage(duet_text *out, const duet_stage *stage, size_t num
   return DUET_OK;
 }
 
-/* The call of a stage; operands named `index` are bytes kept in the float memory. */
-static void add_call(duet_text *out, const duet_stage *stage, size_t number, size_t group) {
+/* The call of a stage, `where` being its first arguments; operands named `index` are bytes kept in the float memory. */
+static void add_call(duet_text *out, const duet_stage *stage, size_t number, const char *where) {
   const duet_stage_info *info = &duet_stage_infos[stage->kind];
-  duet_text_add(out, "    s%zu_%s(%s%s", number, info->name, info->task ? "task" : "block, team, teams",
-                group == 1   ? ""
-                : info->task ? ", slice, slices, scratch"
-                             : ", scratch");
+  duet_text_add(out, "    s%zu_%s(%s", number, info->name, stage->by_block ? "0" : where);
   for (size_t i = 0; i < DUET_MAX_OPERANDS && info->operands[i]; i++) {
     const duet_operand *o = &stage->operands[i];
     const char *cast = strcmp(info->operands[i], "index") ? "" : "(GLOBAL u8 *)";
     duet_text_add(out, ",\n        ");
     if (o->memory == DUET_MEMORY_none)
       duet_text_add(out, "0");
-    else if (info->task || o->stride == 0)
+    else if (!duet_stage_is_by_block(stage) || o->stride == 0)
       duet_text_add(out, "%s(%s + %zuul)", cast, duet_memory_names[o->memory], o->offset);
     else
-      duet_text_add(out, "%s(%s + %zuul + block * %zuul)", cast, duet_memory_names[o->memory], o->offset, o->stride);
+      duet_text_add(out, "%s(%s + %zuul + %s * %zuul)", cast, duet_memory_names[o->memory], o->offset,
+                    o->slot ? "slot" : "block", o->stride);
   }
   duet_text_add(out, ");\n");
 }
 
+/* Groups that take blocks while there are any. */
+static void add_slots(duet_text *out, const duet_part *part, size_t first_number) {
+  duet_text_add(out,
+                "  if (group < %zu) {\n    const int slot = group;\n    (void)slot;\n    for (;;) {\n"
+                "    const int block = TAKE_TICKET() - %zu;\n    if (block >= %zu) return;\n",
+                part->slots, part->first_ticket, part->count);
+  for (size_t i = 0; i < part->stage_count; i++) add_call(out, &part->stages[i], first_number + i, "block, 0, 1");
+  duet_text_add(out, "    }\n  }\n  group -= %zu;\n", part->slots);
+}
+
 static void add_part(duet_text *out, const duet_part *part, size_t first_number, size_t group_size) {
+  if (part->slots) {
+    add_slots(out, part, first_number);
+    return;
+  }
+  const bool by_block = duet_stage_is_by_block(&part->stages[0]);
   duet_text_add(out, "  if (group < %zu) {\n", part->count * part->spread);
-  if (duet_stage_infos[part->stages[0].kind].task) {
+  if (!by_block) {
     duet_text_add(out, "    const int task = group / %zu;\n", part->spread);
     if (group_size > 1)
       duet_text_add(out, "    const int slice = group %% %zu, slices = %zu;\n", part->spread, part->spread);
   } else {
     duet_text_add(out,
                   "    const int block = group / %zu, team = group %% %zu * TEAMS_IN_GROUP + TEAM_IN_GROUP, teams = "
-                  "%zu * TEAMS_IN_GROUP;\n",
+                  "%zu * TEAMS_IN_GROUP;\n    (void)team, (void)teams;\n",
                   part->spread, part->spread, part->spread);
   }
-  for (size_t i = 0; i < part->stage_count; i++) add_call(out, &part->stages[i], first_number + i, group_size);
+  const char *where[2][2] = {{"task", "task, slice, slices, scratch"},
+                             {"block, team, teams", "block, team, teams, scratch"}};
+  for (size_t i = 0; i < part->stage_count; i++)
+    add_call(out, &part->stages[i], first_number + i, where[by_block][group_size > 1]);
   duet_text_add(out, "    return;\n  }\n  group -= %zu;\n", part->count * part->spread);
 }
 

@@ -107,7 +107,7 @@ static void add_gather(duet_planner *planner) {
 
 static void add_record(duet_planner *planner) {
   duet_stage *stage = duet_planner_add(planner, DUET_STAGE_record, -1, "record");
-  const duet_operand operands[] = {planner->score, planner->target, {DUET_MEMORY_results, 0, 0}, planner->control};
+  const duet_operand operands[] = {planner->score, planner->target, {.memory = DUET_MEMORY_results}, planner->control};
   memcpy(stage->operands, operands, sizeof operands);
 }
 
@@ -118,9 +118,9 @@ static void add_flat_update(duet_planner *planner) {
   stage->constants.LENGTH = 1024;
   stage->constants.TOTAL = (int)trained;
   stage->constants.METHOD = (int)planner->plan->options.method;
-  const duet_operand operands[] = {{DUET_MEMORY_parameters, 0, 0}, {DUET_MEMORY_gradients, 0, 0},
-                                   {DUET_MEMORY_state, 0, 0},      {DUET_MEMORY_state, trained, 0},
-                                   {DUET_MEMORY_rates, 0, 0},      planner->control};
+  const duet_operand operands[] = {{.memory = DUET_MEMORY_parameters}, {.memory = DUET_MEMORY_gradients},
+                                   {.memory = DUET_MEMORY_state},      {.memory = DUET_MEMORY_state, .offset = trained},
+                                   {.memory = DUET_MEMORY_rates},      planner->control};
   memcpy(stage->operands, operands, sizeof operands);
 }
 
@@ -161,6 +161,7 @@ static size_t tasks(const duet_stage *stage) {
     case DUET_STAGE_norm_statistics:
     case DUET_STAGE_norm_weights:
       return (size_t)k->IC;
+    case DUET_STAGE_sum:
     case DUET_STAGE_update:
       return (size_t)((k->TOTAL + k->LENGTH - 1) / k->LENGTH);
     default:
@@ -204,24 +205,35 @@ static duet_plan_launch *new_launch(duet_plan *plan, size_t group) {
   return launch;
 }
 
-static duet_part *new_part(duet_plan_launch *launch, const duet_stage *stages, size_t stage_count, size_t count,
-                           size_t spread_groups) {
-  launch->parts[launch->part_count] = (duet_part){stages, stage_count, count, spread_groups};
-  launch->groups += count * spread_groups;
-  return &launch->parts[launch->part_count++];
+static void add_part(duet_plan_launch *launch, const duet_part *part) {
+  launch->parts[launch->part_count++] = *part;
+  launch->groups += duet_part_groups(part);
 }
 
-/* Launches of the stages before the parameters' own: a run of BLOCK stages is one section where there are blocks enough
-   for all compute units, else each stage runs alone, its blocks spread over several groups. */
+bool duet_plan_takes_blocks(const duet_plan *plan) {
+  return plan->options.kernel_class == DUET_CLASS_CPU && (unsigned)plan->blocks >= plan->options.compute_units;
+}
+
+/* Launches of the stages before the parameters' own: a run of stages by blocks is one section where there are blocks
+   enough for all compute units, else each stage runs alone, its blocks spread over several groups. */
 static void add_data_launches(duet_plan *plan, size_t end, size_t group) {
-  const bool join = plan->options.sections && plan->options.kernel_class == DUET_CLASS_CPU &&
-                    (unsigned)plan->blocks >= plan->options.compute_units;
+  const bool join = plan->options.sections && duet_plan_takes_blocks(plan);
+  const size_t blocks = (size_t)plan->blocks, slots = plan->options.compute_units;
+  size_t tickets = 0;
   for (size_t i = 0, next; i < end; i = next) {
-    const bool task = duet_stage_infos[plan->stages[i].kind].task;
+    const duet_stage *first = plan->stages + i;
+    const bool by_block = duet_stage_is_by_block(first);
     next = i + 1;
-    while (join && !task && next < end && !duet_stage_infos[plan->stages[next].kind].task) next++;
-    new_part(new_launch(plan, group), plan->stages + i, next - i, task ? tasks(plan->stages + i) : (size_t)plan->blocks,
-             task || join || group == 0 ? 1 : spread(plan, plan->stages + i));
+    while (join && by_block && next < end && duet_stage_is_by_block(plan->stages + next)) next++;
+    const bool alone = !by_block || join || first->by_block;
+    const duet_part part = {.stages = first,
+                            .stage_count = next - i,
+                            .count = by_block ? blocks : tasks(first),
+                            .spread = alone ? 1 : spread(plan, first),
+                            .slots = join && by_block ? slots : 0,
+                            .first_ticket = tickets};
+    if (part.slots) tickets += blocks + slots; /* every group asks once in vain */
+    add_part(new_launch(plan, group), &part);
   }
 }
 
@@ -241,10 +253,11 @@ static void order_parts(const duet_plan *plan, duet_plan_launch *launch) {
     }
 }
 
-static bool updates_rows_of(const duet_stage *first, const duet_stage *stage) {
-  return stage->kind == DUET_STAGE_update &&
+/* Whether a sum or an update goes on with the rows of a gradient that the task has just made. */
+static bool follows(const duet_stage *first, const duet_stage *stage) {
+  return (stage->kind == DUET_STAGE_update || (stage->kind == DUET_STAGE_sum && first->kind == DUET_STAGE_sum)) &&
          (first->kind == DUET_STAGE_conv_weights || first->kind == DUET_STAGE_sparse_weights ||
-          first->kind == DUET_STAGE_dense_weights) &&
+          first->kind == DUET_STAGE_dense_weights || first->kind == DUET_STAGE_sum) &&
          tasks(first) == tasks(stage);
 }
 
@@ -256,20 +269,96 @@ static void add_parameter_launches(duet_plan *plan, size_t begin, size_t group) 
   duet_plan_launch *launch = NULL;
   for (size_t i = begin, next; i < plan->stage_count; i = next) {
     next = i + 1;
-    while (join && next < plan->stage_count && updates_rows_of(plan->stages + i, plan->stages + next)) next++;
+    while (join && next < plan->stage_count && follows(plan->stages + i, plan->stages + next)) next++;
     if (!launch || !join || launch->part_count == DUET_MAX_PARTS) launch = new_launch(plan, group);
-    new_part(launch, plan->stages + i, next - i, tasks(plan->stages + i),
-             group > 1 ? duet_tiles_groups(plan->stages + i, group) : 1);
+    add_part(launch, &(duet_part){.stages = plan->stages + i,
+                                  .stage_count = next - i,
+                                  .count = tasks(plan->stages + i),
+                                  .spread = group > 1 ? duet_tiles_groups(plan->stages + i, group) : 1});
   }
   for (size_t i = first; i < plan->launch_count; i++) order_parts(plan, &plan->launches[i]);
 }
 
+/* ---- places ---- */
+
+/* The tensor that holds this place of `work`. They lie in order, without gaps. */
+static size_t tensor_at(const duet_planner *planner, size_t offset) {
+  size_t low = 0, high = planner->tensor_count;
+  while (high - low > 1) {
+    const size_t middle = (low + high) / 2;
+    *(planner->tensors[middle].offset <= offset ? &low : &high) = middle;
+  }
+  return low;
+}
+
+/* Calls visit for every operand in `work`, with the launch that uses it. */
+static void for_operands(duet_planner *planner, void (*visit)(void *context, size_t tensor, duet_operand *, size_t),
+                         void *context) {
+  duet_plan *plan = planner->plan;
+  for (size_t l = 0; l < plan->launch_count; l++)
+    for (size_t p = 0; p < plan->launches[l].part_count; p++) {
+      const duet_part *part = &plan->launches[l].parts[p];
+      duet_stage *stages = plan->stages + (part->stages - plan->stages);
+      for (size_t i = 0; i < part->stage_count; i++)
+        for (int o = 0; o < DUET_MAX_OPERANDS; o++) {
+          duet_operand *operand = &stages[i].operands[o];
+          if (operand->memory == DUET_MEMORY_work)
+            visit(context, tensor_at(planner, operand->offset), operand, part->slots ? l : SIZE_MAX);
+        }
+    }
+}
+
+typedef struct place {
+  size_t from, to; /* offset before and after */
+  size_t section;  /* the launch, if one section alone uses it; else SIZE_MAX */
+  bool used;
+} place;
+
+static void note_use(void *context, size_t tensor, duet_operand *operand, size_t section) {
+  (void)operand;
+  place *p = (place *)context + tensor;
+  p->section = p->used && p->section != section ? SIZE_MAX : section;
+  p->used = true;
+}
+
+static void move(void *context, size_t tensor, duet_operand *operand, size_t section) {
+  (void)section;
+  const place *p = (const place *)context + tensor;
+  operand->offset += p->to - p->from;
+  operand->slot = p->section != SIZE_MAX && operand->stride > 0;
+}
+
+/* Gives every tensor its place: one a slot where a section alone uses it, else one a block. */
+static duet_status settle(duet_planner *planner) {
+  duet_plan *plan = planner->plan;
+  place *places = calloc(planner->tensor_count + 1, sizeof *places);
+  if (!places) return DUET_OUT_OF_MEMORY;
+  for_operands(planner, note_use, places);
+  plan->work = 0;
+  for (size_t i = 0; i < planner->tensor_count; i++) {
+    const duet_tensor *t = &planner->tensors[i];
+    if (t->once) places[i].section = SIZE_MAX;
+    places[i].from = t->offset;
+    places[i].to = plan->work;
+    plan->work += t->stride * (t->once                         ? 1
+                               : places[i].section != SIZE_MAX ? plan->options.compute_units
+                                                               : (size_t)plan->blocks);
+  }
+  for_operands(planner, move, places);
+  for (int h = 0; h < DUET_HEADS; h++) {
+    const place *p = &places[tensor_at(planner, plan->head_weight[h].offset)];
+    plan->head_weight[h].offset += p->to - p->from;
+  }
+  free(places);
+  return DUET_OK;
+}
+
 static duet_status build(duet_planner *planner, duet_error *error) {
   duet_plan *plan = planner->plan;
-  planner->images = (duet_operand){DUET_MEMORY_images, 0, 0};
-  planner->labels = (duet_operand){DUET_MEMORY_labels, 0, 0};
-  planner->order = (duet_operand){DUET_MEMORY_order, 0, 0};
-  planner->control = (duet_operand){DUET_MEMORY_control, 0, 0};
+  planner->images = (duet_operand){.memory = DUET_MEMORY_images};
+  planner->labels = (duet_operand){.memory = DUET_MEMORY_labels};
+  planner->order = (duet_operand){.memory = DUET_MEMORY_order};
+  planner->control = (duet_operand){.memory = DUET_MEMORY_control};
   planner->target = duet_planner_blocks(planner, 4);
   planner->score = duet_planner_blocks(planner, 1);
   for (int h = 0; h < DUET_HEADS; h++) plan->head_weight[h] = duet_planner_once(planner, 1);
@@ -284,6 +373,8 @@ static duet_status build(duet_planner *planner, duet_error *error) {
   const size_t group = plan->options.kernel_class == DUET_CLASS_GPU ? duet_tiles_group(plan->options.max_group) : 1;
   add_data_launches(plan, data_stages, group);
   add_parameter_launches(plan, data_stages, group);
+  if (settle(planner))
+    return duet_fail(error, DUET_OUT_OF_MEMORY, "out of memory for the plan of %s", planner->network->name);
   return DUET_OK;
 }
 
@@ -302,6 +393,7 @@ duet_status duet_plan_create(const duet_network *network, const duet_plan_option
     if (!s) s = build(&planner, error);
   }
   free(planner.units);
+  free(planner.tensors);
   if (s) {
     duet_plan_destroy(plan);
     plan = NULL;

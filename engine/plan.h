@@ -42,6 +42,10 @@ typedef struct duet_plan {
   duet_operand head_weight[DUET_HEADS]; /* one float each, set once by the host */
 } duet_plan;
 
+/* Whether blocks are enough to keep all compute units of the cpu class at work: then a section takes them one by one.
+ */
+bool duet_plan_takes_blocks(const duet_plan *plan);
+
 duet_status duet_plan_create(const duet_network *network, const duet_plan_options *options, duet_plan **plan,
                              duet_error *error);
 void duet_plan_destroy(duet_plan *plan); /* takes NULL */

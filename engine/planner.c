@@ -30,17 +30,29 @@ duet_stage *duet_planner_add(duet_planner *planner, duet_stage_kind kind, int la
   return stage;
 }
 
-duet_operand duet_planner_blocks(duet_planner *planner, size_t elements) {
-  const duet_operand operand = {DUET_MEMORY_work, planner->plan->work, elements * DUET_LANES};
-  planner->plan->work += elements * DUET_LANES * (size_t)planner->plan->blocks;
+static duet_operand new_tensor(duet_planner *planner, size_t floats, bool once) {
+  const size_t stride = (floats + DUET_ALIGNMENT - 1) / DUET_ALIGNMENT * DUET_ALIGNMENT;
+  const duet_operand operand = {.memory = DUET_MEMORY_work, .offset = planner->plan->work, .stride = once ? 0 : stride};
+  if (planner->tensor_count == planner->tensor_capacity) {
+    const size_t capacity = planner->tensor_capacity ? planner->tensor_capacity * 2 : 64;
+    duet_tensor *tensors = realloc(planner->tensors, capacity * sizeof *tensors);
+    if (!tensors) {
+      planner->status = DUET_OUT_OF_MEMORY;
+      return operand;
+    }
+    planner->tensors = tensors;
+    planner->tensor_capacity = capacity;
+  }
+  planner->tensors[planner->tensor_count++] = (duet_tensor){operand.offset, stride, once};
+  planner->plan->work += stride;
   return operand;
 }
 
-duet_operand duet_planner_once(duet_planner *planner, size_t floats) {
-  const duet_operand operand = {DUET_MEMORY_work, planner->plan->work, 0};
-  planner->plan->work += (floats + DUET_ALIGNMENT - 1) / DUET_ALIGNMENT * DUET_ALIGNMENT;
-  return operand;
+duet_operand duet_planner_blocks(duet_planner *planner, size_t elements) {
+  return new_tensor(planner, elements * DUET_LANES, false);
 }
+
+duet_operand duet_planner_once(duet_planner *planner, size_t floats) { return new_tensor(planner, floats, true); }
 
 duet_unit *duet_planner_unit(duet_planner *planner, int layer) { return &planner->units[planner->units[layer].root]; }
 
@@ -98,11 +110,28 @@ duet_operand duet_planner_before_activation(duet_planner *planner, int layer) {
 }
 
 duet_operand duet_planner_weight(const duet_planner *planner, duet_memory memory, int layer) {
-  return (duet_operand){memory, duet_parameters_weight(&planner->plan->parameters, layer), 0};
+  return (duet_operand){.memory = memory, .offset = duet_parameters_weight(&planner->plan->parameters, layer)};
 }
 
 duet_operand duet_planner_bias(const duet_planner *planner, duet_memory memory, int layer) {
-  return (duet_operand){memory, duet_parameters_bias(&planner->plan->parameters, layer), 0};
+  return (duet_operand){.memory = memory, .offset = duet_parameters_bias(&planner->plan->parameters, layer)};
+}
+
+static void add_sum(duet_planner *planner, int layer, const char *what, duet_operand partial, duet_operand total,
+                    size_t length, size_t elements) {
+  duet_stage *stage = duet_planner_add(planner, DUET_STAGE_sum, layer, what);
+  stage->constants.LENGTH = (int)length;
+  stage->constants.TOTAL = (int)elements;
+  stage->operands[0] = partial;
+  stage->operands[1] = total;
+}
+
+void duet_planner_sums(duet_planner *planner, int layer, duet_operand weight, duet_operand bias, int rows) {
+  const duet_layer *l = &planner->network->layers[layer];
+  add_sum(planner, layer, "weight sum", weight, duet_planner_weight(planner, DUET_MEMORY_gradients, layer),
+          (size_t)rows * l->weight_row_length, l->weight_rows * l->weight_row_length);
+  add_sum(planner, layer, "bias sum", bias, duet_planner_bias(planner, DUET_MEMORY_gradients, layer), (size_t)rows,
+          l->bias_rows);
 }
 
 static void add_update(duet_planner *planner, int layer, const char *what, size_t offset, size_t length, size_t total) {
@@ -110,11 +139,12 @@ static void add_update(duet_planner *planner, int layer, const char *what, size_
   stage->constants.LENGTH = (int)length;
   stage->constants.TOTAL = (int)total;
   stage->constants.METHOD = (int)planner->plan->options.method;
-  stage->operands[0] = (duet_operand){DUET_MEMORY_parameters, offset, 0};
-  stage->operands[1] = (duet_operand){DUET_MEMORY_gradients, offset, 0};
-  stage->operands[2] = (duet_operand){DUET_MEMORY_state, offset, 0};
-  stage->operands[3] = (duet_operand){DUET_MEMORY_state, offset + planner->plan->parameters.trained, 0};
-  stage->operands[4] = (duet_operand){DUET_MEMORY_rates, 0, 0};
+  stage->operands[0] = (duet_operand){.memory = DUET_MEMORY_parameters, .offset = offset};
+  stage->operands[1] = (duet_operand){.memory = DUET_MEMORY_gradients, .offset = offset};
+  stage->operands[2] = (duet_operand){.memory = DUET_MEMORY_state, .offset = offset};
+  stage->operands[3] =
+      (duet_operand){.memory = DUET_MEMORY_state, .offset = offset + planner->plan->parameters.trained};
+  stage->operands[4] = (duet_operand){.memory = DUET_MEMORY_rates};
   stage->operands[5] = planner->control;
 }
 

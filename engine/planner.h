@@ -18,6 +18,8 @@ typedef struct duet_unit {
   duet_operand value, gradient, index;
   bool winograd;            /* forward and backward use `transformed` */
   duet_operand transformed; /* weights, [16][OC][IC] */
+  bool by_block;            /* the weight gradient is made block by block, in `partial` */
+  duet_operand partial[2];  /* sums of weight and bias */
   bool sparse;              /* backward and the weight gradient go by `list` */
   duet_operand list;        /* of stage sparse_gradient */
   duet_operand turned;      /* weights, [OC][K][K][round up(IC, 16)] */
@@ -26,12 +28,20 @@ typedef struct duet_unit {
   duet_operand transposed;  /* the input with its channels innermost, where that is wanted */
 } duet_unit;
 
+/* A range of `work`: of every block (or slot) `stride` floats, or once. */
+typedef struct duet_tensor {
+  size_t offset, stride;
+  bool once;
+} duet_tensor;
+
 struct duet_planner {
   const duet_network *network;
   duet_plan *plan;
   duet_unit *units; /* one a layer */
   duet_operand images, labels, order, control, target, number, score;
   size_t capacity; /* of plan->stages */
+  duet_tensor *tensors;
+  size_t tensor_count, tensor_capacity;
   int dropouts;
   duet_status status; /* the first failure of an add */
 };
@@ -41,7 +51,8 @@ struct duet_planner {
    says so at the end. */
 duet_stage *duet_planner_add(duet_planner *planner, duet_stage_kind kind, int layer, const char *what);
 
-/* A tensor of `elements` x 16 lanes per block, or `floats` once. */
+/* A tensor of `elements` x 16 lanes per block, or `floats` once. Places are settled at the end: what lives in one
+ * section only is kept per slot. */
 duet_operand duet_planner_blocks(duet_planner *planner, size_t elements);
 duet_operand duet_planner_once(duet_planner *planner, size_t floats);
 
@@ -65,6 +76,9 @@ duet_operand duet_planner_before_activation(duet_planner *planner, int layer);
 /* Operands of a layer's parameters in a memory (parameters, gradients, state). */
 duet_operand duet_planner_weight(const duet_planner *planner, duet_memory memory, int layer);
 duet_operand duet_planner_bias(const duet_planner *planner, duet_memory memory, int layer);
+
+/* Adds the sums over the blocks of a layer's partial gradients, `rows` rows a task. */
+void duet_planner_sums(duet_planner *planner, int layer, duet_operand weight, duet_operand bias, int rows);
 
 /* Adds the updates of a layer's weight and bias, `rows` rows a task; rows 0: all in one task. */
 void duet_planner_update(duet_planner *planner, int layer, int rows);

@@ -78,7 +78,8 @@ duet_status duet_profile_step(duet_runner *runner, double *seconds, duet_error *
   double taken = 0;
   size_t steps = 1;
   duet_status s = time_steps(runner, steps, &taken, error); /* warm */
-  while (!s && (s = time_steps(runner, steps, &taken, error)) == DUET_OK && taken < SPAN && 2 * steps <= runner->max_steps)
+  while (!s && (s = time_steps(runner, steps, &taken, error)) == DUET_OK && taken < SPAN &&
+         2 * steps <= runner->max_steps)
     steps *= 2;
   double least = taken;
   for (int i = 1; !s && i < REPETITIONS; i++) {
@@ -97,10 +98,12 @@ duet_status duet_profile_peak(const duet_handle *h, double *flops_per_second, du
   if (s) return s;
   const size_t group = class == DUET_CLASS_GPU ? duet_tiles_group(info->max_group) : 1,
                groups = info->compute_units * (class == DUET_CLASS_GPU ? 32 : 4);
-  duet_stage stage = {
-      .kind = DUET_STAGE_peak, .constants = {.COUNT = ROUNDS}, .operands = {{DUET_MEMORY_work, 0, 0}}, .label = "peak"};
+  duet_stage stage = {.kind = DUET_STAGE_peak,
+                      .constants = {.COUNT = ROUNDS},
+                      .operands = {{.memory = DUET_MEMORY_work}},
+                      .label = "peak"};
   for (int i = 1; i < DUET_MAX_OPERANDS; i++) stage.operands[i].memory = DUET_MEMORY_none;
-  const duet_part part = {&stage, 1, groups, 1};
+  const duet_part part = {.stages = &stage, .stage_count = 1, .count = groups, .spread = 1};
   duet_kernel_source source = {.name = "peak", .parts = &part, .part_count = 1, .group = group};
   duet_launch launch = {.groups = groups};
   duet_kernel *kernel = NULL;

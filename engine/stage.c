@@ -26,3 +26,5 @@ const char *const duet_memory_types[DUET_MEMORIES] = {
 #define MEMORY(name, type) #type,
 #include "kernels/kernels.def"
 };
+
+bool duet_stage_is_by_block(const duet_stage *stage) { return stage->by_block || !duet_stage_infos[stage->kind].task; }

@@ -11,6 +11,9 @@ typedef struct duet_stage_info {
   const char *operands[DUET_MAX_OPERANDS]; /* names, NULL after the last */
 } duet_stage_info;
 
+/* Whether a stage runs on one block at a time, else on tasks. */
+bool duet_stage_is_by_block(const duet_stage *stage);
+
 extern const duet_stage_info duet_stage_infos[DUET_STAGE_KINDS];
 extern const char *const duet_memory_names[DUET_MEMORIES];
 extern const char *const duet_memory_types[DUET_MEMORIES]; /* "const float", "u32"... */

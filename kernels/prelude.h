@@ -15,6 +15,7 @@ typedef int i32;
 #define NO_UNROLL _Pragma("unroll 1")
 #define INLINE_FN static inline __attribute__((always_inline))
 #define GROUP_ID ((int)get_group_id(0))
+#define TAKE_TICKET() ((int)atomic_inc(&control[CONTROL_tickets]))
 #define JOIN_(a, b) a##b
 #define JOIN(a, b) JOIN_(a, b)
 #define MIN(a, b) ((a) < (b) ? (a) : (b))

@@ -9,4 +9,5 @@ STAGE_FN STAGE(TASK_PARAMETERS, GLOBAL const float *score, GLOBAL const float *t
     results[4 * step + i] = i % 2 ? sum : sum / n;
   }
   control[CONTROL_next] = step + 1;
+  control[CONTROL_tickets] = 0;
 }

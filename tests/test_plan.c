@@ -52,7 +52,8 @@ static void check_operands(const duet_plan *plan, const duet_stage *stage) {
   for (int i = 0; i < DUET_MAX_OPERANDS; i++) {
     const duet_operand *o = &stage->operands[i];
     if (o->memory == DUET_MEMORY_none) continue;
-    const size_t end = o->offset + (size_t)(plan->blocks - 1) * o->stride + extents[i];
+    const size_t copies = o->slot ? plan->options.compute_units : (size_t)plan->blocks;
+    const size_t end = o->offset + (copies - 1) * o->stride + extents[i];
     if (end > length_of(plan, o->memory)) fail_msg("%s: operand %d ends at %zu", stage->label, i, end);
     if (o->offset % DUET_ALIGNMENT || o->stride % DUET_ALIGNMENT)
       fail_msg("%s: operand %d is not aligned", stage->label, i);
@@ -124,7 +125,7 @@ static void check_launches(const duet_plan *plan) {
       if (l->part_count == 1) assert_int_equal(first, stages);
       for (size_t s = 0; s < part->stage_count; s++) assert_int_equal(seen[first + s]++, 0);
       stages += part->stage_count;
-      groups += part->count * part->spread;
+      groups += duet_part_groups(part);
     }
     assert_int_equal(groups, l->groups);
     for (size_t j = 0; j < i; j++) assert_string_not_equal(l->name, plan->launches[j].name);

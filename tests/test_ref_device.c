@@ -93,7 +93,7 @@ static duet_stage record_stage(void) {
 
 /* Builds a kernel of one part with one stage. */
 static duet_status build_stage(fixture *f, const duet_stage *stage, size_t count, duet_kernel **kernel) {
-  const duet_part part = {stage, 1, count, 1};
+  const duet_part part = {.stages = stage, .stage_count = 1, .count = count, .spread = 1};
   const duet_kernel_source source = {"one", "", &part, 1, 1};
   return ref->build(f->device, &source, kernel, &f->error);
 }
@@ -136,7 +136,8 @@ static void check_batch(fixture *f, uint32_t step) {
 static void an_epoch_of_two_steps(void **state) {
   fixture *f = *state;
   duet_stage stages[] = {gather_stage(), record_stage()};
-  const duet_part parts[] = {{&stages[0], 1, BLOCKS, 3}, {&stages[1], 1, 1, 1}};
+  const duet_part parts[] = {{.stages = &stages[0], .stage_count = 1, .count = BLOCKS, .spread = 3},
+                             {.stages = &stages[1], .stage_count = 1, .count = 1, .spread = 1}};
   const duet_kernel_source source = {"step", "", parts, 2, 1};
   duet_kernel *kernel = NULL;
   assert_int_equal(ref->build(f->device, &source, &kernel, &f->error), DUET_OK);
@@ -218,7 +219,7 @@ static void bad_stages_are_refused(void **state) {
   stage = gather_stage();
   assert_int_equal(build_stage(f, &stage, 0, &kernel), DUET_BAD_INPUT);
   const duet_stage mixed[] = {gather_stage(), record_stage()};
-  const duet_part part = {mixed, 2, BLOCKS, 1};
+  const duet_part part = {.stages = mixed, .stage_count = 2, .count = BLOCKS, .spread = 1};
   duet_kernel_source source = {"mixed", "", &part, 1, 1};
   assert_int_equal(ref->build(f->device, &source, &kernel, &f->error), DUET_BAD_INPUT);
   source.part_count = 0;

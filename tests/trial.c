@@ -234,6 +234,7 @@ static size_t tasks_of(const duet_stage *stage) {
     case DUET_STAGE_norm_statistics:
     case DUET_STAGE_norm_weights:
       return (size_t)k->IC;
+    case DUET_STAGE_sum:
     case DUET_STAGE_update:
       return (size_t)((k->TOTAL + k->LENGTH - 1) / k->LENGTH);
     case DUET_STAGE_peak:
@@ -288,7 +289,8 @@ static duet_status launch(const trials *set, const duet_handle *h, const duet_ke
 void trials_run(const trials *set, const duet_handle *h, uint32_t *const result[]) {
   duet_part parts[TRIALS];
   for (size_t i = 0; i < set->count; i++)
-    parts[i] = (duet_part){&set->list[i].stage, 1, set->list[i].count, set->list[i].spread};
+    parts[i] = (duet_part){
+        .stages = &set->list[i].stage, .stage_count = 1, .count = set->list[i].count, .spread = set->list[i].spread};
   duet_kernel_source source = {.name = "trial", .parts = parts, .part_count = set->count, .group = set->group};
   duet_kernel *kernel = NULL;
   duet_launch l = {0};

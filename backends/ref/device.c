@@ -135,7 +135,7 @@ static duet_status check_part(const char *name, const duet_part *part, duet_erro
   for (size_t i = 0; i < part->stage_count; i++) {
     const duet_status status = ref_stage_check(&part->stages[i], error);
     if (status) return status;
-    if (ref_stage_is_task(part->stages[i].kind) != ref_stage_is_task(part->stages[0].kind))
+    if (ref_stage_is_task(&part->stages[i]) != ref_stage_is_task(&part->stages[0]))
       return duet_fail(error, DUET_BAD_INPUT, "ref: %s: %s and %s in one part, one by blocks and one by tasks", name,
                        part->stages[0].label, part->stages[i].label);
   }
@@ -167,7 +167,7 @@ static duet_status ref_build(duet_device *device, const duet_kernel_source *sour
     memcpy(next, part->stages, part->stage_count * sizeof *next);
     built->parts[p] = *part;
     built->parts[p].stages = next;
-    built->groups += part->count * part->spread;
+    built->groups += duet_part_groups(part);
     next += part->stage_count;
   }
   *kernel = built;

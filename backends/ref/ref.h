@@ -48,7 +48,7 @@ typedef struct ref_call {
 
 /* Whether a stage can run at all: constants sane, every operand it needs bound. Errors: BAD_INPUT, TOO_LARGE. */
 duet_status ref_stage_check(const duet_stage *stage, duet_error *error);
-bool ref_stage_is_task(duet_stage_kind kind);
+bool ref_stage_is_task(const duet_stage *stage); /* else it runs block by block */
 
 /* Elements that one call touches from each operand on (of one block, where it walks the blocks); 0: operand not used.
    Operands that a plan may leave out where their values serve nobody count only when bound. */

@@ -51,12 +51,13 @@ static const char *const positive[DUET_STAGE_KINDS] = {
     [DUET_STAGE_norm_backward] = "IC IH IW BATCH",
     [DUET_STAGE_loss] = "OC",
     [DUET_STAGE_record] = "BATCH BLOCKS",
+    [DUET_STAGE_sum] = "LENGTH TOTAL BLOCKS",
     [DUET_STAGE_update] = "LENGTH TOTAL",
     [DUET_STAGE_winograd_weights] = "IC OC K",
     [DUET_STAGE_peak] = "COUNT",
 };
 
-bool ref_stage_is_task(duet_stage_kind kind) { return stage_table[kind].task; }
+bool ref_stage_is_task(const duet_stage *stage) { return stage_table[stage->kind].task && !stage->by_block; }
 
 /* a b c d, or SIZE_MAX when it does not fit: no buffer holds that. */
 static size_t product(int a, int b, int c, int d) {
@@ -141,6 +142,8 @@ void ref_operand_extents(const duet_stage *stage, size_t extents[DUET_MAX_OPERAN
       EXTENTS(REF_SCORES, 0, REF_SCORES, words);
     case DUET_STAGE_update:
       EXTENTS(total, total, total, k->METHOD < 2 ? 0 : total, REF_RATES, words);
+    case DUET_STAGE_sum:
+      EXTENTS(total, total);
     case DUET_STAGE_winograd_weights:
       EXTENTS(w, 16 * matrix);
     case DUET_STAGE_peak:
@@ -208,9 +211,11 @@ static duet_status bind(const duet_stage *stage, int i, size_t extent, duet_buff
   if (!buffer)
     return duet_fail(error, DUET_BAD_INPUT, "ref: %s: operand %d of (%s): the launch gives no %s", stage->label, i + 1,
                      names, memory);
-  const bool task = stage_table[stage->kind].task;
+  const bool task = ref_stage_is_task(stage);
   const size_t size = memory_table[operand->memory].size, length = buffer->bytes / size;
-  const size_t last = task ? (size_t)(stage->constants.BLOCKS > 0 ? stage->constants.BLOCKS - 1 : 0) : call->index;
+  const size_t last = task            ? (size_t)(stage->constants.BLOCKS > 0 ? stage->constants.BLOCKS - 1 : 0)
+                      : operand->slot ? 0
+                                      : call->index;
   size_t end;
   if (__builtin_mul_overflow(last, operand->stride, &end) || __builtin_add_overflow(end, operand->offset, &end) ||
       __builtin_add_overflow(end, extent, &end) || end > length)
@@ -286,6 +291,7 @@ duet_status ref_stage_run(const duet_stage *stage, size_t index, duet_buffer *co
     return duet_fail(error, DUET_TOO_LARGE,
                      "ref: %s: block or task %zu: a sample, step or channel lies outside its memory", stage->label,
                      index);
+  if (stage->by_block) call.index = 0; /* its only task */
   stage_table[stage->kind].twin(&call);
   return DUET_OK;
 }

@@ -17,6 +17,7 @@ void REF_TWIN(record)(const ref_call *call) {
   for (int i = 0; i < REF_SCORES; i++)
     results[(size_t)step * REF_SCORES + (size_t)i] = (ref_real)(i % 2 ? sum[i] : sum[i] / n);
   control[DUET_CONTROL_next] = step + 1;
+  control[DUET_CONTROL_tickets] = 0;
 }
 
 enum { LR, BETA1, BETA2, CORRECTION1, CORRECTION2, EPSILON, DECAY, MOMENTUM };
@@ -53,4 +54,14 @@ void REF_TWIN(update)(const ref_call *call) {
     parameter[i] =
         (ref_real)(k->METHOD < 2 ? sgd(rates, k->METHOD == 1, parameter[i], gradient[i], &moment1[i])
                                  : adam(rates, k->METHOD == 3, parameter[i], gradient[i], &moment1[i], &moment2[i]));
+}
+
+void REF_TWIN(sum)(const ref_call *call) {
+  const ptrdiff_t begin = (ptrdiff_t)call->index * call->k->LENGTH, end = begin + call->k->LENGTH;
+  ref_real *total = call->operand[1];
+  for (ptrdiff_t i = begin; i < end && i < call->k->TOTAL; i++) {
+    double sum = 0;
+    for (int b = 0; b < call->k->BLOCKS; b++) sum += ((const ref_real *)ref_at(call, 0, b))[i];
+    total[i] = (ref_real)sum;
+  }
 }

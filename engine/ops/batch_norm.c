@@ -27,7 +27,8 @@ static duet_stage *add(duet_planner *planner, int layer, duet_stage_kind kind, c
 }
 
 static duet_operand running(const duet_planner *planner, int layer) {
-  return (duet_operand){DUET_MEMORY_parameters, duet_parameters_fixed(&planner->plan->parameters, layer), 0};
+  return (duet_operand){.memory = DUET_MEMORY_parameters,
+                        .offset = duet_parameters_fixed(&planner->plan->parameters, layer)};
 }
 
 void duet_op_batch_norm_forward(duet_planner *planner, int layer) {

@@ -48,10 +48,9 @@ static size_t turned_size(const duet_layer *l, int in) {
 static bool suits_winograd(duet_planner *planner, int layer) {
   const duet_layer *l = &planner->network->layers[layer];
   const int in = planner->network->layers[l->inputs[0]].shape.channels, out = l->shape.channels;
-  return planner->plan->options.kernel_class == DUET_CLASS_CPU &&
-         duet_planner_unit(planner, layer)->pool < 0 && (int)l->options.kernel == 3 &&
-         (int)l->options.stride == 1 && in >= 8 && in <= 256 && out >= 8 && out <= 256 && l->shape.height >= 2 &&
-         l->shape.width >= 2;
+  return planner->plan->options.kernel_class == DUET_CLASS_CPU && duet_planner_unit(planner, layer)->pool < 0 &&
+         (int)l->options.kernel == 3 && (int)l->options.stride == 1 && in >= 8 && in <= 256 && out >= 8 && out <= 256 &&
+         l->shape.height >= 2 && l->shape.width >= 2;
 }
 
 /* Behind a maximum at most a quarter of the gradient is not 0, behind a ReLU too a tenth or so: it goes back as a list
@@ -134,26 +133,65 @@ static void add_sparse_backward(duet_planner *planner, int layer, const duet_uni
   stage->operands[2] = duet_planner_gradient(input, stage);
 }
 
-static void add_sparse_weights(duet_planner *planner, int layer, const duet_unit *unit) {
-  const duet_layer *l = &planner->network->layers[layer];
-  duet_stage *stage = duet_planner_add(planner, DUET_STAGE_sparse_weights, layer, "weights");
-  set_constants(planner, layer, stage);
-  stage->operands[0] = unit->list;
-  stage->operands[1] = unit->transposed;
-  stage->operands[2] = duet_planner_once(planner, turned_size(l, stage->constants.IC));
-  stage->operands[3] = duet_planner_weight(planner, DUET_MEMORY_gradients, layer);
-  stage->operands[4] = duet_planner_bias(planner, DUET_MEMORY_gradients, layer);
-  duet_tiles_set(stage, planner->plan);
-  duet_planner_update(planner, layer, stage->constants.ROWS);
-}
-
 /* Behind a pooling, the weight gradient finds the way back by itself, where windows move by one pixel. */
 static bool skips_pooling(duet_planner *planner, int layer) {
   return duet_planner_unit(planner, layer)->pool >= 0 && (int)planner->network->layers[layer].options.stride == 1;
 }
 
-void duet_op_conv_backward(duet_planner *planner, int layer) {
-  duet_unit *unit = duet_planner_unit(planner, layer), *input = duet_planner_input(planner, layer, 0);
+static void bind_sparse_weights(duet_planner *planner, int layer, const duet_unit *unit, duet_stage *stage) {
+  const size_t size = turned_size(&planner->network->layers[layer], stage->constants.IC);
+  stage->operands[0] = unit->list;
+  stage->operands[1] = unit->transposed;
+  stage->operands[2] =
+      unit->by_block ? duet_planner_blocks(planner, size / DUET_LANES) : duet_planner_once(planner, size);
+  stage->operands[3] = unit->partial[0];
+  stage->operands[4] = unit->partial[1];
+}
+
+static void bind_weights(duet_planner *planner, int layer, const duet_unit *unit, duet_stage *stage) {
+  stage->operands[0] = duet_planner_input(planner, layer, 0)->value;
+  stage->operands[1] = unit->before;
+  stage->operands[2] = unit->partial[0];
+  stage->operands[3] = unit->partial[1];
+  if (!skips_pooling(planner, layer)) return;
+  stage->constants.POOL = 2;
+  stage->constants.RELU = unit->relu;
+  stage->operands[1] = unit->gradient;
+  stage->operands[4] = unit->value;
+  stage->operands[5] = unit->index;
+}
+
+/* The stage that makes the gradients of the weights, or their partial sums of one block, at unit->partial. */
+static duet_stage *add_weights(duet_planner *planner, int layer, const duet_unit *unit) {
+  duet_stage *stage =
+      duet_planner_add(planner, unit->sparse ? DUET_STAGE_sparse_weights : DUET_STAGE_conv_weights, layer, "weights");
+  set_constants(planner, layer, stage);
+  (unit->sparse ? bind_sparse_weights : bind_weights)(planner, layer, unit, stage);
+  stage->by_block = unit->by_block;
+  if (unit->by_block) stage->constants.BLOCKS = 1;
+  duet_tiles_set(stage, planner->plan);
+  if (unit->by_block) stage->constants.ROWS = stage->constants.OC;
+  return stage;
+}
+
+/* Block by block, while images and gradients are in the caches, where the sums are no larger than the images. */
+static bool suits_by_block(const duet_planner *planner, int layer) {
+  const duet_layer *l = &planner->network->layers[layer];
+  return duet_plan_takes_blocks(planner->plan) &&
+         l->weight_rows * l->weight_row_length <=
+             DUET_LANES * duet_shape_count(planner->network->layers[l->inputs[0]].shape);
+}
+
+static void add_weights_by_block(duet_planner *planner, int layer, duet_unit *unit) {
+  const duet_layer *l = &planner->network->layers[layer];
+  unit->partial[0] =
+      duet_planner_blocks(planner, (l->weight_rows * l->weight_row_length + DUET_LANES - 1) / DUET_LANES);
+  unit->partial[1] = duet_planner_blocks(planner, (l->bias_rows + DUET_LANES - 1) / DUET_LANES);
+  add_weights(planner, layer, unit);
+}
+
+/* What the gradient of the weights needs, and the gradient of the input. */
+static void add_backward(duet_planner *planner, int layer, duet_unit *unit, duet_unit *input) {
   if (unit->sparse) {
     const duet_layer *l = &planner->network->layers[layer];
     add_sparse_gradient(planner, layer, unit);
@@ -175,25 +213,23 @@ void duet_op_conv_backward(duet_planner *planner, int layer) {
   duet_tiles_set(stage, planner->plan);
 }
 
+void duet_op_conv_backward(duet_planner *planner, int layer) {
+  duet_unit *unit = duet_planner_unit(planner, layer), *input = duet_planner_input(planner, layer, 0);
+  add_backward(planner, layer, unit, input);
+  unit->by_block = suits_by_block(planner, layer);
+  if (unit->by_block) add_weights_by_block(planner, layer, unit);
+}
+
 void duet_op_conv_weights(duet_planner *planner, int layer) {
-  const duet_unit *unit = duet_planner_unit(planner, layer), *input = duet_planner_input(planner, layer, 0);
-  if (unit->sparse) {
-    add_sparse_weights(planner, layer, unit);
-    return;
+  duet_unit *unit = duet_planner_unit(planner, layer);
+  const int tasks = 4 * (int)planner->plan->options.compute_units;
+  int rows = (planner->network->layers[layer].shape.channels + tasks - 1) / tasks;
+  if (unit->by_block) {
+    duet_planner_sums(planner, layer, unit->partial[0], unit->partial[1], rows);
+  } else {
+    unit->partial[0] = duet_planner_weight(planner, DUET_MEMORY_gradients, layer);
+    unit->partial[1] = duet_planner_bias(planner, DUET_MEMORY_gradients, layer);
+    rows = add_weights(planner, layer, unit)->constants.ROWS;
   }
-  duet_stage *stage = duet_planner_add(planner, DUET_STAGE_conv_weights, layer, "weights");
-  set_constants(planner, layer, stage);
-  stage->operands[0] = input->value;
-  stage->operands[1] = unit->before;
-  stage->operands[2] = duet_planner_weight(planner, DUET_MEMORY_gradients, layer);
-  stage->operands[3] = duet_planner_bias(planner, DUET_MEMORY_gradients, layer);
-  if (skips_pooling(planner, layer)) {
-    stage->constants.POOL = 2;
-    stage->constants.RELU = unit->relu;
-    stage->operands[1] = unit->gradient;
-    stage->operands[4] = unit->value;
-    stage->operands[5] = unit->index;
-  }
-  duet_tiles_set(stage, planner->plan);
-  duet_planner_update(planner, layer, stage->constants.ROWS);
+  duet_planner_update(planner, layer, rows);
 }
