@@ -89,7 +89,7 @@ static void cpu_tiles(duet_stage *stage, unsigned compute_units) {
     case DUET_STAGE_conv_forward:
       pixel_tile(k, k->OC, k->OH, k->OW);
       if (k->WINOGRAD)
-        winograd_tile(k, k->OC, k->OW, k->IC);
+        winograd_tile(k, k->OC, k->POOL ? k->OW / 2 * 2 : k->OW, k->IC);
       else if (k->POOL)
         k->TH = k->TW = 2, k->TO = near_divisor(k->OC, ACCUMULATORS / 4);
       break;

@@ -19,6 +19,7 @@ INLINE_FN void JOIN(STAGE, _store)(TILE_PARAMETERS, const lanes *a, int d, int h
     STORE(dx, o, ADD ? LOAD(dx, o) + v : v);
   }
 }
+#define TILE_START(d) ZERO
 #define TILE_STORE(a, d, h0, w0) JOIN(STAGE, _store)(TILE_ARGUMENTS, a, d, h0, w0);
 #if WINOGRAD
 #include "winograd_tile.h"
@@ -43,3 +44,4 @@ STAGE_FN STAGE(TEAM_PARAMETERS, GLOBAL const float *dy, GLOBAL const float *w, G
 #undef TILE_PARAMETERS
 #undef TILE_ARGUMENTS
 #undef TILE_STORE
+#undef TILE_START

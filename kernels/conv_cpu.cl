@@ -24,7 +24,6 @@ INLINE_FN void JOIN(STAGE, _store)(TILE_PARAMETERS, const lanes *a, int d, int h
       best = PICK(best, v, better);
       winner = select(winner, (ilanes)k, better);
     }
-    best += bias[d];
     const int o = (d * (DH / 2) + h0 / 2 + r) * (DW / 2) + w0 / 2 + c;
     STORE(y, o, RELU ? CLIP(best) : best);
     STORE_INDEX(index, o, winner);
@@ -33,11 +32,11 @@ INLINE_FN void JOIN(STAGE, _store)(TILE_PARAMETERS, const lanes *a, int d, int h
 #else
 INLINE_FN void JOIN(STAGE, _store)(TILE_PARAMETERS, const lanes *a, int d, int h0, int w0) {
   UNROLL for (int i = 0; i < TH * TW; i++) {
-    const lanes v = a[i] + bias[d];
-    STORE(y, (d * DH + h0 + i / TW) * DW + w0 + i % TW, RELU ? CLIP(v) : v);
+    STORE(y, (d * DH + h0 + i / TW) * DW + w0 + i % TW, RELU ? CLIP(a[i]) : a[i]);
   }
 }
 #endif
+#define TILE_START(d) SPLAT(bias[d])
 #define TILE_STORE(a, d, h0, w0) JOIN(STAGE, _store)(TILE_ARGUMENTS, a, d, h0, w0);
 #if WINOGRAD
 #include "winograd_tile.h"
@@ -62,3 +61,4 @@ STAGE_FN STAGE(TEAM_PARAMETERS, GLOBAL const float *x, GLOBAL const float *w, GL
 #undef TILE_PARAMETERS
 #undef TILE_ARGUMENTS
 #undef TILE_STORE
+#undef TILE_START

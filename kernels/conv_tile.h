@@ -57,7 +57,7 @@ INLINE_FN void JOIN(STAGE, _taps)(lanes acc[TO][PIXELS], GLOBAL const float *x, 
 INLINE_FN void JOIN(STAGE, _tile)(TILE_PARAMETERS, GLOBAL const float *x, GLOBAL const float *w, int h0, const int w0, int d0, const int to,
                                   const int checked) {
   lanes acc[TO][PIXELS];
-  UNROLL for (int d = 0; d < TO; d++) UNROLL for (int i = 0; i < PIXELS; i++) acc[d][i] = ZERO;
+  UNROLL for (int d = 0; d < TO; d++) UNROLL for (int i = 0; i < PIXELS; i++) acc[d][i] = d < to ? TILE_START(d0 + d) : ZERO;
   JOIN(STAGE, _taps)(acc, x, w + d0 * WD, h0, w0, to, checked);
   UNROLL for (int d = 0; d < TO; d++) if (d < to) { TILE_STORE(acc[d], d0 + d, h0, w0) }
 }

@@ -3,6 +3,8 @@
    transforms are additions of whole vectors. Serves forward and, with FLIP, backward: a kernel read backwards swaps points 0 and 3.
    Register tile: TO channels x TILES patches side by side. Given: FLIP, DC, DH, DW, SC, SH, SW, P as in conv_tile.h; WD, WS (distance of two
    destination, source channels in u). Needs: TH = TW = 2; TILES divides ceil(DW / 2). The transformed patches are private: 16 * SC * TILES vectors. */
+/* Source channels summed at a time: rounding errors grow with the length of a sum. So F(2x2) comes out closer than the direct sum. */
+#define CHUNK 12
 #define SWAPPED(i) (FLIP && ((i) == 0 || (i) == 3) ? 3 - (i) : (i))
 #define U_POINT(p) (SWAPPED((p) / 4) * 4 + SWAPPED((p) % 4))
 
@@ -31,24 +33,30 @@ INLINE_FN void JOIN(STAGE, _channels)(TILE_PARAMETERS, const lanes *v, GLOBAL co
   lanes m[16][TO][TILES];
   NO_UNROLL for (int p = 0; p < 16; p++) {
     GLOBAL const float *up = u + U_POINT(p) * (OC * IC) + d0 * WD;
-    lanes acc[TO][TILES];
-    UNROLL for (int i = 0; i < TO * TILES; i++) acc[i / TILES][i % TILES] = ZERO;
-    NO_UNROLL for (int c = 0; c < SC; c++) UNROLL for (int t = 0; t < TILES; t++) {
-      const lanes vt = v[(p * SC + c) * TILES + t];
-      UNROLL for (int d = 0; d < TO; d++) if (d < to) acc[d][t] = fma(SPLAT(up[c * WS + d * WD]), vt, acc[d][t]);
+    for (int c0 = 0; c0 < SC; c0 += CHUNK) {
+      lanes acc[TO][TILES];
+      UNROLL for (int i = 0; i < TO * TILES; i++) acc[i / TILES][i % TILES] = ZERO;
+      NO_UNROLL for (int c = c0; c < MIN(c0 + CHUNK, SC); c++) UNROLL for (int t = 0; t < TILES; t++) {
+        const lanes vt = v[(p * SC + c) * TILES + t];
+        UNROLL for (int d = 0; d < TO; d++) if (d < to) acc[d][t] = fma(SPLAT(up[c * WS + d * WD]), vt, acc[d][t]);
+      }
+      UNROLL for (int i = 0; i < TO * TILES; i++) {
+        lanes *sum = &m[p][i / TILES][i % TILES];
+        *sum = c0 ? *sum + acc[i / TILES][i % TILES] : acc[i / TILES][i % TILES];
+      }
     }
-    UNROLL for (int i = 0; i < TO * TILES; i++) m[p][i / TILES][i % TILES] = acc[i / TILES][i % TILES];
   }
   for (int d = 0; d < to; d++)
     for (int t = 0; t < TILES; t++) {
+      const lanes start = TILE_START(d0 + d);
       lanes s[2][4], a[4];
       UNROLL for (int j = 0; j < 4; j++) {
         s[0][j] = m[j][d][t] + m[4 + j][d][t] + m[8 + j][d][t];
         s[1][j] = m[4 + j][d][t] - m[8 + j][d][t] - m[12 + j][d][t];
       }
       UNROLL for (int i = 0; i < 2; i++) {
-        a[2 * i] = s[i][0] + s[i][1] + s[i][2];
-        a[2 * i + 1] = s[i][1] - s[i][2] - s[i][3];
+        a[2 * i] = start + (s[i][0] + s[i][1] + s[i][2]);
+        a[2 * i + 1] = start + (s[i][1] - s[i][2] - s[i][3]);
       }
       TILE_STORE(a, d0 + d, h0, w0 + 2 * t)
     }
@@ -76,4 +84,5 @@ INLINE_FN void JOIN(STAGE, _rows)(int team, int teams, TILE_PARAMETERS, GLOBAL c
     }
 }
 #undef U_POINT
+#undef CHUNK
 #undef SWAPPED

@@ -43,13 +43,12 @@ static size_t turned_size(const duet_layer *l, int in) {
 }
 
 /* Winograd's algorithm pays where there are channels enough to spread the transforms over, and so few that the
-   transformed patches under one tile stay in the second-level cache. Never before a pooling: the choice among nearly
-   equal values must be the one that other devices make, and the direct sum is the closer to it. */
-static bool suits_winograd(duet_planner *planner, int layer) {
+   transformed patches under one tile stay in the second-level cache. */
+static bool suits_winograd(const duet_planner *planner, int layer) {
   const duet_layer *l = &planner->network->layers[layer];
   const int in = planner->network->layers[l->inputs[0]].shape.channels, out = l->shape.channels;
-  return planner->plan->options.kernel_class == DUET_CLASS_CPU && duet_planner_unit(planner, layer)->pool < 0 &&
-         (int)l->options.kernel == 3 && (int)l->options.stride == 1 && in >= 8 && in <= 256 && out >= 8 && out <= 256 &&
+  return planner->plan->options.kernel_class == DUET_CLASS_CPU && (int)l->options.kernel == 3 &&
+         (int)l->options.stride == 1 && in >= 8 && in <= 256 && out >= 8 && out <= 256 &&
          l->shape.height >= 2 && l->shape.width >= 2;
 }
 
@@ -85,7 +84,7 @@ void duet_op_conv_prepare(duet_planner *planner, int layer) {
 /* The weights as a stage with results of this size reads them: Winograd's tiles are 2x2. */
 static duet_operand kernel_operand(const duet_planner *planner, const duet_unit *unit, int layer, int height, int width,
                                    duet_stage *stage) {
-  stage->constants.WINOGRAD = unit->winograd && height % 2 == 0 && width % 2 == 0;
+  stage->constants.WINOGRAD = unit->winograd && (stage->constants.POOL || (height % 2 == 0 && width % 2 == 0));
   return stage->constants.WINOGRAD ? unit->transformed : duet_planner_weight(planner, DUET_MEMORY_parameters, layer);
 }
 
