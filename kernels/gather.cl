@@ -1,5 +1,22 @@
 /* Stage gather (see kernels.def): one batch of the resident data set in image-lane form. BATCH, IH, IW; target has 4 rows. */
-INLINE_FN float JOIN(STAGE, _pixel)(u8 pixel) { return (float)pixel * (float)(1.0 / 255.0 / 0.3081) - (float)(0.1307 / 0.3081); }
+#define NORMAL(pixel) ((pixel) * (float)(1.0 / 255.0 / 0.3081) - (float)(0.1307 / 0.3081))
+
+#if GROUP == 1
+/* x[IH*IW][16] from sixteen images: 16 x 16 pixels are turned at a time. */
+INLINE_FN void JOIN(STAGE, _pixels)(GLOBAL const u8 *images, const u32 *samples, ilanes there, GLOBAL float *x, int team, int teams) {
+  for (int p = team * 16; p + 16 <= IH * IW; p += teams * 16) {
+    lanes a[16];
+    UNROLL for (int l = 0; l < 16; l++) a[l] = convert_float16(vload16(0, images + (size_t)samples[l] * (IH * IW) + p));
+    transpose_lanes(a);
+    UNROLL for (int i = 0; i < 16; i++) STORE(x, p + i, PICK(ZERO, NORMAL(a[i]), there));
+  }
+  for (int p = IH * IW / 16 * 16 + team; p < IH * IW; p += teams) {
+    float v[16];
+    for (int l = 0; l < 16; l++) v[l] = (float)images[(size_t)samples[l] * (IH * IW) + p];
+    STORE(x, p, PICK(ZERO, NORMAL(vload16(0, v)), there));
+  }
+}
+#endif
 
 STAGE_FN STAGE(TEAM_PARAMETERS, GLOBAL const u8 *images, GLOBAL const u8 *labels, GLOBAL const u32 *order, GLOBAL u32 *control,
                GLOBAL float *x, GLOBAL float *number, GLOBAL float *target) {
@@ -7,12 +24,17 @@ STAGE_FN STAGE(TEAM_PARAMETERS, GLOBAL const u8 *images, GLOBAL const u8 *labels
   const u32 first = step * BATCH + (u32)block * 16;
   const u32 n = MIN((u32)BATCH, samples - step * BATCH);
   if (ITEM == 0 && block == 0 && team == 0) control[CONTROL_current] = step;
+#if GROUP == 1
+  u32 samples_here[16];
+  for (int l = 0; l < 16; l++) samples_here[l] = (u32)block * 16 + l < n ? order[first + l] : 0;
+  JOIN(STAGE, _pixels)(images, samples_here, LANE_IDS + block * 16 < (ilanes)(int)n, x, team, teams);
+#else
   FOR_LANES(l) {
     const int valid = (u32)block * 16 + l < n;
-    const u32 sample = valid ? order[first + l] : 0;
-    GLOBAL const u8 *image = images + (size_t)sample * (IH * IW);
-    for (int p = team; p < IH * IW; p += teams) x[p * 16 + l] = valid ? JOIN(STAGE, _pixel)(image[p]) : 0.0f;
+    GLOBAL const u8 *image = images + (size_t)(valid ? order[first + l] : 0) * (IH * IW);
+    for (int p = team; p < IH * IW; p += teams) x[p * 16 + l] = valid ? NORMAL((float)image[p]) : 0.0f;
   }
+#endif
   if (team != 0) return;
   ulanes c[4] = {(ulanes)0, (ulanes)control[CONTROL_epoch], (ulanes)0, (ulanes)3};
   FOR_LANES(l) {
@@ -29,3 +51,4 @@ STAGE_FN STAGE(TEAM_PARAMETERS, GLOBAL const u8 *images, GLOBAL const u8 *labels
   STORE(target, 1, PICK(ZERO, LOAD(target, 0) + drawn, image));
   for (int i = 0; i < 10; i++) STORE(number, i, PICK(ZERO, SPLAT(1.0f), (drawn == SPLAT((float)i)) & image));
 }
+#undef NORMAL

@@ -11,7 +11,7 @@ STAGE_FN STAGE(TEAM_PARAMETERS, GLOBAL const float *x, GLOBAL float *xt) {
     for (int v = 0; v < VECTORS; v++) {
       lanes a[16];
       UNROLL for (int i = 0; i < 16; i++)
-        a[i] = inside && (IC % 16 == 0 || v * 16 + i < IC) ? LOAD(x, ((v * 16 + i) * IH + h) * IW + w) : ZERO;
+        a[i] = (inside & (IC % 16 == 0 || v * 16 + i < IC)) ? LOAD(x, ((v * 16 + i) * IH + h) * IW + w) : ZERO;
       transpose_lanes(a);
       UNROLL for (int i = 0; i < 16; i++) STORE(xt, (i * PIXELS + p) * VECTORS + v, a[i]);
     }
