@@ -44,8 +44,8 @@ typedef struct duet_constants {
 /* A place in a memory, in elements of that memory; `stride` is added once per block of 16 images, or once per slot. */
 typedef struct duet_operand {
   duet_memory memory;
-  size_t offset, stride;
   bool slot; /* of a part with slots: nothing outside of one block's turn needs it */
+  size_t offset, stride;
 } duet_operand;
 
 /* One layer's piece of work: a template of kernels/ specialised by constants and bound to its operands. */

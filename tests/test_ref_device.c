@@ -11,6 +11,9 @@
 
 #include <cmocka.h>
 
+#define AT(in, at, step) \
+  { .memory = DUET_MEMORY_##in, .offset = (at), .stride = (step) }
+
 enum { L = DUET_LANES, PIXELS = 4, BATCH = 20, SAMPLES = 30, BLOCKS = 2, SOURCES = 40 };
 enum {
   X = 0,
@@ -68,26 +71,16 @@ static int teardown(void **state) {
 static duet_stage gather_stage(void) {
   return (duet_stage){.kind = DUET_STAGE_gather,
                       .constants = {.IH = 2, .IW = 2, .BATCH = BATCH, .BLOCKS = BLOCKS},
-                      .operands = {{DUET_MEMORY_images, 0, 0},
-                                   {DUET_MEMORY_labels, 0, 0},
-                                   {DUET_MEMORY_order, 0, 0},
-                                   {DUET_MEMORY_control, 0, 0},
-                                   {DUET_MEMORY_work, X, PIXELS * L},
-                                   {DUET_MEMORY_work, NUMBER, 10 * L},
-                                   {DUET_MEMORY_work, TARGET, 4 * L}},
+                      .operands = {AT(images, 0, 0), AT(labels, 0, 0), AT(order, 0, 0), AT(control, 0, 0),
+                                   AT(work, X, PIXELS * L), AT(work, NUMBER, 10 * L), AT(work, TARGET, 4 * L)},
                       .label = "gather"};
 }
 
 static duet_stage record_stage(void) {
   return (duet_stage){.kind = DUET_STAGE_record,
                       .constants = {.BATCH = BATCH, .BLOCKS = BLOCKS},
-                      .operands = {{DUET_MEMORY_work, SCORE, L},
-                                   {DUET_MEMORY_work, TARGET, 4 * L},
-                                   {DUET_MEMORY_results, 0, 0},
-                                   {DUET_MEMORY_control, 0, 0},
-                                   {DUET_MEMORY_none, 0, 0},
-                                   {DUET_MEMORY_none, 0, 0},
-                                   {DUET_MEMORY_none, 0, 0}},
+                      .operands = {AT(work, SCORE, L), AT(work, TARGET, 4 * L), AT(results, 0, 0), AT(control, 0, 0),
+                                   AT(none, 0, 0), AT(none, 0, 0), AT(none, 0, 0)},
                       .label = "record"};
 }
 

@@ -168,7 +168,8 @@ static uint32_t list_word(const duet_constants *k, size_t i) {
   if (word == 1) return 0;
   if (word % 2 == 0) return trial_bits(2 * uniform() - 1);
   const size_t window = word / 2 - 1, corner = random_word() % 4, width = (size_t)(k->IW + 2 * k->PAD);
-  return trial_bits((double)((window / columns * 2 + corner / 2) * width + window % columns * 2 + corner % 2));
+  const size_t row = window / columns * 2 + corner / 2, column = window % columns * 2 + corner % 2;
+  return trial_bits((double)(row * width + column));
 }
 
 static bool takes_maximum(const duet_constants *k) { return k->POOL || k->MAXIMUM; }

@@ -48,8 +48,8 @@ static bool suits_winograd(const duet_planner *planner, int layer) {
   const duet_layer *l = &planner->network->layers[layer];
   const int in = planner->network->layers[l->inputs[0]].shape.channels, out = l->shape.channels;
   return planner->plan->options.kernel_class == DUET_CLASS_CPU && (int)l->options.kernel == 3 &&
-         (int)l->options.stride == 1 && in >= 8 && in <= 256 && out >= 8 && out <= 256 &&
-         l->shape.height >= 2 && l->shape.width >= 2;
+         (int)l->options.stride == 1 && in >= 8 && in <= 256 && out >= 8 && out <= 256 && l->shape.height >= 2 &&
+         l->shape.width >= 2;
 }
 
 /* Behind a maximum at most a quarter of the gradient is not 0, behind a ReLU too a tenth or so: it goes back as a list

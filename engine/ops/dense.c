@@ -19,7 +19,8 @@ static void set_constants(duet_planner *planner, int layer, duet_stage *stage) {
   stage->constants.OC = l->shape.channels;
 }
 
-/* Behind a ReLU most of the gradient is soon 0: worth a list of what is not, where rows are long and aligned vectors. */
+/* Behind a ReLU most of the gradient is soon 0: worth a list of what is not, where rows are long and aligned vectors.
+ */
 static void set_sparse(const duet_planner *planner, const duet_unit *unit, duet_stage *stage) {
   duet_constants *k = &stage->constants;
   k->SPARSE = planner->plan->options.kernel_class == DUET_CLASS_CPU && unit->relu && k->IC % DUET_LANES == 0 &&
