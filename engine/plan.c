@@ -124,26 +124,32 @@ static void add_flat_update(duet_planner *planner) {
   memcpy(stage->operands, operands, sizeof operands);
 }
 
-/* Adds every stage; returns the number of those before the parameters' own (gradients, updates, record). */
-static size_t add_stages(duet_planner *planner) {
+/* How many stages of a plan come before the batch (weights laid out anew), and before the parameters' own (gradients,
+   updates, record). */
+typedef struct bounds {
+  size_t prepare, data;
+} bounds;
+
+static bounds add_stages(duet_planner *planner) {
   const duet_network *network = planner->network;
   const duet_layer *layers = network->layers;
   for (int i = 0; i < network->layer_count; i++)
     if (layers[i].op == DUET_OP_conv) duet_op_conv_prepare(planner, i);
+  bounds b = {.prepare = planner->plan->stage_count};
   add_gather(planner);
   for (int i = 0; i < network->layer_count; i++)
     if (!planner->units[i].absorbed) duet_ops[layers[i].op].forward(planner, i);
   if (planner->plan->options.train)
     for (int i = network->layer_count; i-- > 0;)
       if (!planner->units[i].absorbed) duet_ops[layers[i].op].backward(planner, i);
-  const size_t data_stages = planner->plan->stage_count;
+  b.data = planner->plan->stage_count;
   if (planner->plan->options.train) {
     for (int i = 0; i < network->layer_count; i++)
       if (!planner->units[i].absorbed) duet_ops[layers[i].op].weights(planner, i);
     if (planner->plan->options.kernel_class == DUET_CLASS_GPU) add_flat_update(planner);
   }
   add_record(planner);
-  return data_stages;
+  return b;
 }
 
 /* ---- parts and launches ---- */
@@ -216,11 +222,11 @@ bool duet_plan_takes_blocks(const duet_plan *plan) {
 
 /* Launches of the stages before the parameters' own: a run of stages by blocks is one section where there are blocks
    enough for all compute units, else each stage runs alone, its blocks spread over several groups. */
-static void add_data_launches(duet_plan *plan, size_t end, size_t group) {
+static void add_data_launches(duet_plan *plan, size_t begin, size_t end, size_t group) {
   const bool join = plan->options.sections && duet_plan_takes_blocks(plan);
   const size_t blocks = (size_t)plan->blocks, slots = plan->options.compute_units;
   size_t tickets = 0;
-  for (size_t i = 0, next; i < end; i = next) {
+  for (size_t i = begin, next; i < end; i = next) {
     const duet_stage *first = plan->stages + i;
     const bool by_block = duet_stage_is_by_block(first);
     next = i + 1;
@@ -261,15 +267,16 @@ static bool follows(const duet_stage *first, const duet_stage *stage) {
          tasks(first) == tasks(stage);
 }
 
-/* Launches of gradients, updates and record: side by side in one launch, since none reads what another writes; a task
-   that made the gradient of some rows updates them while they are in its cache. */
-static void add_parameter_launches(duet_plan *plan, size_t begin, size_t group) {
+/* Launches of stages by tasks, none of which reads what another writes (weights laid out anew; gradients, updates and
+   record): side by side in one launch. A task that made the gradient of some rows updates them while they are in its
+   cache. */
+static void add_task_launches(duet_plan *plan, size_t begin, size_t end, size_t group) {
   const bool join = plan->options.sections && plan->options.kernel_class == DUET_CLASS_CPU;
   const size_t first = plan->launch_count;
   duet_plan_launch *launch = NULL;
-  for (size_t i = begin, next; i < plan->stage_count; i = next) {
+  for (size_t i = begin, next; i < end; i = next) {
     next = i + 1;
-    while (join && next < plan->stage_count && follows(plan->stages + i, plan->stages + next)) next++;
+    while (join && next < end && follows(plan->stages + i, plan->stages + next)) next++;
     if (!launch || !join || launch->part_count == DUET_MAX_PARTS) launch = new_launch(plan, group);
     add_part(launch, &(duet_part){.stages = plan->stages + i,
                                   .stage_count = next - i,
@@ -364,15 +371,16 @@ static duet_status build(duet_planner *planner, duet_error *error) {
   for (int h = 0; h < DUET_HEADS; h++) plan->head_weight[h] = duet_planner_once(planner, 1);
   find_units(planner);
   place_tensors(planner);
-  const size_t data_stages = add_stages(planner);
+  const bounds b = add_stages(planner);
   if (planner->status)
     return duet_fail(error, planner->status, "out of memory for the plan of %s", planner->network->name);
   plan->launches = calloc(plan->stage_count, sizeof *plan->launches);
   if (!plan->launches)
     return duet_fail(error, DUET_OUT_OF_MEMORY, "out of memory for the plan of %s", planner->network->name);
   const size_t group = plan->options.kernel_class == DUET_CLASS_GPU ? duet_tiles_group(plan->options.max_group) : 1;
-  add_data_launches(plan, data_stages, group);
-  add_parameter_launches(plan, data_stages, group);
+  add_task_launches(plan, 0, b.prepare, group);
+  add_data_launches(plan, b.prepare, b.data, group);
+  add_task_launches(plan, b.data, plan->stage_count, group);
   if (settle(planner))
     return duet_fail(error, DUET_OUT_OF_MEMORY, "out of memory for the plan of %s", planner->network->name);
   return DUET_OK;

@@ -206,6 +206,25 @@ static size_t count_kind(const duet_plan *plan, duet_stage_kind kind) {
   return count;
 }
 
+/* A section's blocks are taken by as many groups as there are compute units; what no other launch needs lies in their
+   slots, and other tensors once a block. */
+static void check_slots(const duet_plan *plan, size_t slots) {
+  const duet_part *section = &plan->launches[1].parts[0];
+  size_t kept = 0, shared = 0;
+  assert_int_equal(section->slots, slots);
+  assert_int_equal(plan->launches[1].groups, slots);
+  for (size_t i = 0; i < plan->stage_count; i++)
+    for (int o = 0; o < DUET_MAX_OPERANDS; o++) {
+      const duet_operand *operand = &plan->stages[i].operands[o];
+      const bool inside =
+          plan->stages + i >= section->stages && plan->stages + i < section->stages + section->stage_count;
+      assert_true(inside || !operand->slot);
+      kept += operand->slot;
+      shared += inside && operand->memory == DUET_MEMORY_work && operand->stride && !operand->slot;
+    }
+  assert_true(kept > 20 && shared > 5);
+}
+
 static void test_sections(void **state) {
   (void)state;
   duet_network *network;
@@ -215,6 +234,7 @@ static void test_sections(void **state) {
   duet_plan *plan = plan_of(network, options);
   /* weights of Winograd's form; all that a block can do alone; all that needs every block */
   assert_int_equal(plan->launch_count, 3);
+  check_slots(plan, 2);
   assert_int_equal(count_kind(plan, DUET_STAGE_pool_forward), 0);
   assert_int_equal(count_kind(plan, DUET_STAGE_relu_forward), 0);
   duet_plan_destroy(plan);
