@@ -140,7 +140,8 @@ static duet_status plan_only(const cli_options *o, const cli_session *session, c
                                .method = DUET_METHOD_ADAM,
                                .sections = true,
                                .compute_units = session->info->compute_units,
-                               .max_group = session->info->max_group};
+                               .max_group = session->info->max_group,
+                               .vector_width = session->info->vector_width};
   duet_status s = duet_plan_class(session->info, &options.kernel_class, error);
   if (!s) s = duet_plan_create(network, &options, &plan, error);
   if (!s && !o->json) printf("  %-28s %-16s %7s %9s %10s\n", "stage", "kernel", "groups", "tile", "MFLOP");

@@ -18,7 +18,8 @@ typedef struct duet_plan_options {
   duet_kernel_class kernel_class;
   bool sections; /* join stages into launches */
   unsigned compute_units;
-  size_t max_group; /* work-items per group that the device takes */
+  size_t max_group;      /* work-items per group that the device takes */
+  unsigned vector_width; /* floats in a vector register of the device (cpu class) */
 } duet_plan_options;
 
 enum { DUET_MAX_PARTS = 32 };

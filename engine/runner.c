@@ -116,7 +116,8 @@ static duet_status make_plan(duet_runner *runner, const duet_runner_options *opt
                             .method = options->method,
                             .sections = !options->stages_alone && (!sections || strcmp(sections, "off") != 0),
                             .compute_units = info->compute_units,
-                            .max_group = info->max_group};
+                            .max_group = info->max_group,
+                            .vector_width = info->vector_width};
   duet_status s = duet_plan_class(info, &plan.kernel_class, error);
   if (!s) s = duet_plan_create(runner->model->network, &plan, &runner->plan, error);
   return s;

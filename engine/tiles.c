@@ -2,18 +2,21 @@
 #include "engine/planner.h"
 
 enum {
-  SECOND_CACHE = 131072,
-  POOLED_ACCUMULATORS = 18,
-  SPARSE_ACCUMULATORS = 20,
-  SPARSE_VECTORS = 25, /* of a row of a dense layer's weights */
-  ACCUMULATORS = 24,   /* vectors of 16 that fit the registers of AVX-512 beside operands: 28 begin to spill */
-  FIRST_CACHE = 24576, /* bytes of a first-level cache that one tile's operand may fill */
-  TASKS_PER_UNIT = 4,  /* tasks of one layer's weight gradient per compute unit: balance against reuse */
-  GPU_CHANNELS = 8,    /* register tile of an item of the gpu class: channels ... */
-  GPU_COLUMNS = 5,     /* ... and pixels of a row */
-  GROUPS_PER_UNIT = 2, /* groups of one stage per compute unit that a smaller tile is taken for */
-  LOCAL_FLOATS = 4096, /* local memory that every device has */
+  SECOND_CACHE = 131072, /* bytes of a second-level cache that Winograd's patches may fill */
+  FIRST_CACHE = 24576,   /* bytes of a first-level cache that one tile's operand may fill */
+  TASKS_PER_UNIT = 4,    /* tasks of one layer's weight gradient per compute unit: balance against reuse */
+  GPU_CHANNELS = 8,      /* register tile of an item of the gpu class: channels ... */
+  GPU_COLUMNS = 5,       /* ... and pixels of a row */
+  GROUPS_PER_UNIT = 2,   /* groups of one stage per compute unit that a smaller tile is taken for */
+  LOCAL_FLOATS = 4096,   /* local memory that every device has */
 };
+
+/* Vectors of 16 floats that a tile may sum in registers, beside its operands: 24 of AVX-512's 32 (28 begin to spill); a
+   vector takes two of AVX's 16 registers, four of SSE's. */
+static int accumulators(const duet_plan *plan) {
+  const unsigned width = plan->options.vector_width;
+  return width >= 16 ? 24 : width >= 8 ? 6 : 4;
+}
 
 static int at_least(int value, int least) { return value < least ? least : value; }
 static int at_most(int value, int most) { return value > most ? most : value; }
@@ -32,87 +35,91 @@ static int near_divisor(int n, int most) {
 }
 
 /* Tile of `channels` x `height` x `width` results. */
-static void pixel_tile(duet_constants *k, int channels, int height, int width) {
-  k->TW = divisor(width, 8);
+static void pixel_tile(duet_constants *k, int most, int channels, int height, int width) {
+  k->TW = divisor(width, at_most(8, at_least(most / 2, 1)));
   k->TH = k->TW <= 3 ? divisor(height, 8 / k->TW + 1) : 1;
-  if (k->TW * k->TH > 9) k->TH = 1;
-  k->TO = near_divisor(channels, ACCUMULATORS / (k->TW * k->TH));
+  if (k->TW * k->TH > at_most(9, most)) k->TH = 1;
+  k->TO = near_divisor(channels, most / (k->TW * k->TH));
 }
 
 /* Winograd: patches side by side, as many as keep 16 transformed ones of all `source` channels in the second-level
  * cache. */
-static void winograd_tile(duet_constants *k, int channels, int width, int source) {
+static void winograd_tile(duet_constants *k, int most, int channels, int width, int source) {
   k->TH = k->TW = 2;
-  k->TILES = divisor((width + 1) / 2, at_most(at_least(SECOND_CACHE / (16 * 64 * source), 1), 6));
-  k->TO = near_divisor(channels, at_most(ACCUMULATORS / k->TILES, 8));
+  k->TILES = divisor((width + 1) / 2, at_most(at_least(SECOND_CACHE / (16 * 64 * source), 1), at_most(most / 2, 6)));
+  k->TO = near_divisor(channels, at_most(most / k->TILES, 8));
 }
 
-static void conv_weights_tile(duet_constants *k, unsigned compute_units) {
+static void conv_weights_tile(duet_constants *k, int most, unsigned compute_units) {
   const int units = TASKS_PER_UNIT * (int)compute_units;
   if (k->POOL) {
     k->TO = 1;
-    k->TH = at_most(at_least(POOLED_ACCUMULATORS / k->K, 1), at_most(k->K, 3));
-    k->TW = at_most(at_least(POOLED_ACCUMULATORS / (k->TH * k->K), 1), k->IC);
+    const int sums = 3 * most / 4; /* besides the pixels that are chosen from */
+    k->TH = at_most(at_least(sums / k->K, 1), at_most(k->K, 3));
+    k->TW = at_most(at_least(sums / (k->TH * k->K), 1), k->IC);
     k->ROWS = (k->OC + units - 1) / units;
     return;
   }
-  k->TW = at_most(at_least(6 / k->K, 1), k->IC);
-  k->TO = near_divisor(k->OC, at_most(at_least(ACCUMULATORS / (k->TW * k->K), 1), 8));
+  k->TW = at_most(at_least(at_most(6, most / 2) / k->K, 1), k->IC);
+  k->TO = near_divisor(k->OC, at_most(at_least(most / (k->TW * k->K), 1), 8));
   k->TH = at_most(at_least(FIRST_CACHE / (k->TO * k->OH * k->OW * 64), 1), k->BLOCKS);
   const int rows = (k->OC + TASKS_PER_UNIT * (int)compute_units - 1) / (TASKS_PER_UNIT * (int)compute_units);
   k->ROWS = (rows + k->TO - 1) / k->TO * k->TO;
 }
 
 /* The kernel of one output channel, or some rows of it, in registers. */
-static void sparse_tile(duet_constants *k, unsigned compute_units) {
+static void sparse_tile(duet_constants *k, int most, unsigned compute_units) {
   const int units = TASKS_PER_UNIT * (int)compute_units;
-  k->TW = divisor((k->IC + 15) / 16, 2);
-  k->TH = divisor(k->K, at_least(SPARSE_ACCUMULATORS / (k->K * k->TW), 1));
+  k->TW = divisor((k->IC + 15) / 16, most >= 24 ? 2 : 1);
+  k->TH = divisor(k->K, at_least(most / (k->K * k->TW), 1));
   k->ROWS = (k->OC + units - 1) / units;
 }
 
-static void dense_weights_tile(duet_constants *k, unsigned compute_units) {
+/* Vectors of a row that a sparse stage of a dense layer sums. */
+static int sparse_vectors(const duet_constants *k, int most) { return near_divisor(k->IC / 16, most + 1); }
+
+static void dense_weights_tile(duet_constants *k, int most, unsigned compute_units) {
   if (k->SPARSE) {
-    k->TO = 1, k->TW = near_divisor(k->IC / 16, SPARSE_VECTORS);
+    k->TO = 1, k->TW = sparse_vectors(k, most);
     k->ROWS = (k->OC + TASKS_PER_UNIT * (int)compute_units - 1) / (TASKS_PER_UNIT * (int)compute_units);
     return;
   }
-  k->TW = near_divisor((k->IC + 15) / 16, 6);
-  k->TO = near_divisor(k->OC, at_most(ACCUMULATORS / k->TW, 8));
+  k->TW = near_divisor((k->IC + 15) / 16, at_most(6, most / 2));
+  k->TO = near_divisor(k->OC, at_most(most / k->TW, 8));
   const int rows = (k->OC + TASKS_PER_UNIT * (int)compute_units - 1) / (TASKS_PER_UNIT * (int)compute_units);
   k->ROWS = (rows + k->TO - 1) / k->TO * k->TO;
 }
 
-static void cpu_tiles(duet_stage *stage, unsigned compute_units) {
+static void cpu_tiles(duet_stage *stage, int most, unsigned compute_units) {
   duet_constants *k = &stage->constants;
   switch (stage->kind) {
     case DUET_STAGE_conv_forward:
-      pixel_tile(k, k->OC, k->OH, k->OW);
+      pixel_tile(k, most, k->OC, k->OH, k->OW);
       if (k->WINOGRAD)
-        winograd_tile(k, k->OC, k->POOL ? k->OW / 2 * 2 : k->OW, k->IC);
+        winograd_tile(k, most, k->OC, k->POOL ? k->OW / 2 * 2 : k->OW, k->IC);
       else if (k->POOL)
-        k->TH = k->TW = 2, k->TO = near_divisor(k->OC, ACCUMULATORS / 4);
+        k->TH = k->TW = 2, k->TO = near_divisor(k->OC, most / 4);
       break;
     case DUET_STAGE_conv_backward:
-      pixel_tile(k, k->IC, k->IH, k->IW);
-      if (k->WINOGRAD) winograd_tile(k, k->IC, k->IW, k->OC);
+      pixel_tile(k, most, k->IC, k->IH, k->IW);
+      if (k->WINOGRAD) winograd_tile(k, most, k->IC, k->IW, k->OC);
       break;
     case DUET_STAGE_conv_weights:
-      conv_weights_tile(k, compute_units);
+      conv_weights_tile(k, most, compute_units);
       break;
     case DUET_STAGE_sparse_backward:
     case DUET_STAGE_sparse_weights:
-      sparse_tile(k, compute_units);
+      sparse_tile(k, most, compute_units);
       break;
     case DUET_STAGE_dense_forward:
-      k->TO = near_divisor(k->OC, ACCUMULATORS);
+      k->TO = near_divisor(k->OC, most);
       break;
     case DUET_STAGE_dense_backward:
-      k->TO = near_divisor(k->IC, ACCUMULATORS);
-      if (k->SPARSE) k->TO = 1, k->TW = near_divisor(k->IC / 16, SPARSE_VECTORS);
+      k->TO = near_divisor(k->IC, most);
+      if (k->SPARSE) k->TO = 1, k->TW = sparse_vectors(k, most);
       break;
     case DUET_STAGE_dense_weights:
-      dense_weights_tile(k, compute_units);
+      dense_weights_tile(k, most, compute_units);
       break;
     default:
       break;
@@ -264,5 +271,5 @@ void duet_tiles_set(duet_stage *stage, const duet_plan *plan) {
   if (plan->options.kernel_class == DUET_CLASS_GPU)
     gpu_tiles(stage, (int)duet_tiles_group(plan->options.max_group), plan->options.compute_units);
   else
-    cpu_tiles(stage, plan->options.compute_units);
+    cpu_tiles(stage, accumulators(plan), plan->options.compute_units);
 }

@@ -27,7 +27,7 @@ static duet_kernel_class kernel_class;
 static bool small;
 static duet_error error;
 
-/* Every second case is cut as for a device with many compute units, where tiles are small and groups share a block. */
+/* Every second case is cut as for a device with many compute units, where tiles are small and groups share a block, and with vectors of half the width. */
 static void add(trials *b, const kernel_case *c) {
   const bool many = (c - cases) % 2;
   trials_add(b, c, kernel_class, many ? MANY_UNITS : device.backend->info(device.device)->compute_units, many);
@@ -69,7 +69,8 @@ static void check(trials *b) {
 
 static trials new_trials(void) {
   const size_t most = device.backend->info(device.device)->max_group;
-  return (trials){.group = kernel_class == DUET_CLASS_GPU ? duet_tiles_group(most) : 1};
+  return (trials){.group = kernel_class == DUET_CLASS_GPU ? duet_tiles_group(most) : 1,
+                  .vector_width = device.backend->info(device.device)->vector_width};
 }
 
 /* All cases of one stage, several side by side in a kernel, as the planner's are. */

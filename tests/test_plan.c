@@ -170,7 +170,8 @@ static void check_all_classes(const duet_network *network) {
                                                     .kernel_class = (duet_kernel_class) class,
                                                     .sections = u % 2,
                                                     .compute_units = units[u],
-                                                    .max_group = group});
+                                                    .max_group = group,
+                                                    .vector_width = 4U << b % 3});
 }
 
 static void test_presets(void **state) {

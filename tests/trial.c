@@ -266,7 +266,8 @@ void trials_add(trials *set, const kernel_case *c, duet_kernel_class kernel_clas
   const duet_plan plan = {.options = {.batch = k->BATCH,
                                       .kernel_class = kernel_class,
                                       .compute_units = compute_units,
-                                      .max_group = set->group},
+                                      .max_group = set->group,
+                                      .vector_width = many ? set->vector_width / 2 : set->vector_width},
                           .blocks = k->BLOCKS};
   if (!k->TO) duet_tiles_set(&t->stage, &plan);
   bind(set, t);

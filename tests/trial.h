@@ -35,6 +35,7 @@ typedef struct trial {
 typedef struct trials {
   trial list[TRIALS];
   size_t count, group;
+  unsigned vector_width; /* of the device that tiles are cut for; half of it with `many` units */
   size_t words[DUET_MEMORIES];
   uint32_t *before[DUET_MEMORIES], *wanted[DUET_MEMORIES], *got[DUET_MEMORIES];
 } trials;
