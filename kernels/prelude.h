@@ -78,7 +78,7 @@ INLINE_FN void transpose_lanes(float16 a[16]) {
     vstore16(shuffle2(d, at, (uint16)(8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31)), 1, pairs);        \
     vstore16(count, 0, places);                                                                                        \
     UNROLL for (int l = 0; l < 16; l++) vstore2(vload2(l, pairs), l * (length) + places[l], list);                      \
-    count -= d != ZERO; /* true is -1 */                                                                               \
+    count = select(count, count + 1, d != ZERO);                                                                       \
   }
 #define BARRIER()
 #define STAGE_FN static __attribute__((noinline)) void
