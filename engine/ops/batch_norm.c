@@ -5,7 +5,7 @@
 /* Per value: mean (add), variance (subtract, multiply, add), normalise and scale (subtract, two multiplies, add);
    back: two sums (add; multiply and add), the normalised value again (subtract, multiply), and
    dx = scale (dy - mean(dy) - xhat mean(dy xhat)) (two subtracts, two multiplies). */
-enum { FLOPS_FORWARD = 8, FLOPS_BACKWARD = 9 };
+static const double FLOPS_FORWARD = 8, FLOPS_BACKWARD = 9;
 
 duet_status duet_op_batch_norm_shape(duet_layer *layer, const duet_shape *inputs, duet_error *error) {
   (void)error;
