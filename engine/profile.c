@@ -115,7 +115,7 @@ duet_status duet_profile_peak(const duet_handle *h, double *flops_per_second, du
   launch.kernel = kernel;
   if (!s) s = duet_profile(h, &launch, 1, &seconds, error);
   const size_t lanes = class == DUET_CLASS_GPU ? group : DUET_LANES;
-  *flops_per_second = 2.0 * ROUNDS * CHAINS * (double)(groups * lanes) / seconds;
+  *flops_per_second = (double)(2 * ROUNDS * CHAINS * groups * lanes) / seconds;
   h->backend->free(h->device, launch.memories[DUET_MEMORY_work]);
   h->backend->release(h->device, kernel);
   free((void *)source.source);

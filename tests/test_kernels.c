@@ -27,7 +27,8 @@ static duet_kernel_class kernel_class;
 static bool small;
 static duet_error error;
 
-/* Every second case is cut as for a device with many compute units, where tiles are small and groups share a block, and with vectors of half the width. */
+/* Every second case is cut as for a device with many compute units, where tiles are small and groups share a block, and
+ * with vectors of half the width. */
 static void add(trials *b, const kernel_case *c) {
   const bool many = (c - cases) % 2;
   trials_add(b, c, kernel_class, many ? MANY_UNITS : device.backend->info(device.device)->compute_units, many);
@@ -49,12 +50,12 @@ static double cost(const kernel_case *c) {
   trial_complete(&stage);
   const duet_constants *k = &stage.constants;
   const double pixels = or_1(k->OH) * or_1(k->OW) * (k->OH > 0 ? 1 : or_1(k->IH) * or_1(k->IW));
-  return L * or_1(k->BLOCKS) * or_1(k->IC) * or_1(k->OC) * pixels * or_1(k->K) * or_1(k->K) * or_1(k->COUNT) *
+  return or_1(L) * or_1(k->BLOCKS) * or_1(k->IC) * or_1(k->OC) * pixels * or_1(k->K) * or_1(k->K) * or_1(k->COUNT) *
          or_1(k->TOTAL);
 }
 
 static bool is_run(const kernel_case *c) {
-  return (!c->cpu_only || kernel_class == DUET_CLASS_CPU) && !(small && cost(c) > SMALL);
+  return (!c->cpu_only || kernel_class == DUET_CLASS_CPU) && !(small && cost(c) > (double)SMALL);
 }
 
 static void check(trials *b) {
@@ -97,7 +98,7 @@ static void test_stage(void **state) {
 /* The first case of a stage that is no burden. */
 static const kernel_case *light_case(duet_stage_kind kind) {
   for (size_t i = 0; i < CASES; i++)
-    if (cases[i].kind == kind && is_run(&cases[i]) && cost(&cases[i]) <= SMALL) return &cases[i];
+    if (cases[i].kind == kind && is_run(&cases[i]) && cost(&cases[i]) <= (double)SMALL) return &cases[i];
   return NULL;
 }
 

@@ -145,7 +145,7 @@ static void test_eval_of_what_was_saved(void **state) {
   json_t *measured = parse(out);
   const json_t *final = json_object_get(trained, "final"), *accuracy = json_object_get(measured, "accuracy");
   assert_string_equal(string(measured, "format"), "duet-eval-1");
-  assert_true(number(measured, "images") == TEST && number(measured, "seed") == 7);
+  assert_true(number(measured, "images") == (double)TEST && number(measured, "seed") == 7);
   assert_true(number(final, "digit") == number(accuracy, "digit") && number(final, "sum") == number(accuracy, "sum"));
   json_decref(trained);
   json_decref(measured);

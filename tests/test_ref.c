@@ -123,7 +123,7 @@ static double *make_target(void) {
     const uint32_t sample = 100 + i;
     lane[0] = i < IMAGES ? i % 10 : 0;
     lane[L] = i < IMAGES ? i % 10 + 3 : 0;
-    lane[2 * L] = i < IMAGES ? 1.0 / IMAGES : 0;
+    lane[2 * L] = i < IMAGES ? 1.0 / (double)IMAGES : 0;
     memcpy(&lane[3 * L], &sample, sizeof sample);
   }
   return target;
@@ -353,7 +353,7 @@ static void loss_gradients(void **state) {
     weight[0] = 0.75;
     memset(score, 0, BLOCKS * 4 * sizeof *score);
     memset(r, 0, BLOCKS * 4 * sizeof *r);
-    for (int b = 0; b < BLOCKS; b++) r[4 * b + 2 * head] = weight[0] / IMAGES;
+    for (int b = 0; b < BLOCKS; b++) r[4 * b + 2 * head] = weight[0] / (double)IMAGES;
     const stage_run loss = {double_loss, k, 0, {logits, target, weight, dlogits, score}, {size, 4 * L, 0, size, 4}};
     run(&loss);
     double *gradient = tensor(BLOCKS * size);

@@ -62,12 +62,12 @@ static void test_every_sample_counts_once(void **state) {
   duet_train_result r = small_train(&rig, &options, NULL);
   assert_int_equal(r.epoch_count, 1);
   const duet_epoch *e = &r.epochs[0];
-  assert_true(is_whole(e->train.accuracy[DUET_HEAD_DIGIT] * TRAIN) &&
-              is_whole(e->train.accuracy[DUET_HEAD_SUM] * TRAIN));
-  assert_true(fabs(e->train.accuracy[DUET_HEAD_DIGIT] * TRAIN - sum.accuracy[DUET_HEAD_DIGIT]) < 1e-6);
-  assert_true(fabs(e->train.loss[DUET_HEAD_DIGIT] * TRAIN - sum.loss[DUET_HEAD_DIGIT]) <
+  assert_true(is_whole(e->train.accuracy[DUET_HEAD_DIGIT] * (double)TRAIN) &&
+              is_whole(e->train.accuracy[DUET_HEAD_SUM] * (double)TRAIN));
+  assert_true(fabs(e->train.accuracy[DUET_HEAD_DIGIT] * (double)TRAIN - sum.accuracy[DUET_HEAD_DIGIT]) < 1e-6);
+  assert_true(fabs(e->train.loss[DUET_HEAD_DIGIT] * (double)TRAIN - sum.loss[DUET_HEAD_DIGIT]) <
               1e-5 * sum.loss[DUET_HEAD_DIGIT]);
-  assert_true(is_whole(e->measured.accuracy[DUET_HEAD_SUM] * TEST));
+  assert_true(is_whole(e->measured.accuracy[DUET_HEAD_SUM] * (double)TEST));
   free(r.epochs);
   small_close(&rig);
 }
@@ -431,8 +431,10 @@ static int tear_down(void **state) {
   return 0;
 }
 
+/* clang-format off: its versions disagree */
 #define NETWORK(name) \
   { "network_" #name, test_network, NULL, NULL, (void *)small_##name }
+/* clang-format on */
 
 int main(void) {
   const struct CMUnitTest tests[] = {

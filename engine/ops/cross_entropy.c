@@ -2,7 +2,7 @@
 #include "engine/planner.h"
 
 /* Per logit: maximum (compare), subtract, exp, add; back: dx = weight / batch * (exp / sum - [target]). */
-enum { FLOPS_FORWARD = 4, FLOPS_BACKWARD = 3 };
+static const double FLOPS_FORWARD = 4, FLOPS_BACKWARD = 3;
 
 duet_status duet_op_cross_entropy_shape(duet_layer *layer, const duet_shape *inputs, duet_error *error) {
   duet_shape logits = inputs[0];
