@@ -182,9 +182,13 @@ static void small_sets_load(void **state) {
   duet_dataset_destroy(NULL);
 }
 
+typedef struct extent {
+  uint32_t height, width, classes;
+} extent;
+
 static void sizes_and_classes_in_range_load(void **state) {
   (void)state;
-  static const struct { uint32_t height, width, classes; } cases[] = {{64, 64, 2}, {1, 1, 3}, {1, 64, 10}, {64, 1, 9}};
+  static const extent cases[] = {{64, 64, 2}, {1, 1, 3}, {1, 64, 10}, {64, 1, 9}};
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
     const content images = make_images(3, cases[i].height, cases[i].width);
     content labels = make_labels(3, 2);

@@ -11,9 +11,8 @@
 
 #include <cmocka.h>
 
-/* clang-format off: its versions disagree */
-#define AT(in, at, step) \
-  { .memory = DUET_MEMORY_##in, .offset = (at), .stride = (step) }
+/* clang-format off */
+#define AT(in, at, step) {.memory = DUET_MEMORY_##in, .offset = (at), .stride = (step)}
 /* clang-format on */
 
 enum { L = DUET_LANES, PIXELS = 4, BATCH = 20, SAMPLES = 30, BLOCKS = 2, SOURCES = 40 };

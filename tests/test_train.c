@@ -431,9 +431,8 @@ static int tear_down(void **state) {
   return 0;
 }
 
-/* clang-format off: its versions disagree */
-#define NETWORK(name) \
-  { "network_" #name, test_network, NULL, NULL, (void *)small_##name }
+/* clang-format off */
+#define NETWORK(name) {"network_" #name, test_network, NULL, NULL, (void *)small_##name}
 /* clang-format on */
 
 int main(void) {
