@@ -52,8 +52,9 @@ static duet_status detect_gzip(duet_bytes *bytes, duet_error *error) {
   if (status) return status;
   bytes->gzip = got == 2 && bytes->input[0] == GZIP_ID1 && bytes->input[1] == GZIP_ID2;
   if (!bytes->gzip) {
-    rewind(bytes->file);
     bytes->stored = 0;
+    if (fseek(bytes->file, 0, SEEK_SET))
+      return duet_fail(error, DUET_BAD_INPUT, "%s: cannot go back to its start: %s", bytes->path, strerror(errno));
     return DUET_OK;
   }
   if (inflateInit2(&bytes->inflater, MAX_WBITS + 16) != Z_OK) {  // +16: gzip framing, CRC checked

@@ -72,15 +72,16 @@ bool duet_cache_load(const char *directory, duet_cache_key key, void **data, siz
   bool good = fread(&h, sizeof h, 1, file) == 1 && fstat(fileno(file), &status) == 0 &&
               memcmp(h.magic, magic, sizeof magic) == 0 && memcmp(&h.key, &key, sizeof key) == 0 && h.bytes > 0 &&
               h.bytes == (uint64_t)status.st_size - sizeof h;
-  good = good && (payload = malloc(h.bytes)) && fread(payload, 1, h.bytes, file) == h.bytes &&
-         checksum(payload, h.bytes) == h.checksum;
+  const size_t length = good ? (size_t)status.st_size - sizeof h : 0;
+  good = good && (payload = malloc(length)) && fread(payload, 1, length, file) == length &&
+         checksum(payload, length) == h.checksum;
   fclose(file);
   if (!good) {
     free(payload);
     return false;
   }
   *data = payload;
-  *bytes = h.bytes;
+  *bytes = length;
   return true;
 }
 
