@@ -17,33 +17,6 @@ static double now(void) {
   return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-static duet_status time_replays(const duet_handle *h, duet_recording *recording, size_t times, double *seconds,
-                                duet_error *error) {
-  const double started = now();
-  duet_status s = h->backend->replay(h->device, recording, times, NULL, error);
-  if (!s) s = h->backend->sync(h->device, 0, error);
-  *seconds = now() - started;
-  return s;
-}
-
-duet_status duet_profile(const duet_handle *h, const duet_launch *launches, size_t count, double *seconds,
-                         duet_error *error) {
-  duet_recording *recording = NULL;
-  duet_status s = h->backend->record(h->device, launches, count, &recording, error);
-  double taken = 0;
-  size_t times = 1;
-  if (!s) s = time_replays(h, recording, 1, &taken, error); /* warm */
-  while (!s && (s = time_replays(h, recording, times, &taken, error)) == DUET_OK && taken < SPAN) times *= 2;
-  double least = taken;
-  for (int i = 1; !s && i < REPETITIONS; i++) {
-    s = time_replays(h, recording, times, &taken, error);
-    if (taken < least) least = taken;
-  }
-  h->backend->forget(h->device, recording);
-  *seconds = least / (double)times;
-  return s;
-}
-
 duet_status duet_profile_begin(duet_runner *runner, duet_error *error) {
   const duet_recipe still = {.optimizer = DUET_OPTIMIZER_adam, .beta1 = 0.9, .beta2 = 0.99, .epsilon = 1e-8};
   const size_t samples = runner->resident->count;
@@ -64,30 +37,46 @@ duet_status duet_profile_begin(duet_runner *runner, duet_error *error) {
   return s;
 }
 
-static duet_status time_steps(duet_runner *runner, size_t steps, double *seconds, duet_error *error) {
-  const duet_handle *h = &runner->model->handle;
-  duet_status s = duet_profile_begin(runner, error);
+/* `runner`: starts an epoch anew before; may be NULL. */
+static duet_status time_replays(const duet_handle *h, duet_recording *recording, duet_runner *runner, size_t times,
+                                double *seconds, duet_error *error) {
+  duet_status s = runner ? duet_profile_begin(runner, error) : DUET_OK;
   const double started = now();
-  if (!s) s = duet_runner_steps(runner, steps, NULL, error);
+  if (!s) s = h->backend->replay(h->device, recording, times, NULL, error);
   if (!s) s = h->backend->sync(h->device, 0, error);
   *seconds = now() - started;
   return s;
 }
 
-duet_status duet_profile_step(duet_runner *runner, double *seconds, duet_error *error) {
+/* The least seconds per replay over some repetitions of at most `most`, warm. */
+static duet_status least_time(const duet_handle *h, duet_recording *recording, duet_runner *runner, size_t most,
+                              double *seconds, duet_error *error) {
   double taken = 0;
-  size_t steps = 1;
-  duet_status s = time_steps(runner, steps, &taken, error); /* warm */
-  while (!s && (s = time_steps(runner, steps, &taken, error)) == DUET_OK && taken < SPAN &&
-         2 * steps <= runner->max_steps)
-    steps *= 2;
+  size_t times = 1;
+  duet_status s = time_replays(h, recording, runner, times, &taken, error); /* warm */
+  while (!s && (s = time_replays(h, recording, runner, times, &taken, error)) == DUET_OK && taken < SPAN &&
+         times <= most / 2)
+    times *= 2;
   double least = taken;
   for (int i = 1; !s && i < REPETITIONS; i++) {
-    s = time_steps(runner, steps, &taken, error);
+    s = time_replays(h, recording, runner, times, &taken, error);
     if (taken < least) least = taken;
   }
-  *seconds = least / (double)steps;
+  *seconds = least / (double)times;
   return s;
+}
+
+duet_status duet_profile(const duet_handle *h, const duet_launch *launches, size_t count, double *seconds,
+                         duet_error *error) {
+  duet_recording *recording = NULL;
+  duet_status s = h->backend->record(h->device, launches, count, &recording, error);
+  if (!s) s = least_time(h, recording, NULL, SIZE_MAX, seconds, error);
+  h->backend->forget(h->device, recording);
+  return s;
+}
+
+duet_status duet_profile_step(duet_runner *runner, double *seconds, duet_error *error) {
+  return least_time(&runner->model->handle, runner->recording, runner, runner->max_steps, seconds, error);
 }
 
 duet_status duet_profile_peak(const duet_handle *h, double *flops_per_second, duet_error *error) {
