@@ -154,27 +154,6 @@ static bounds add_stages(duet_planner *planner) {
 
 /* ---- parts and launches ---- */
 
-static size_t tasks(const duet_stage *stage) {
-  const duet_constants *k = &stage->constants;
-  switch (stage->kind) {
-    case DUET_STAGE_conv_weights:
-    case DUET_STAGE_dense_weights:
-    case DUET_STAGE_sparse_weights:
-      return (size_t)((k->OC + k->ROWS - 1) / k->ROWS);
-    case DUET_STAGE_winograd_weights:
-    case DUET_STAGE_transpose_weights:
-      return (size_t)k->OC;
-    case DUET_STAGE_norm_statistics:
-    case DUET_STAGE_norm_weights:
-      return (size_t)k->IC;
-    case DUET_STAGE_sum:
-    case DUET_STAGE_update:
-      return (size_t)((k->TOTAL + k->LENGTH - 1) / k->LENGTH);
-    default:
-      return 1;
-  }
-}
-
 /* The groups that share a block when the stage runs alone. */
 static size_t spread(const duet_plan *plan, const duet_stage *stage) {
   const duet_constants *k = &stage->constants;
@@ -234,7 +213,7 @@ static void add_data_launches(duet_plan *plan, size_t begin, size_t end, size_t 
     const bool alone = !by_block || join || first->by_block;
     const duet_part part = {.stages = first,
                             .stage_count = next - i,
-                            .count = by_block ? blocks : tasks(first),
+                            .count = by_block ? blocks : duet_stage_tasks(first),
                             .spread = alone ? 1 : spread(plan, first),
                             .slots = join && by_block ? slots : 0,
                             .first_ticket = tickets};
@@ -264,7 +243,7 @@ static bool follows(const duet_stage *first, const duet_stage *stage) {
   return (stage->kind == DUET_STAGE_update || (stage->kind == DUET_STAGE_sum && first->kind == DUET_STAGE_sum)) &&
          (first->kind == DUET_STAGE_conv_weights || first->kind == DUET_STAGE_sparse_weights ||
           first->kind == DUET_STAGE_dense_weights || first->kind == DUET_STAGE_sum) &&
-         tasks(first) == tasks(stage);
+         duet_stage_tasks(first) == duet_stage_tasks(stage);
 }
 
 /* Launches of stages by tasks, none of which reads what another writes (weights laid out anew; gradients, updates and
@@ -280,7 +259,7 @@ static void add_task_launches(duet_plan *plan, size_t begin, size_t end, size_t 
     if (!launch || !join || launch->part_count == DUET_MAX_PARTS) launch = new_launch(plan, group);
     add_part(launch, &(duet_part){.stages = plan->stages + i,
                                   .stage_count = next - i,
-                                  .count = tasks(plan->stages + i),
+                                  .count = duet_stage_tasks(plan->stages + i),
                                   .spread = group > 1 ? duet_tiles_groups(plan->stages + i, group) : 1});
   }
   for (size_t i = first; i < plan->launch_count; i++) order_parts(plan, &plan->launches[i]);

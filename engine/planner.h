@@ -95,6 +95,8 @@ void duet_op_conv_prepare(duet_planner *planner, int layer);
 /* How a stage is cut (engine/tiles.c): TO, TH, TW and ROWS, chosen from its shape and the class of the plan. Ops call
  * it once the shape is set. */
 void duet_tiles_set(duet_stage *stage, const duet_plan *plan);
+/* The cpu class: rows of a weight tensor per task, for balance among the compute units. */
+int duet_tiles_rows(int rows, unsigned compute_units);
 /* The gpu class: work-items per group, and groups that share a block of this stage. */
 size_t duet_tiles_group(size_t max_group);
 size_t duet_tiles_groups(const duet_stage *stage, size_t group);

@@ -28,3 +28,24 @@ const char *const duet_memory_types[DUET_MEMORIES] = {
 };
 
 bool duet_stage_is_by_block(const duet_stage *stage) { return stage->by_block || !duet_stage_infos[stage->kind].task; }
+
+size_t duet_stage_tasks(const duet_stage *stage) {
+  const duet_constants *k = &stage->constants;
+  switch (stage->kind) {
+    case DUET_STAGE_conv_weights:
+    case DUET_STAGE_dense_weights:
+    case DUET_STAGE_sparse_weights:
+      return (size_t)((k->OC + k->ROWS - 1) / k->ROWS);
+    case DUET_STAGE_winograd_weights:
+    case DUET_STAGE_transpose_weights:
+      return (size_t)k->OC;
+    case DUET_STAGE_norm_statistics:
+    case DUET_STAGE_norm_weights:
+      return (size_t)k->IC;
+    case DUET_STAGE_sum:
+    case DUET_STAGE_update:
+      return (size_t)((k->TOTAL + k->LENGTH - 1) / k->LENGTH);
+    default:
+      return 1;
+  }
+}

@@ -13,6 +13,8 @@ typedef struct duet_stage_info {
 
 /* Whether a stage runs on one block at a time, else on tasks. */
 bool duet_stage_is_by_block(const duet_stage *stage);
+/* How many tasks a TASK stage is cut into; 1 for a kind whose work is one piece. */
+size_t duet_stage_tasks(const duet_stage *stage);
 
 extern const duet_stage_info duet_stage_infos[DUET_STAGE_KINDS];
 extern const char *const duet_memory_names[DUET_MEMORIES];

@@ -18,6 +18,7 @@ static int accumulators(const duet_plan *plan) {
   return width >= 16 ? 24 : width >= 8 ? 6 : 4;
 }
 
+static int ceil_divide(int n, int by) { return (n + by - 1) / by; }
 static int at_least(int value, int least) { return value < least ? least : value; }
 static int at_most(int value, int most) { return value > most ? most : value; }
 
@@ -33,6 +34,8 @@ static int near_divisor(int n, int most) {
   const int d = divisor(n, most);
   return 5 * d >= 3 * at_most(most, n) ? d : at_most(most, n);
 }
+
+int duet_tiles_rows(int rows, unsigned compute_units) { return ceil_divide(rows, TASKS_PER_UNIT * (int)compute_units); }
 
 /* Tile of `channels` x `height` x `width` results. */
 static void pixel_tile(duet_constants *k, int most, int channels, int height, int width) {
@@ -51,43 +54,41 @@ static void winograd_tile(duet_constants *k, int most, int channels, int width, 
 }
 
 static void conv_weights_tile(duet_constants *k, int most, unsigned compute_units) {
-  const int units = TASKS_PER_UNIT * (int)compute_units;
+  const int rows = duet_tiles_rows(k->OC, compute_units);
   if (k->POOL) {
     k->TO = 1;
     const int sums = 3 * most / 4; /* besides the pixels that are chosen from */
     k->TH = at_most(at_least(sums / k->K, 1), at_most(k->K, 3));
     k->TW = at_most(at_least(sums / (k->TH * k->K), 1), k->IC);
-    k->ROWS = (k->OC + units - 1) / units;
+    k->ROWS = rows;
     return;
   }
   k->TW = at_most(at_least(at_most(6, most / 2) / k->K, 1), k->IC);
   k->TO = near_divisor(k->OC, at_most(at_least(most / (k->TW * k->K), 1), 8));
   k->TH = at_most(at_least(FIRST_CACHE / (k->TO * k->OH * k->OW * 64), 1), k->BLOCKS);
-  const int rows = (k->OC + TASKS_PER_UNIT * (int)compute_units - 1) / (TASKS_PER_UNIT * (int)compute_units);
-  k->ROWS = (rows + k->TO - 1) / k->TO * k->TO;
+  k->ROWS = ceil_divide(rows, k->TO) * k->TO;
 }
 
 /* The kernel of one output channel, or some rows of it, in registers. */
 static void sparse_tile(duet_constants *k, int most, unsigned compute_units) {
-  const int units = TASKS_PER_UNIT * (int)compute_units;
   k->TW = divisor((k->IC + 15) / 16, most >= 24 ? 2 : 1);
   k->TH = divisor(k->K, at_least(most / (k->K * k->TW), 1));
-  k->ROWS = (k->OC + units - 1) / units;
+  k->ROWS = duet_tiles_rows(k->OC, compute_units);
 }
 
 /* Vectors of a row that a sparse stage of a dense layer sums. */
 static int sparse_vectors(const duet_constants *k, int most) { return near_divisor(k->IC / 16, most + 1); }
 
 static void dense_weights_tile(duet_constants *k, int most, unsigned compute_units) {
+  const int rows = duet_tiles_rows(k->OC, compute_units);
   if (k->SPARSE) {
     k->TO = 1, k->TW = sparse_vectors(k, most);
-    k->ROWS = (k->OC + TASKS_PER_UNIT * (int)compute_units - 1) / (TASKS_PER_UNIT * (int)compute_units);
+    k->ROWS = rows;
     return;
   }
   k->TW = near_divisor((k->IC + 15) / 16, at_most(6, most / 2));
   k->TO = near_divisor(k->OC, at_most(most / k->TW, 8));
-  const int rows = (k->OC + TASKS_PER_UNIT * (int)compute_units - 1) / (TASKS_PER_UNIT * (int)compute_units);
-  k->ROWS = (rows + k->TO - 1) / k->TO * k->TO;
+  k->ROWS = ceil_divide(rows, k->TO) * k->TO;
 }
 
 static void cpu_tiles(duet_stage *stage, int most, unsigned compute_units) {
@@ -132,8 +133,6 @@ static void cpu_tiles(duet_stage *stage, int most, unsigned compute_units) {
 size_t duet_tiles_group(size_t max_group) {
   return max_group >= 128 ? 128 : max_group >= 64 ? 64 : max_group >= 32 ? 32 : 16;
 }
-
-static int ceil_divide(int n, int by) { return (n + by - 1) / by; }
 
 /* What a tiled stage makes: channels x height x width of a block. */
 typedef struct extent {

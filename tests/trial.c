@@ -220,29 +220,10 @@ void trials_fill(trials *set, uint32_t seed) {
     }
 }
 
-/* ---- a trials of trials ---- */
+/* ---- a set of trials ---- */
 
 static size_t tasks_of(const duet_stage *stage) {
-  const duet_constants *k = &stage->constants;
-  switch (stage->kind) {
-    case DUET_STAGE_conv_weights:
-    case DUET_STAGE_dense_weights:
-    case DUET_STAGE_sparse_weights:
-      return (size_t)((k->OC + k->ROWS - 1) / k->ROWS);
-    case DUET_STAGE_winograd_weights:
-    case DUET_STAGE_transpose_weights:
-      return (size_t)k->OC;
-    case DUET_STAGE_norm_statistics:
-    case DUET_STAGE_norm_weights:
-      return (size_t)k->IC;
-    case DUET_STAGE_sum:
-    case DUET_STAGE_update:
-      return (size_t)((k->TOTAL + k->LENGTH - 1) / k->LENGTH);
-    case DUET_STAGE_peak:
-      return TASKS_OF_PEAK;
-    default:
-      return 1;
-  }
+  return stage->kind == DUET_STAGE_peak ? TASKS_OF_PEAK : duet_stage_tasks(stage);
 }
 
 void trial_complete(duet_stage *stage) {

@@ -79,7 +79,7 @@ void ref_operand_extents(const duet_stage *stage, size_t extents[DUET_MAX_OPERAN
   const duet_constants *k = &stage->constants;
   const int L = REF_LANES, side = k->POOL ? 2 : 1;
   const size_t x = product(k->IC, k->IH, k->IW, L), full = product(k->OC, k->OH, k->OW, L);
-  const size_t y = product(k->OC, k->OH / side, k->OW / side, L);
+  const size_t y = product(k->OC, k->OH / side, k->OW / side, L), halved = product(k->OC, k->OH / 2, k->OW / 2, L);
   const size_t w = k->WINOGRAD ? product(k->OC, k->IC, 16, 1) : product(k->OC, k->IC, k->K, k->K);
   const size_t ic = (size_t)k->IC, oc = (size_t)k->OC, in = ic * REF_LANES, out = oc * REF_LANES, matrix = ic * oc;
   const size_t pooled = product(k->IC, k->OH, k->OW, L), count = product(k->COUNT, L, 1, 1), total = (size_t)k->TOTAL;
@@ -108,8 +108,7 @@ void ref_operand_extents(const duet_stage *stage, size_t extents[DUET_MAX_OPERAN
     case DUET_STAGE_transpose_back:
       EXTENTS(xt, k->MASK ? x : 0, x);
     case DUET_STAGE_sparse_gradient:
-      EXTENTS(product(k->OC, k->OH / 2, k->OW / 2, L), k->RELU ? product(k->OC, k->OH / 2, k->OW / 2, L) : 0,
-              BYTES(product(k->OC, k->OH / 2, k->OW / 2, L)), list);
+      EXTENTS(halved, k->RELU ? halved : 0, BYTES(halved), list);
     case DUET_STAGE_sparse_backward:
       EXTENTS(list, wt, xt);
     case DUET_STAGE_sparse_weights:

@@ -221,8 +221,7 @@ void duet_op_conv_backward(duet_planner *planner, int layer) {
 
 void duet_op_conv_weights(duet_planner *planner, int layer) {
   duet_unit *unit = duet_planner_unit(planner, layer);
-  const int tasks = 4 * (int)planner->plan->options.compute_units;
-  int rows = (planner->network->layers[layer].shape.channels + tasks - 1) / tasks;
+  int rows = duet_tiles_rows(planner->network->layers[layer].shape.channels, planner->plan->options.compute_units);
   if (unit->by_block) {
     duet_planner_sums(planner, layer, unit->partial[0], unit->partial[1], rows);
   } else {
