@@ -74,8 +74,8 @@ static inline size_t duet_part_groups(const duet_part *part) {
 }
 
 /* A kernel: its parts side by side; part p has duet_part_groups of it, after those of part p - 1. `source` is the
-   same thing as text in the dialect of kernels/prelude.h, entry point `name`. A backend compiles the text or, like
-   `ref`, walks the parts; it may keep neither pointer after `build`. */
+   same thing as text in the dialect of kernels/prelude.h and language.h, entry point `name`. A backend compiles the
+   text or, like `ref`, walks the parts; it may keep neither pointer after `build`. */
 typedef struct duet_kernel_source {
   const char *name;
   const char *source;

@@ -2,7 +2,6 @@
 
 #include "engine/embedded.h"
 #include "engine/stage.h"
-#include "engine/text.h"
 
 #include <ctype.h>
 #include <stdio.h>
@@ -25,8 +24,7 @@ static const char *embedded(const char *name) {
   return NULL;
 }
 
-/* Adds a template, with the files it includes ("...", found among the embedded ones) in place. */
-static duet_status add_file(duet_text *out, const char *name, duet_error *error) {
+duet_status duet_generate_file(duet_text *out, const char *name, duet_error *error) {
   const char *text = embedded(name);
   if (!text) return duet_fail(error, DUET_FAILED, "kernels/%s: not in this build of the library", name);
   static const char word[] = "#include \"";
@@ -35,7 +33,7 @@ static duet_status add_file(duet_text *out, const char *name, duet_error *error)
     char included[64];
     if (sscanf(include + sizeof word - 1, "%63[^\"]", included) != 1)
       return duet_fail(error, DUET_FAILED, "kernels/%s: bad #include", name);
-    const duet_status s = add_file(out, included, error);
+    const duet_status s = duet_generate_file(out, included, error);
     if (s) return s;
   }
   duet_text_append(out, text, strlen(text));
@@ -47,7 +45,7 @@ static duet_status add_template(duet_text *out, const duet_stage_info *info, siz
   char name[64];
   (void)snprintf(name, sizeof name, "%s_%s.cl", info->file, group == 1 ? "cpu" : "gpu");
   if (!embedded(name)) (void)snprintf(name, sizeof name, "%s.cl", info->file);
-  return add_file(out, name, error);
+  return duet_generate_file(out, name, error);
 }
 
 static void add_operand_stride(duet_text *out, const char *directive, const char *operand, const size_t *stride) {
@@ -142,7 +140,7 @@ static void add_driver(duet_text *out, const duet_kernel_source *source) {
     for (size_t p = 0; p < source->part_count; p++)
       for (size_t i = 0; i < source->parts[p].stage_count; i++)
         if (source->parts[p].stages[i].constants.LOCAL > floats) floats = source->parts[p].stages[i].constants.LOCAL;
-    duet_text_add(out, "  __local float scratch[%d];\n", floats);
+    duet_text_add(out, "  LOCAL_ARRAY(float, scratch, %d);\n", floats);
   }
   duet_text_add(out, "  int group = GROUP_ID;\n");
   for (size_t p = 0, number = 0; p < source->part_count; number += source->parts[p++].stage_count)
@@ -154,7 +152,7 @@ duet_status duet_generate(duet_kernel_source *source, duet_error *error) {
   duet_text out = {0};
   duet_text_add(&out, "#define GROUP %zu\n", source->group);
   for (int i = 0; i < DUET_CONTROL_WORDS; i++) duet_text_add(&out, "#define CONTROL_%s %d\n", control_names[i], i);
-  duet_status s = add_file(&out, "prelude.h", error);
+  duet_status s = duet_generate_file(&out, "prelude.h", error);
   for (size_t p = 0, number = 0; !s && p < source->part_count; p++)
     for (size_t i = 0; !s && i < source->parts[p].stage_count; i++)
       s = add_stage(&out, &source->parts[p].stages[i], number++, source->group, error);

@@ -31,7 +31,7 @@ INLINE_FN void JOIN(STAGE, _unit)(float acc[ROWS][TW], GLOBAL const float *x, GL
 }
 
 /* dw of `rows` output channels and UNITS_IN_GROUP kernel rows from `first` on. */
-INLINE_FN void JOIN(STAGE, _group)(__local float *scratch, GLOBAL const float *x, GLOBAL const float *dy, GLOBAL float *dw, int rows, int first) {
+INLINE_FN void JOIN(STAGE, _group)(LOCAL_PTR float *scratch, GLOBAL const float *x, GLOBAL const float *dy, GLOBAL float *dw, int rows, int first) {
   float acc[ROWS][TW];
   UNROLL for (int o = 0; o < ROWS; o++) UNROLL for (int j = 0; j < TW; j++) acc[o][j] = 0.0f;
   const int unit = first + TEAM_IN_GROUP / TH;
@@ -47,7 +47,7 @@ INLINE_FN void JOIN(STAGE, _group)(__local float *scratch, GLOBAL const float *x
   }
 }
 
-INLINE_FN void JOIN(STAGE, _bias)(__local float *scratch, GLOBAL const float *dy, GLOBAL float *dbias, int rows) {
+INLINE_FN void JOIN(STAGE, _bias)(LOCAL_PTR float *scratch, GLOBAL const float *dy, GLOBAL float *dbias, int rows) {
   for (int o = 0; o < rows; o++) {
     float sum = 0.0f;
     for (int i = TEAM_IN_GROUP; i < BLOCKS * OH * OW; i += TEAMS_IN_GROUP)

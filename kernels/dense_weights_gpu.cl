@@ -3,12 +3,12 @@
 #define PITCH 17 /* odd, against bank conflicts */
 
 /* scratch = x[GROUP features from `first` on][PITCH], then dy[ROWS][16]; 0 beyond the last. */
-INLINE_FN void JOIN(STAGE, _stage)(__local float *scratch, GLOBAL const float *x, GLOBAL const float *dy, int row, int first) {
+INLINE_FN void JOIN(STAGE, _stage)(LOCAL_PTR float *scratch, GLOBAL const float *x, GLOBAL const float *dy, int row, int first) {
   for (int i = TEAM_IN_GROUP; i < GROUP; i += TEAMS_IN_GROUP) scratch[i * PITCH + LANE] = first + i < IC ? LOAD(x, first + i) : 0.0f;
   for (int o = TEAM_IN_GROUP; o < ROWS; o += TEAMS_IN_GROUP) scratch[GROUP * PITCH + o * 16 + LANE] = row + o < OC ? LOAD(dy, row + o) : 0.0f;
 }
 
-INLINE_FN void JOIN(STAGE, _group)(__local float *scratch, GLOBAL const float *x, GLOBAL const float *dy, GLOBAL float *dw, int row, int first) {
+INLINE_FN void JOIN(STAGE, _group)(LOCAL_PTR float *scratch, GLOBAL const float *x, GLOBAL const float *dy, GLOBAL float *dw, int row, int first) {
   float acc[ROWS];
   UNROLL for (int o = 0; o < ROWS; o++) acc[o] = 0.0f;
   for (int b = 0; b < BLOCKS; b++) {

@@ -23,7 +23,7 @@ STAGE_FN STAGE(TEAM_PARAMETERS, GLOBAL const float *x, GLOBAL float *out) {
 #else /* dropout: four elements share a counter */
 STAGE_FN STAGE(TEAM_PARAMETERS, GLOBAL const float *x, GLOBAL const float *target, GLOBAL const u32 *control, GLOBAL float *out) {
   const ulanes sample = AS_ULANES(LOAD(target, 3));
-  const u32 threshold = (u32)(((ulong)PER_MILLE << 32) / 1000);
+  const u32 threshold = (u32)(((u64)PER_MILLE << 32) / 1000);
   for (int i = team * 4; i < COUNT; i += teams * 4) {
     ulanes c[4] = {sample, (ulanes)control[CONTROL_epoch], (ulanes)(((u32)LAYER << 20) + (u32)i / 4), (ulanes)5};
     philox(c, control[CONTROL_seed_low], control[CONTROL_seed_high]);

@@ -1,27 +1,24 @@
-/* The words that kernel templates are written in. OpenCL C 1.2 here; a CUDA twin maps the same words for NVRTC.
+/* The words that kernel templates are written in, beside those of language.h.
 
    Two classes of code share the templates where the work is pointwise:
      cpu  one work-item is a group; `lanes` is a float16, the sixteen images of a block;
      gpu  GROUP work-items (64..256) are a group; sixteen neighbours, a team, take a lane each: `lanes` is a float.
    A BLOCK stage is cut among `teams` teams, of which it is number `team`; a TASK stage of the gpu class among `slices` groups. There every
    item of a group reaches every BARRIER. */
-typedef uchar u8;
-typedef uint u32;
-typedef int i32;
+#include "language.h"
 
-#define GLOBAL __global
-#define KERNEL __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1)))
 #define UNROLL _Pragma("unroll")
 #define NO_UNROLL _Pragma("unroll 1")
-#define INLINE_FN static inline __attribute__((always_inline))
-#define GROUP_ID ((int)get_group_id(0))
-#define TAKE_TICKET() ((int)atomic_inc(&control[CONTROL_tickets]))
 #define JOIN_(a, b) a##b
 #define JOIN(a, b) JOIN_(a, b)
 #define MIN(a, b) ((a) < (b) ? (a) : (b))
 #define MAX(a, b) ((a) > (b) ? (a) : (b))
 
 #if GROUP == 1
+#ifdef __CUDACC__
+#error "the cpu class is made of OpenCL's vectors; unset DUET_KERNEL_CLASS"
+#endif
+#define TAKE_TICKET() ((int)atomic_inc(&control[CONTROL_tickets]))
 typedef float16 lanes;
 typedef int16 ilanes;
 typedef uint16 ulanes;
@@ -80,6 +77,7 @@ INLINE_FN void transpose_lanes(float16 a[16]) {
     UNROLL for (int l = 0; l < 16; l++) vstore2(vload2(l, pairs), l * (length) + places[l], list);                      \
     count = select(count, count + 1, d != ZERO);                                                                       \
   }
+#undef BARRIER
 #define BARRIER()
 #define STAGE_FN static __attribute__((noinline)) void
 #define TEAM_IN_GROUP 0
@@ -87,8 +85,8 @@ INLINE_FN void transpose_lanes(float16 a[16]) {
 #else
 typedef float lanes;
 typedef int ilanes;
-typedef uint ulanes;
-#define ITEM ((int)get_local_id(0))
+typedef u32 ulanes;
+#define ITEM ITEM_ID
 #define LANE (ITEM & 15)
 #define LOAD(p, i) ((p)[(i) * 16 + LANE])
 #define STORE(p, i, v) ((p)[(i) * 16 + LANE] = (v))
@@ -98,14 +96,13 @@ typedef uint ulanes;
 #define TO_LANES(v) ((float)(v))
 #define LANE_IDS LANE
 #define FOR_LANES(l) for (int l = LANE; l == LANE; l += 16)
-#define TEAM_PARAMETERS int block, int team, int teams, __local float *scratch
-#define TASK_PARAMETERS int task, int slice, int slices, __local float *scratch
-#define BARRIER() barrier(CLK_LOCAL_MEM_FENCE)
+#define TEAM_PARAMETERS int block, int team, int teams, LOCAL_PTR float *scratch
+#define TASK_PARAMETERS int task, int slice, int slices, LOCAL_PTR float *scratch
 /* A function that is called and holds a barrier runs wrongly, without a word, on PoCL 3.1. */
 #define STAGE_FN INLINE_FN void
 /* The sum over the sixteen lanes of a team, in lane order, for every member. All items of the group must call it; scratch[GROUP]. */
 #define LANE_SUM(v) lane_sum(v, scratch)
-INLINE_FN float lane_sum(float v, __local float *scratch) {
+INLINE_FN float lane_sum(float v, LOCAL_PTR float *scratch) {
   BARRIER();
   scratch[ITEM] = v;
   BARRIER();
@@ -116,7 +113,7 @@ INLINE_FN float lane_sum(float v, __local float *scratch) {
 /* The sum over all items of the group, by halves, for every item. */
 #define TEAM_IN_GROUP (ITEM / 16)
 #define GROUP_SUM(v) group_sum(v, scratch)
-INLINE_FN float group_sum(float v, __local float *scratch) {
+INLINE_FN float group_sum(float v, LOCAL_PTR float *scratch) {
   BARRIER();
   scratch[ITEM] = v;
   BARRIER();

@@ -17,7 +17,7 @@
 #define CHUNK MIN(LOCAL / (PITCH * WINDOW), SC * WINDOW)
 
 /* scratch[tap of the chunk][channel of the group] = weights from kernel row `r0` on, 0 beyond the last channel. */
-INLINE_FN void JOIN(STAGE, _stage)(__local float *scratch, GLOBAL const float *w, int d0, int r0) {
+INLINE_FN void JOIN(STAGE, _stage)(LOCAL_PTR float *scratch, GLOBAL const float *w, int d0, int r0) {
   for (int i = ITEM; i < CHUNK * WINDOW * CHANNELS; i += GROUP) {
 #if WD == 1
     const int d = i % CHANNELS, j = i / CHANNELS;
@@ -30,7 +30,7 @@ INLINE_FN void JOIN(STAGE, _stage)(__local float *scratch, GLOBAL const float *w
 }
 
 /* Adds kernel row `kh` of one source channel: weights[tap][PITCH], pixels from column w0 of destination row `h` on. */
-INLINE_FN void JOIN(STAGE, _row)(float acc[TW][TO], GLOBAL const float *x, __local const float *weights, int h, int w0, int kh) {
+INLINE_FN void JOIN(STAGE, _row)(float acc[TW][TO], GLOBAL const float *x, LOCAL_PTR const float *weights, int h, int w0, int kh) {
   const int sh = h * STEP + kh - P;
   if (sh < 0 || sh % DILATE != 0 || sh / DILATE >= SH) return;
   x += (size_t)(sh / DILATE) * SW * 16;
@@ -52,7 +52,7 @@ INLINE_FN void JOIN(STAGE, _row)(float acc[TW][TO], GLOBAL const float *x, __loc
 }
 
 /* Every item of the group comes along, that of a tile beyond the last as well: the barriers are for all. */
-INLINE_FN void JOIN(STAGE, _unit)(__local float *scratch, TILE_PARAMETERS, GLOBAL const float *x, GLOBAL const float *w, int unit) {
+INLINE_FN void JOIN(STAGE, _unit)(LOCAL_PTR float *scratch, TILE_PARAMETERS, GLOBAL const float *x, GLOBAL const float *w, int unit) {
   const int d0 = unit / TILE_GROUPS * CHANNELS, mine = TEAM_IN_GROUP / TH * TO;
   const int tile = unit % TILE_GROUPS * TH + TEAM_IN_GROUP % TH, h = MIN(tile, PIXEL_TILES - 1) / ROW_TILES, w0 = tile % ROW_TILES * TW;
   float acc[TW][TO];
@@ -71,7 +71,7 @@ INLINE_FN void JOIN(STAGE, _unit)(__local float *scratch, TILE_PARAMETERS, GLOBA
   }
 }
 
-INLINE_FN void JOIN(STAGE, _units)(int team, int teams, __local float *scratch, TILE_PARAMETERS, GLOBAL const float *x, GLOBAL const float *w) {
+INLINE_FN void JOIN(STAGE, _units)(int team, int teams, LOCAL_PTR float *scratch, TILE_PARAMETERS, GLOBAL const float *x, GLOBAL const float *w) {
   for (int unit = (team - TEAM_IN_GROUP) / TEAMS_IN_GROUP; unit < UNITS; unit += teams / TEAMS_IN_GROUP)
     JOIN(STAGE, _unit)(scratch, TILE_ARGUMENTS, x, w, unit);
 }

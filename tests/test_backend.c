@@ -1,5 +1,6 @@
 /* The backend contract on the device $DUET_TEST_DEVICE (default opencl:0:0). */
 #include "engine/cache.h"
+#include "engine/generate.h"
 #include "engine/registry.h"
 #include "tests/check.h"
 
@@ -21,23 +22,29 @@ static duet_handle h;
 static duet_error error;
 static char scratch[64]; /* directory of this run */
 
-/* Kernel text `name` with `body`, in OpenCL's own words. Work-item i works on element i of memories of N. */
-static const char *kernel_text(const char *name, const char *body) {
-  static char text[4096];
-  static const char arguments[] =
-#define MEMORY(name, type) ", __global " #type " *" #name
-#include "kernels/kernels.def"
-      ;
-  (void)snprintf(
-      text, sizeof text,
-      "typedef uchar u8; typedef uint u32;\n__kernel void %s(%s) {\n  size_t i = get_global_id(0);\n  %s\n}\n", name,
-      arguments + 1, body);
-  return text;
+/* Builds kernel `name` with `body` from a text whose entry point is `entry`, with `parameters`. Work-item i works on
+   element i of memories of N. */
+static duet_status build_text(const char *name, const char *entry, const char *parameters, const char *body,
+                              size_t group, duet_kernel **kernel) {
+  duet_text text = {0};
+  duet_text_add(&text, "#define GROUP %zu\n", group);
+  OK(duet_generate_file(&text, "language.h", &error));
+  duet_text_add(&text, "KERNEL void %s(%s) {\n  const size_t i = (size_t)GROUP_ID * GROUP + ITEM_ID;\n  %s\n}\n", entry,
+                parameters, body);
+  assert_false(text.failed);
+  duet_kernel_source source = {.name = name, .source = text.data, .group = group};
+  const duet_status status = h.backend->build(h.device, &source, kernel, &error);
+  free(text.data);
+  return status;
 }
 
+static const char memories[] =
+#define MEMORY(name, type) ", GLOBAL " #type " *" #name
+#include "kernels/kernels.def"
+    ;
+
 static duet_status build(const char *name, const char *body, size_t group, duet_kernel **kernel) {
-  duet_kernel_source source = {.name = name, .source = kernel_text(name, body), .group = group};
-  return h.backend->build(h.device, &source, kernel, &error);
+  return build_text(name, name, memories + 1, body, group, kernel);
 }
 
 static duet_buffer *allocate(size_t bytes) {
@@ -150,7 +157,7 @@ static void test_group_sizes(void **state) {
   duet_kernel *k = NULL;
   for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++) {
     size_t group = most > 0 && sizes[s] > most ? most : sizes[s], bytes = 3 * group * sizeof(uint32_t);
-    OK(build("ids", "control[i] = (u32)(get_group_id(0) * 100000 + get_local_id(0));", group, &k));
+    OK(build("ids", "control[i] = (u32)(GROUP_ID * 100000 + ITEM_ID);", group, &k));
     duet_launch l = {.kernel = k, .groups = 3};
     duet_buffer *control = l.memories[DUET_MEMORY_control] = allocate(bytes);
     uint32_t *ids = malloc(bytes + 1);
@@ -227,7 +234,7 @@ static void test_recordings_replay(void **state) {
 static void test_elapsed_is_true_or_refused(void **state) {
   (void)state;
   duet_kernel *k;
-  OK(build("spin", "float x = 1; for (int j = 0; j < 2000; j++) x = mad(x, 0.999f, (float)j); work[i] = x;", 1, &k));
+  OK(build("spin", "float x = 1; for (int j = 0; j < 2000; j++) x = fma(x, 0.999f, (float)j); work[i] = x;", 1, &k));
   duet_launch l = {.kernel = k, .groups = 64}, tiny = {.kernel = k, .groups = 1};
   duet_buffer *work = l.memories[DUET_MEMORY_work] = tiny.memories[DUET_MEMORY_work] = allocate(N * sizeof(float));
   duet_recording *r = NULL, *short_one = NULL;
@@ -267,10 +274,8 @@ static void test_build_errors_are_the_compilers(void **state) {
   duet_kernel *k = NULL;
   REFUSED(DUET_BUILD_FAILED, "undeclared_thing", build("wrong", "work[i] = undeclared_thing;", 1, &k));
   REFUSED(DUET_BUILD_FAILED, "wrong", build("wrong", "work[i] = ", 1, &k));
-  duet_kernel_source other = {.name = "absent", .source = kernel_text("present", "work[i] = 1;"), .group = 1};
-  REFUSED(DUET_BUILD_FAILED, "absent", h.backend->build(h.device, &other, &k, &error));
-  duet_kernel_source few = {.name = "few", .source = "__kernel void few(__global float *x) { x[0] = 1; }", .group = 1};
-  REFUSED(DUET_BUILD_FAILED, "1 arguments", h.backend->build(h.device, &few, &k, &error));
+  REFUSED(DUET_BUILD_FAILED, "absent", build_text("absent", "present", memories + 1, "work[i] = 1;", 1, &k));
+  REFUSED(DUET_BUILD_FAILED, "1 arguments", build_text("few", "few", "GLOBAL float *x", "x[i] = 1;", 1, &k));
   assert_null(k);
 }
 

@@ -1,0 +1,35 @@
+/* The words that differ between the languages in which a kernel's text is compiled: CUDA C++ by NVRTC, else OpenCL C 1.2. Where a product
+   and a sum are to be rounded once the text says fma(): no compiler is relied on to contract them. */
+#ifdef __CUDACC__
+#pragma nv_diag_suppress 177 /* not every specialisation of a stage uses all of its names */
+typedef unsigned char u8;
+typedef unsigned int u32;
+typedef int i32;
+typedef unsigned long long u64;
+#define GLOBAL
+#define LOCAL_PTR
+#define LOCAL_ARRAY(type, name, count) __shared__ type name[count]
+#define restrict __restrict__
+#define KERNEL extern "C" __global__ __launch_bounds__(GROUP)
+#define INLINE_FN static __device__ __forceinline__
+#define GROUP_ID ((int)blockIdx.x)
+#define ITEM_ID ((int)threadIdx.x)
+#define BARRIER() __syncthreads()
+/* What OpenCL C has built in. */
+#define select(a, b, condition) ((condition) ? (b) : (a))
+#define mul_hi(a, b) __umulhi(a, b)
+#define as_uint(v) __float_as_uint(v)
+#else
+typedef uchar u8;
+typedef uint u32;
+typedef int i32;
+typedef ulong u64;
+#define GLOBAL __global
+#define LOCAL_PTR __local
+#define LOCAL_ARRAY(type, name, count) __local type name[count]
+#define KERNEL __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1)))
+#define INLINE_FN static inline __attribute__((always_inline))
+#define GROUP_ID ((int)get_group_id(0))
+#define ITEM_ID ((int)get_local_id(0))
+#define BARRIER() barrier(CLK_LOCAL_MEM_FENCE)
+#endif
