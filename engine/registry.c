@@ -11,14 +11,13 @@
 typedef struct backend_row {
   const char *name, *form;
   int numbers;
-  const char *driver, *driver_missing; /* a library without which there is no use in trying; NULL: the backend tells */
-  const duet_backend *table;           /* of a module: once loaded, it stays for the life of the process */
+  const duet_backend *table; /* of a module: once loaded, it stays for the life of the process */
 } backend_row;
 
 static backend_row backends[] = {
-    {"cuda", "cuda:N", 1, "libcuda.so.1", "no NVIDIA driver", NULL},
-    {"opencl", "opencl:P:D", 2, NULL, NULL, NULL},
-    {"ref", "ref", 0, NULL, NULL, &duet_ref_backend},
+    {"cuda", "cuda:N", 1, NULL},
+    {"opencl", "opencl:P:D", 2, NULL},
+    {"ref", "ref", 0, &duet_ref_backend},
 };
 enum { BACKENDS = sizeof backends / sizeof *backends, PATH_SIZE = 4096 };
 
@@ -41,8 +40,6 @@ static bool find_module(const char *name, char path[PATH_SIZE]) {
 static duet_status load(backend_row *row, duet_error *error) {
   char path[PATH_SIZE];
   if (row->table) return DUET_OK;
-  if (row->driver && !dlopen(row->driver, RTLD_NOW | RTLD_LOCAL))
-    return duet_fail(error, DUET_NO_DEVICE, "%s: %s not found: %s", row->name, row->driver, row->driver_missing);
   if (!find_module(row->name, path))
     return duet_fail(
         error, DUET_NO_DEVICE,

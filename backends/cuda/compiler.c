@@ -1,0 +1,96 @@
+#include "backends/cuda/compiler.h"
+
+#include "backends/cuda/library.h"
+
+#include <nvrtc.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* No relaxed mathematics: NaN stays NaN. Kernels say fma() where they mean it; without contraction all else is rounded
+   alike on every architecture. */
+static const char fixed_option[] = "--fmad=false";
+
+// clang-format off
+#define NVRTC_CALLS(X)                                                                                                 \
+  X(nvrtcVersion) X(nvrtcGetErrorString) X(nvrtcCreateProgram) X(nvrtcCompileProgram) X(nvrtcGetProgramLogSize)        \
+  X(nvrtcGetProgramLog) X(nvrtcGetCUBINSize) X(nvrtcGetCUBIN) X(nvrtcGetPTXSize) X(nvrtcGetPTX) X(nvrtcDestroyProgram)
+// clang-format on
+
+static struct { NVRTC_CALLS(CUDA_LIBRARY_MEMBER) } nvrtc;
+
+static duet_status load(duet_error *error) {
+  static const char *const names[] = {NVRTC_CALLS(CUDA_LIBRARY_NAME)};
+  _Static_assert(sizeof nvrtc == sizeof names, "a pointer for each name");
+  if (nvrtc.nvrtcVersion) return DUET_OK;
+  return cuda_library_load("nvrtc", names, sizeof names / sizeof *names, &nvrtc, error);
+}
+
+duet_status cuda_compiler_identity(char identity[64], duet_error *error) {
+  int major = 0, minor = 0;
+  duet_status s = load(error);
+  if (s) return s;
+  nvrtcResult code = nvrtc.nvrtcVersion(&major, &minor);
+  if (code != NVRTC_SUCCESS)
+    return duet_fail(error, DUET_UNSUPPORTED, "cuda: nvrtcVersion: %s", nvrtc.nvrtcGetErrorString(code));
+  (void)snprintf(identity, 64, "NVRTC %d.%d %s", major, minor, fixed_option);
+  return DUET_OK;
+}
+
+typedef nvrtcResult get_size(nvrtcProgram, size_t *);
+typedef nvrtcResult get_data(nvrtcProgram, char *);
+
+/* What `size` and `get` tell of a program, and a 0 behind it; the caller frees it. */
+static nvrtcResult take(nvrtcProgram program, get_size *size, get_data *get, char **data, size_t *bytes) {
+  nvrtcResult code = size(program, bytes);
+  if (code != NVRTC_SUCCESS) return code;
+  *data = calloc(*bytes + 1, 1);
+  return *data ? get(program, *data) : NVRTC_ERROR_OUT_OF_MEMORY;
+}
+
+/* From its first error on: texts are cut at their end. */
+static const char *first_error(const char *log) {
+  const char *first = strstr(log, "error");
+  while (first && first > log && first[-1] != '\n') first--;
+  return first ? first : log;
+}
+
+duet_status cuda_compile(const char *what, const char *text, const char *target, const char *option, cuda_code *code,
+                         duet_error *error) {
+  char architecture[64];
+  (void)snprintf(architecture, sizeof architecture, "--gpu-architecture=%s", target);
+  const char *const options[] = {architecture, fixed_option, option};
+  const bool machine = strncmp(target, "sm_", 3) == 0;
+  *code = (cuda_code){0};
+  duet_status s = load(error);
+  if (s) return s;
+  nvrtcProgram program = NULL;
+  size_t bytes = 0;
+  const char *call = "nvrtcCreateProgram";
+  nvrtcResult result = nvrtc.nvrtcCreateProgram(&program, text, "kernel.cu", 0, NULL, NULL);
+  if (result == NVRTC_SUCCESS) {
+    call = "nvrtcCompileProgram";
+    result = nvrtc.nvrtcCompileProgram(program, option ? 3 : 2, options);
+    nvrtcResult logged = take(program, nvrtc.nvrtcGetProgramLogSize, nvrtc.nvrtcGetProgramLog, &code->log, &bytes);
+    if (result == NVRTC_SUCCESS && (result = logged) != NVRTC_SUCCESS) call = "nvrtcGetProgramLog";
+  }
+  if (result == NVRTC_SUCCESS) {
+    call = machine ? "nvrtcGetCUBIN" : "nvrtcGetPTX";
+    result = machine ? take(program, nvrtc.nvrtcGetCUBINSize, nvrtc.nvrtcGetCUBIN, &code->data, &code->bytes)
+                     : take(program, nvrtc.nvrtcGetPTXSize, nvrtc.nvrtcGetPTX, &code->data, &code->bytes);
+  }
+  if (program) (void)nvrtc.nvrtcDestroyProgram(&program);
+  if (result == NVRTC_SUCCESS) return DUET_OK;
+  s = duet_fail(error, DUET_BUILD_FAILED, "%s: %s for %s: %s: %s", what, call, target,
+                nvrtc.nvrtcGetErrorString(result),
+                code->log && *code->log ? first_error(code->log) : "the compiler gives no reason");
+  cuda_code_destroy(code);
+  return s;
+}
+
+void cuda_code_destroy(cuda_code *code) {
+  free(code->data);
+  free(code->log);
+  *code = (cuda_code){0};
+}

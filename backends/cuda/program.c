@@ -1,0 +1,109 @@
+#include "backends/cuda/compiler.h"
+#include "backends/cuda/cuda.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+void cuda_release(duet_device *device, duet_kernel *kernel) {
+  duet_error ignored; /* what failed before shows in the next call as well */
+  if (!kernel) return;
+  if (kernel->library && cuda_use(device, &ignored) == DUET_OK) {
+    (void)cudaStreamSynchronize(device->stream); /* launches may be under way */
+    (void)cudaLibraryUnload(kernel->library);
+  }
+  free(kernel);
+}
+
+static int count_parameters(cudaKernel_t kernel) {
+  size_t offset, size;
+  int count = 0;
+  while (cudaFuncGetParamInfo((const void *)kernel, (size_t)count, &offset, &size) == cudaSuccess) count++;
+  (void)cudaGetLastError(); /* of the one that there is not */
+  return count;
+}
+
+/* Makes kernel->kernel of machine code and brings it to the device, so that no launch has to. */
+static duet_status load_kernel(const duet_device *device, duet_kernel *kernel, const char *code, duet_error *error) {
+  struct cudaFuncAttributes attributes;
+  duet_status s = CUDA_TRY(cudaLibraryLoadData, &kernel->library, code, NULL, NULL, 0, NULL, NULL, 0);
+  if (s) return s;
+  cudaError_t found = cudaLibraryGetKernel(&kernel->kernel, kernel->library, kernel->name);
+  if (found != cudaSuccess) {
+    (void)cudaGetLastError();
+    return duet_fail(error, DUET_BUILD_FAILED,
+                     "%s: kernel %s: cudaLibraryGetKernel: %s (the source has no such entry point?)", device->info.id,
+                     kernel->name, cudaGetErrorName(found));
+  }
+  s = CUDA_TRY(cudaFuncGetAttributes, &attributes, (const void *)kernel->kernel);
+  if (s) return s;
+  if (attributes.maxThreadsPerBlock < (int)kernel->group)
+    return duet_fail(error, DUET_TOO_LARGE, "%s (%s): kernel %s: groups of %zu work-items, its code allows %d",
+                     device->info.id, device->info.name, kernel->name, kernel->group, attributes.maxThreadsPerBlock);
+  int parameters = count_parameters(kernel->kernel);
+  if (parameters != DUET_MEMORIES)
+    return duet_fail(error, DUET_BUILD_FAILED,
+                     "%s: kernel %s takes %d arguments, must take the %d memories of kernels.def", device->info.id,
+                     kernel->name, parameters, DUET_MEMORIES);
+  return DUET_OK;
+}
+
+/* From the file on disk. One that the driver refuses is replaced when the source has been compiled. */
+static bool load_cached(const duet_device *device, duet_cache_key key, duet_kernel *kernel) {
+  void *code;
+  size_t bytes;
+  if (!duet_cache_load(device->cache, key, &code, &bytes)) return false;
+  duet_error ignored; /* the source is compiled instead, and has the last word */
+  bool good = load_kernel(device, kernel, code, &ignored) == DUET_OK;
+  free(code);
+  if (good) return true;
+  if (kernel->library) (void)cudaLibraryUnload(kernel->library);
+  kernel->library = NULL;
+  return false;
+}
+
+/* Compiles the text, and keeps the code for the next start. That it cannot is no failure, nor is a warning of the
+   compiler: both are told in the device's note. */
+static duet_status compile(duet_device *device, const char *text, duet_cache_key key, duet_kernel *kernel,
+                           duet_error *error) {
+  char what[256];
+  cuda_code code;
+  duet_error stored;
+  (void)snprintf(what, sizeof what, "%s (%s): kernel %s", device->info.id, device->info.name, kernel->name);
+  duet_status s = cuda_compile(what, text, device->target, NULL, &code, error);
+  if (s) return s;
+  if (code.log[0])
+    (void)snprintf(device->info.note, sizeof device->info.note, "kernel %s: the compiler warns: %.150s", kernel->name,
+                   code.log);
+  s = load_kernel(device, kernel, code.data, error);
+  if (!s && device->cache[0] && duet_cache_store(device->cache, key, code.data, code.bytes, &stored) != DUET_OK)
+    (void)snprintf(device->info.note, sizeof device->info.note, "kernel cache: %.230s", stored.text);
+  cuda_code_destroy(&code);
+  return s;
+}
+
+duet_status cuda_build(duet_device *device, const duet_kernel_source *source, duet_kernel **out, duet_error *error) {
+  const duet_device_info *info = &device->info;
+  char compiler[64];
+  if (source->group == 0 || source->group > info->max_group)
+    return duet_fail(error, DUET_TOO_LARGE, "%s (%s): kernel %s: groups of %zu work-items, the device allows 1 to %zu",
+                     info->id, info->name, source->name, source->group, info->max_group);
+  duet_status s = cuda_use(device, error);
+  if (!s) s = cuda_compiler_identity(compiler, error);
+  if (s) return s;
+  duet_kernel *kernel = calloc(1, sizeof *kernel);
+  if (!kernel) return duet_fail(error, DUET_OUT_OF_MEMORY, "%s: no memory for kernel %s", info->id, source->name);
+  kernel->group = source->group;
+  if (snprintf(kernel->name, sizeof kernel->name, "%s", source->name) >= (int)sizeof kernel->name) {
+    free(kernel);
+    return duet_fail(error, DUET_BUILD_FAILED, "%s: kernel %s: a name may have 63 characters", info->id, source->name);
+  }
+  const char *parts[] = {"cuda", source->source, source->name, compiler, device->target};
+  duet_cache_key key = duet_cache_hash(parts, sizeof parts / sizeof *parts);
+  if (!load_cached(device, key, kernel)) s = compile(device, source->source, key, kernel, error);
+  if (s) {
+    cuda_release(device, kernel);
+    return s;
+  }
+  *out = kernel;
+  return DUET_OK;
+}

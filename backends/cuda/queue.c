@@ -1,0 +1,126 @@
+#include "backends/cuda/cuda.h"
+
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+struct duet_recording {
+  size_t count; /* launches */
+  cudaGraphExec_t graph;
+};
+
+/* Enqueues a launch, or adds it to the graph that is being captured; its arguments are copied. */
+static duet_status enqueue(const duet_device *device, const duet_launch *launch, duet_error *error) {
+  const duet_kernel *k = launch->kernel;
+  if (launch->groups == 0 || launch->groups > INT_MAX)
+    return duet_fail(error, DUET_TOO_LARGE, "%s: kernel %s: a launch of %zu groups of %zu work-items", device->info.id,
+                     k->name, launch->groups, k->group);
+  void *memories[DUET_MEMORIES], *arguments[DUET_MEMORIES];
+  for (int i = 0; i < DUET_MEMORIES; i++) {
+    memories[i] = launch->memories[i] ? launch->memories[i]->memory : NULL;
+    arguments[i] = &memories[i];
+  }
+  const dim3 groups = {(unsigned)launch->groups, 1, 1}, group = {(unsigned)k->group, 1, 1};
+  cudaError_t code = cudaLaunchKernel((const void *)k->kernel, groups, group, arguments, 0, device->stream);
+  char call[96];
+  (void)snprintf(call, sizeof call, "kernel %s: cudaLaunchKernel", k->name);
+  return cuda_check(error, device, call, code);
+}
+
+duet_status cuda_launch(duet_device *device, const duet_launch *launch, duet_error *error) {
+  duet_status s = cuda_use(device, error);
+  return s ? s : enqueue(device, launch, error);
+}
+
+void cuda_forget(duet_device *device, duet_recording *recording) {
+  duet_error ignored; /* what failed before shows in the next call as well */
+  if (recording && recording->graph && cuda_use(device, &ignored) == DUET_OK) {
+    (void)cudaStreamSynchronize(device->stream);
+    (void)cudaGraphExecDestroy(recording->graph);
+  }
+  free(recording);
+}
+
+/* The launches as a graph; the caller destroys it, after a failure as well. */
+static duet_status capture(const duet_device *device, const duet_launch *launches, size_t count, cudaGraph_t *graph,
+                           duet_error *error) {
+  duet_status s = CUDA_TRY(cudaStreamBeginCapture, device->stream, cudaStreamCaptureModeThreadLocal);
+  if (s) return s;
+  for (size_t i = 0; i < count && !s; i++) {
+    duet_error inner;
+    if ((s = enqueue(device, &launches[i], &inner)))
+      s = duet_fail(error, s, "launch %zu of %zu of a recording: %.900s", i + 1, count, inner.text);
+  }
+  cudaError_t ended =
+      cudaStreamEndCapture(device->stream, graph); /* in any case, or the stream could do nothing else */
+  return s ? s : cuda_check(error, device, "cudaStreamEndCapture", ended);
+}
+
+duet_status cuda_record(duet_device *device, const duet_launch *launches, size_t count, duet_recording **out,
+                        duet_error *error) {
+  duet_recording *r = calloc(1, sizeof *r);
+  if (!r) return duet_fail(error, DUET_OUT_OF_MEMORY, "%s: no memory to record %zu launches", device->info.id, count);
+  r->count = count;
+  cudaGraph_t graph = NULL;
+  duet_status s = cuda_use(device, error);
+  if (!s) s = capture(device, launches, count, &graph, error);
+  if (!s) s = CUDA_TRY(cudaGraphInstantiate, &r->graph, graph, 0);
+  if (graph) (void)cudaGraphDestroy(graph);
+  if (!s) s = CUDA_TRY(cudaGraphUpload, r->graph, device->stream); /* now, not at the first replay */
+  if (s) {
+    cuda_forget(device, r);
+    return s;
+  }
+  *out = r;
+  return DUET_OK;
+}
+
+/* Waits for a replay that may be under way in the place of the next one, and makes its events when it has none. */
+static duet_status take_span(duet_device *device, cuda_span *span, duet_error *error) {
+  duet_status s = DUET_OK;
+  if (span->ticket) s = CUDA_TRY(cudaEventSynchronize, span->ended);
+  span->ticket = 0;
+  if (!s && !span->begun) s = CUDA_TRY(cudaEventCreateWithFlags, &span->begun, cudaEventDefault);
+  if (!s && !span->ended) s = CUDA_TRY(cudaEventCreateWithFlags, &span->ended, cudaEventDefault);
+  return s;
+}
+
+duet_status cuda_replay(duet_device *device, duet_recording *recording, size_t times, duet_ticket *ticket,
+                        duet_error *error) {
+  if (times > 0 && recording->count > 0) {
+    cuda_span *span = &device->spans[(device->tickets + 1) % CUDA_SPANS];
+    duet_status s = cuda_use(device, error);
+    if (!s) s = take_span(device, span, error);
+    if (!s) s = CUDA_TRY(cudaEventRecord, span->begun, device->stream);
+    for (size_t i = 0; i < times && !s; i++) s = CUDA_TRY(cudaGraphLaunch, recording->graph, device->stream);
+    if (!s) s = CUDA_TRY(cudaEventRecord, span->ended, device->stream);
+    if (s) return s;
+    span->ticket = ++device->tickets;
+  }
+  if (ticket) *ticket = device->tickets;
+  return DUET_OK;
+}
+
+duet_status cuda_sync(duet_device *device, duet_ticket ticket, duet_error *error) {
+  if (ticket > device->tickets)
+    return duet_fail(error, DUET_USAGE, "%s: ticket %llu was never given", device->info.id, (unsigned long long)ticket);
+  const cuda_span *span = &device->spans[ticket % CUDA_SPANS];
+  duet_status s = cuda_use(device, error);
+  if (!s && ticket == 0) s = CUDA_TRY(cudaStreamSynchronize, device->stream);
+  if (!s && ticket != 0 && span->ticket == ticket) /* else its place was taken by a later one, which waited */
+    s = CUDA_TRY(cudaEventSynchronize, span->ended);
+  return s;
+}
+
+duet_status cuda_elapsed(duet_device *device, duet_ticket ticket, double *seconds, duet_error *error) {
+  float milliseconds = 0;
+  duet_status s = cuda_sync(device, ticket, error);
+  if (s) return s;
+  const cuda_span *span = &device->spans[ticket % CUDA_SPANS];
+  if (ticket == 0 || span->ticket != ticket)
+    return duet_fail(error, DUET_UNSUPPORTED, "%s: times are kept for the last %d replays only", device->info.id,
+                     CUDA_SPANS);
+  s = CUDA_TRY(cudaEventElapsedTime, &milliseconds, span->begun, span->ended);
+  if (!s) *seconds = 1e-3 * (double)milliseconds;
+  return s;
+}
