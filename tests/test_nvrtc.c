@@ -1,0 +1,174 @@
+/* Kernels of the gpu class as the CUDA backend compiles them, for every architecture that NVRTC lists. No device: the
+   compiler must be silent, spill nothing, and find no arithmetic in double. Arguments are the presets to compile, for
+   training and for evaluation; without any, networks with all ops, for the first and the last architecture. */
+#include "backends/cuda/compiler.h"
+#include "engine/generate.h"
+#include "engine/plan.h"
+#include "tests/check.h"
+#include "tests/small.h"
+
+#include <nvrtc.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+enum { ARCHITECTURES = 64, STATIC_SHARED = 48 * 1024 };
+
+static int architectures[ARCHITECTURES], count; /* 90 for sm_90 */
+static duet_error error;
+
+typedef struct usage {
+  int kernels, registers, shared; /* the most of each */
+} usage;
+
+static int larger(int a, int b) { return a > b ? a : b; }
+
+/* The number before `word` in a line, or 0. */
+static int number_before(const char *line, const char *word) {
+  const char *at = strstr(line, word);
+  while (at && at > line && at[-1] == ' ') at--;
+  while (at && at > line && at[-1] >= '0' && at[-1] <= '9') at--;
+  return at ? atoi(at) : 0;
+}
+
+/* ptxas tells with -v what a kernel takes; any other line is a warning. */
+static void check_log(const char *what, char *log, usage *most) {
+  bool told = false;
+  for (char *line = strtok(log, "\n"); line; line = strtok(NULL, "\n")) {
+    if (strncmp(line, "ptxas", 5) != 0 || strstr(line, "warning")) fail_msg("%s: %s", what, line);
+    if (number_before(line, "bytes stack frame") || number_before(line, "bytes spill")) fail_msg("%s: %s", what, line);
+    told = told || strstr(line, "0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads");
+    most->registers = larger(most->registers, number_before(line, "registers"));
+    most->shared = larger(most->shared, number_before(line, "bytes smem"));
+  }
+  if (!told) fail_msg("%s: ptxas says nothing of spills", what);
+  if (most->shared > STATIC_SHARED) fail_msg("%s: %d bytes of shared memory", what, most->shared);
+}
+
+static void check_kernel(const char *what, const char *text, const char *target, usage *most) {
+  cuda_code code;
+  OK(cuda_compile(what, text, target, "--ptxas-options=-v", &code, &error));
+  assert_true(code.bytes > 64 && memcmp(code.data, "\177ELF", 4) == 0);
+  check_log(what, code.log, most);
+  most->kernels++;
+  cuda_code_destroy(&code);
+}
+
+static void check_no_double(const char *what, const char *text, const char *target) {
+  cuda_code code;
+  OK(cuda_compile(what, text, target, NULL, &code, &error));
+  if (code.log[0]) fail_msg("%s: %s", what, code.log);
+  assert_non_null(strstr(code.data, ".entry"));
+  if (strstr(code.data, ".f64")) fail_msg("%s: double arithmetic: %.60s", what, strstr(code.data, ".f64") - 8);
+  cuda_code_destroy(&code);
+}
+
+/* Every kernel of a plan, for all architectures or the first and the last. */
+static void check_plan(const duet_network *network, bool train, bool all) {
+  enum { UNITS = 132, GROUP = 1024 }; /* as large GPUs have */
+  const duet_plan_options options = {.batch = 128,
+                                     .train = train,
+                                     .method = DUET_METHOD_ADAM,
+                                     .kernel_class = DUET_CLASS_GPU,
+                                     .sections = true,
+                                     .compute_units = UNITS,
+                                     .max_group = GROUP,
+                                     .vector_width = 1};
+  usage most[ARCHITECTURES] = {{0}};
+  duet_plan *plan;
+  char what[256], target[32];
+  OK(duet_plan_create(network, &options, &plan, &error));
+  for (size_t i = 0; i < plan->launch_count; i++) {
+    const duet_plan_launch *l = &plan->launches[i];
+    duet_kernel_source source = {.name = l->name, .parts = l->parts, .part_count = l->part_count, .group = l->group};
+    OK(duet_generate(&source, &error));
+    (void)snprintf(what, sizeof what, "%s %s (%s)", network->name, l->name, l->parts[0].stages[0].label);
+    (void)snprintf(target, sizeof target, "compute_%d", architectures[0]);
+    check_no_double(what, source.source, target);
+    for (int a = 0; a < count; a += all || a == count - 1 ? 1 : count - 1) {
+      (void)snprintf(target, sizeof target, "sm_%d", architectures[a]);
+      check_kernel(what, source.source, target, &most[a]);
+    }
+    free((void *)source.source);
+  }
+  for (int a = 0; a < count; a++)
+    if (most[a].kernels)
+      print_message("%s, %s, sm_%d: %d kernels, at most %d registers, %d bytes of shared memory\n", network->name,
+                    train ? "training" : "evaluation", architectures[a], most[a].kernels, most[a].registers,
+                    most[a].shared);
+  duet_plan_destroy(plan);
+}
+
+static void test_preset(void **state) {
+  duet_network *network;
+  OK(duet_network_load(*state, 28, 28, &network, &error));
+  check_plan(network, true, true);
+  check_plan(network, false, true);
+  duet_network_destroy(network);
+}
+
+static void test_all_ops(void **state) {
+  (void)state;
+  static const char *const texts[] = {small_plain, small_norm, small_drop, small_average, small_added, small_strided};
+  for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+    duet_network *network;
+    OK(duet_network_parse("small.net", texts[i], 12, 12, &network, &error));
+    check_plan(network, true, false);
+    duet_network_destroy(network);
+  }
+}
+
+/* The checks find what they look for. */
+static void test_what_is_wrong_is_found(void **state) {
+  (void)state;
+  usage most = {0};
+  cuda_code code;
+  char target[32];
+  (void)snprintf(target, sizeof target, "sm_%d", architectures[0]);
+  static const char warned[] = "extern \"C\" __global__ void k(float *x) { int unused; x[0] = 1; }";
+  OK(cuda_compile("warned", warned, target, NULL, &code, &error));
+  assert_non_null(strstr(code.log, "warning"));
+  cuda_code_destroy(&code);
+  static const char spilled[] =
+      "extern \"C\" __global__ void __launch_bounds__(1024) k(float *x, int n) {\n"
+      "  float a[200];\n"
+      "  for (int i = 0; i < 200; i++) a[i] = x[i * n];\n"
+      "  for (int i = 0; i < n; i++) a[(i * 7) % 200] += x[i];\n"
+      "  for (int i = 0; i < 200; i++) x[i * n] = a[199 - i];\n}";
+  OK(cuda_compile("spilled", spilled, target, "--ptxas-options=-v", &code, &error));
+  assert_true(number_before(strstr(code.log, "stack frame") - 12, "bytes stack frame") > 0);
+  cuda_code_destroy(&code);
+  static const char doubled[] = "extern \"C\" __global__ void k(float *x) { x[0] *= 0.1; }";
+  (void)snprintf(target, sizeof target, "compute_%d", architectures[0]);
+  OK(cuda_compile("doubled", doubled, target, NULL, &code, &error));
+  assert_non_null(strstr(code.data, ".f64"));
+  cuda_code_destroy(&code);
+  REFUSED(DUET_BUILD_FAILED, "wrong: nvrtcCompileProgram for compute_",
+          cuda_compile("wrong", "int f() { return undeclared_thing; }", target, NULL, &code, &error));
+  assert_non_null(strstr(error.text, "undeclared_thing"));
+  REFUSED(DUET_BUILD_FAILED, "--gpu-architecture", cuda_compile("old", doubled, "sm_10", NULL, &code, &error));
+  check_kernel("good", "extern \"C\" __global__ void k(float *x) { x[0] = 1; }", "sm_90", &most);
+  assert_true(most.kernels == 1 && most.registers > 0 && most.shared == 0);
+}
+
+static int set_up(void **state) {
+  (void)state;
+  return nvrtcGetNumSupportedArchs(&count) != NVRTC_SUCCESS || count < 1 || count > ARCHITECTURES ||
+         nvrtcGetSupportedArchs(architectures) != NVRTC_SUCCESS;
+}
+
+int main(int argc, char **argv) {
+  if (argc > 1) {
+    struct CMUnitTest chosen[8] = {{0}};
+    size_t presets = 0;
+    for (; presets + 1 < (size_t)argc && presets < 8; presets++)
+      chosen[presets] = (struct CMUnitTest){argv[presets + 1], test_preset, NULL, NULL, argv[presets + 1]};
+    return _cmocka_run_group_tests("nvrtc", chosen, presets, set_up, NULL);
+  }
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_all_ops), cmocka_unit_test(test_what_is_wrong_is_found)};
+  return cmocka_run_group_tests_name("nvrtc", tests, set_up, NULL);
+}
