@@ -3,6 +3,7 @@
 #include "engine/registry.h"
 #include "tests/check.h"
 
+#include <dlfcn.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -15,6 +16,7 @@
 
 static duet_error error;
 static char scratch[64]; /* directory of this run */
+static char tested[16];  /* backend of $DUET_TEST_DEVICE (default opencl) */
 
 static void test_ids(void **state) {
   (void)state;
@@ -43,8 +45,8 @@ static void test_ids(void **state) {
   OK(duet_device_open("ref", &other, &error));
   duet_device_close(&other);
   duet_device_close(&other);
-  OK(duet_device_open("opencl", &other, &error));
-  assert_int_equal(strncmp(other.backend->info(other.device)->id, "opencl:", 7), 0);
+  OK(duet_device_open(tested, &other, &error));
+  assert_int_equal(strncmp(other.backend->info(other.device)->id, tested, strlen(tested)), 0);
   duet_device_close(&other);
   OK(duet_device_open("auto", &other, &error));
   assert_true(other.backend->info(other.device)->usable);
@@ -104,24 +106,16 @@ static const char *devices_with(const char *environment) {
     if (!strstr(output_, words)) fail_msg("with %s no \"%s\" in: %s", environment, words, output_); \
   } while (0)
 
-static void test_what_is_missing_is_said(void **state) {
+static void test_missing_opencl_is_said(void **state) {
   (void)state;
-  char directory[128], file[160], environment[256];
-  (void)snprintf(directory, sizeof directory, "%s/empty", scratch);
+  char directory[128], environment[256];
+  if (strcmp(tested, "opencl") != 0) skip();
+  (void)snprintf(directory, sizeof directory, "%s/nothing", scratch);
   assert_int_equal(mkdir(directory, 0777), 0);
   (void)snprintf(environment, sizeof environment, "OCL_ICD_VENDORS=%s", directory);
   SAYS(environment, "CL_PLATFORM_NOT_FOUND_KHR); install pocl-opencl-icd");
   SAYS(environment, "[ref] usable");
   SAYS(environment, "open: opencl: no OpenCL driver installed");
-  (void)snprintf(environment, sizeof environment, "DUET_BACKENDS=%s", directory);
-  SAYS(environment, "[opencl] NOT opencl: backend module not installed");
-  (void)snprintf(file, sizeof file, "%s/duet_opencl.so", directory);
-  FILE *f = fopen(file, "w");
-  assert_non_null(f);
-  assert_true(fputs("not a library", f) >= 0);
-  assert_int_equal(fclose(f), 0);
-  SAYS(environment, "[opencl] NOT opencl: ");
-  SAYS(environment, "duet_opencl.so: ");
   /* Clover: on most machines a platform without a device. */
   const char *clover = "OCL_ICD_VENDORS=mesa.icd";
   if (access("/etc/OpenCL/vendors/mesa.icd", F_OK) != 0 || strstr(devices_with(clover), "[opencl:0:0]")) return;
@@ -129,8 +123,42 @@ static void test_what_is_missing_is_said(void **state) {
   SAYS(clover, "[opencl:0] NOT opencl:0: the platform \"Clover");
 }
 
+static void test_missing_cuda_is_said(void **state) {
+  (void)state;
+  char module[512];
+  const char *modules = getenv("DUET_BACKENDS");
+  (void)snprintf(module, sizeof module, "%s/duet_cuda.so", modules ? modules : "");
+  if (access(module, F_OK) != 0) skip();
+  if (!dlopen("libcuda.so.1", RTLD_LAZY)) {
+    SAYS("", "[cuda] NOT cuda: libcuda.so.1 not found: no NVIDIA driver (install");
+    SAYS("CUDA_VISIBLE_DEVICES=", "[ref] usable");
+  } else if (strcmp(tested, "cuda") == 0) {
+    SAYS("CUDA_VISIBLE_DEVICES=", "[cuda] NOT cuda: no device (cudaGetDeviceCount: cudaErrorNoDevice; ");
+    REFUSED(DUET_NO_DEVICE, "cuda:999: no such device", duet_device_open("cuda:999", &(duet_handle){0}, &error));
+  }
+}
+
+static void test_missing_modules_are_said(void **state) {
+  (void)state;
+  char directory[128], file[160], environment[256];
+  (void)snprintf(directory, sizeof directory, "%s/modules", scratch);
+  assert_int_equal(mkdir(directory, 0777), 0);
+  (void)snprintf(environment, sizeof environment, "DUET_BACKENDS=%s", directory);
+  SAYS(environment, "[opencl] NOT opencl: backend module not installed");
+  SAYS(environment, "[cuda] NOT cuda: backend module not installed");
+  (void)snprintf(file, sizeof file, "%s/duet_opencl.so", directory);
+  FILE *f = fopen(file, "w");
+  assert_non_null(f);
+  assert_true(fputs("not a library", f) >= 0);
+  assert_int_equal(fclose(f), 0);
+  SAYS(environment, "[opencl] NOT opencl: ");
+  SAYS(environment, "duet_opencl.so: ");
+}
+
 static int set_up(void **state) {
   (void)state;
+  const char *id = getenv("DUET_TEST_DEVICE");
+  (void)snprintf(tested, sizeof tested, "%.*s", id ? (int)strcspn(id, ":") : 6, id ? id : "opencl");
   (void)snprintf(scratch, sizeof scratch, "/tmp/duet-test-registry-XXXXXX");
   return mkdtemp(scratch) && setenv("DUET_CACHE_DIR", scratch, 1) == 0 ? 0 : -1;
 }
@@ -147,7 +175,9 @@ int main(int argc, char **argv) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_ids),
       cmocka_unit_test(test_devices_are_in_order),
-      cmocka_unit_test(test_what_is_missing_is_said),
+      cmocka_unit_test(test_missing_opencl_is_said),
+      cmocka_unit_test(test_missing_cuda_is_said),
+      cmocka_unit_test(test_missing_modules_are_said),
   };
   return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -61,8 +61,8 @@ static bool load_cached(const duet_device *device, duet_cache_key key, duet_kern
   return false;
 }
 
-/* Compiles the text, and keeps the code for the next start. That it cannot is no failure, nor is a warning of the
-   compiler: both are told in the device's note. */
+/* Compiles the text and keeps the code for the next start, unless the compiler warns: that is to be seen each time.
+   Neither a warning nor a cache that cannot be written is a failure: both are told in the device's note. */
 static duet_status compile(duet_device *device, const char *text, duet_cache_key key, duet_kernel *kernel,
                            duet_error *error) {
   char what[256];
@@ -71,11 +71,11 @@ static duet_status compile(duet_device *device, const char *text, duet_cache_key
   (void)snprintf(what, sizeof what, "%s (%s): kernel %s", device->info.id, device->info.name, kernel->name);
   duet_status s = cuda_compile(what, text, device->target, NULL, &code, error);
   if (s) return s;
+  s = load_kernel(device, kernel, code.data, error);
   if (code.log[0])
     (void)snprintf(device->info.note, sizeof device->info.note, "kernel %s: the compiler warns: %.150s", kernel->name,
                    code.log);
-  s = load_kernel(device, kernel, code.data, error);
-  if (!s && device->cache[0] && duet_cache_store(device->cache, key, code.data, code.bytes, &stored) != DUET_OK)
+  else if (!s && device->cache[0] && duet_cache_store(device->cache, key, code.data, code.bytes, &stored) != DUET_OK)
     (void)snprintf(device->info.note, sizeof device->info.note, "kernel cache: %.230s", stored.text);
   cuda_code_destroy(&code);
   return s;
