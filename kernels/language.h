@@ -10,7 +10,8 @@ typedef unsigned long long u64;
 #define LOCAL_PTR
 #define LOCAL_ARRAY(type, name, count) __shared__ type name[count]
 #define restrict __restrict__
-#define KERNEL extern "C" __global__ __launch_bounds__(GROUP)
+/* 1: there are few groups for each multiprocessor, so registers are worth more than room for further groups. */
+#define KERNEL extern "C" __global__ __launch_bounds__(GROUP, 1)
 #define INLINE_FN static __device__ __forceinline__
 #define GROUP_ID ((int)blockIdx.x)
 #define ITEM_ID ((int)threadIdx.x)

@@ -36,24 +36,25 @@ static int number_before(const char *line, const char *word) {
 }
 
 /* ptxas tells with -v what a kernel takes; any other line is a warning. */
-static void check_log(const char *what, char *log, usage *most) {
+static void check_log(const char *what, const char *target, char *log, usage *most) {
   bool told = false;
   for (char *line = strtok(log, "\n"); line; line = strtok(NULL, "\n")) {
-    if (strncmp(line, "ptxas", 5) != 0 || strstr(line, "warning")) fail_msg("%s: %s", what, line);
-    if (number_before(line, "bytes stack frame") || number_before(line, "bytes spill")) fail_msg("%s: %s", what, line);
+    if (strncmp(line, "ptxas", 5) != 0 || strstr(line, "warning")) fail_msg("%s, %s: %s", what, target, line);
+    if (number_before(line, "bytes stack frame") || number_before(line, "bytes spill"))
+      fail_msg("%s, %s: %s", what, target, line);
     told = told || strstr(line, "0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads");
     most->registers = larger(most->registers, number_before(line, "registers"));
     most->shared = larger(most->shared, number_before(line, "bytes smem"));
   }
-  if (!told) fail_msg("%s: ptxas says nothing of spills", what);
-  if (most->shared > STATIC_SHARED) fail_msg("%s: %d bytes of shared memory", what, most->shared);
+  if (!told) fail_msg("%s, %s: ptxas says nothing of spills", what, target);
+  if (most->shared > STATIC_SHARED) fail_msg("%s, %s: %d bytes of shared memory", what, target, most->shared);
 }
 
 static void check_kernel(const char *what, const char *text, const char *target, usage *most) {
   cuda_code code;
   OK(cuda_compile(what, text, target, "--ptxas-options=-v", &code, &error));
   assert_true(code.bytes > 64 && memcmp(code.data, "\177ELF", 4) == 0);
-  check_log(what, code.log, most);
+  check_log(what, target, code.log, most);
   most->kernels++;
   cuda_code_destroy(&code);
 }

@@ -133,7 +133,8 @@ static void test_missing_cuda_is_said(void **state) {
     SAYS("", "[cuda] NOT cuda: libcuda.so.1 not found: no NVIDIA driver (install");
     SAYS("CUDA_VISIBLE_DEVICES=", "[ref] usable");
   } else if (strcmp(tested, "cuda") == 0) {
-    SAYS("CUDA_VISIBLE_DEVICES=", "[cuda] NOT cuda: no device (cudaGetDeviceCount: cudaErrorNoDevice; ");
+    SAYS("CUDA_VISIBLE_DEVICES= FAKECUDA_DEVICES=0",
+         "[cuda] NOT cuda: no device (cudaGetDeviceCount: cudaErrorNoDevice; ");
     REFUSED(DUET_NO_DEVICE, "cuda:999: no such device", duet_device_open("cuda:999", &(duet_handle){0}, &error));
   }
 }

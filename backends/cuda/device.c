@@ -20,18 +20,20 @@ static int count_devices(char *reason, size_t size) {
   (void)cudaGetLastError();
   (void)cudaDriverGetVersion(&speaks);
   (void)cudaRuntimeGetVersion(&needs);
-  if (code == cudaErrorInsufficientDriver)
+  if (code == cudaErrorInsufficientDriver && speaks > 0)
     (void)snprintf(
         reason, size,
         "cuda: the driver is made for CUDA %d.%d, this build needs %d.%d (cudaGetDeviceCount: %s; update the "
         "NVIDIA driver)",
         speaks / 1000, speaks % 1000 / 10, needs / 1000, needs % 1000 / 10, cudaGetErrorName(code));
+  else if (code == cudaSuccess || code == cudaErrorNoDevice)
+    (void)snprintf(reason, size,
+                   "cuda: no device (cudaGetDeviceCount: %s; there is no NVIDIA GPU, or "
+                   "CUDA_VISIBLE_DEVICES hides it)",
+                   code == cudaSuccess ? "none" : cudaGetErrorName(code));
   else
-    (void)snprintf(reason, size, "cuda: no device (cudaGetDeviceCount: %s; %s)",
-                   code == cudaSuccess ? "0 devices" : cudaGetErrorName(code),
-                   code == cudaSuccess || code == cudaErrorNoDevice
-                       ? "there is no NVIDIA GPU, or CUDA_VISIBLE_DEVICES hides it"
-                       : "nvidia-smi checks the driver; a restart may help");
+    (void)snprintf(reason, size, "cuda: the driver does not work (cudaGetDeviceCount: %s; nvidia-smi checks it)",
+                   cudaGetErrorName(code));
   return 0;
 }
 
