@@ -57,9 +57,17 @@ duet_status cuda_check(duet_error *error, const duet_device *device, const char 
 /* Calls a function of the runtime; `device` and `error` as they are called where it is used. */
 #define CUDA_TRY(call, ...) cuda_check(error, device, #call, call(__VA_ARGS__))
 
-/* Makes the device that of the calling thread, which everything but info asks for first. */
+/* Makes the device that of the calling thread, which every call that may fail asks for first. */
 static inline duet_status cuda_use(const duet_device *device, duet_error *error) {
   return CUDA_TRY(cudaSetDevice, device->index);
+}
+
+/* Waits for all work before something is given back, which a failure does not prevent: that shows in the next call as
+   well. */
+static inline void cuda_finish(const duet_device *device) {
+  (void)cudaSetDevice(device->index);
+  (void)cudaStreamSynchronize(device->stream);
+  (void)cudaGetLastError();
 }
 
 void cuda_staging_close(duet_device *device);

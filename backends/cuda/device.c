@@ -83,17 +83,14 @@ static duet_status enumerate(duet_device_info *infos, size_t capacity, size_t *c
 /* Takes a half-made device. */
 static void close_device(duet_device *device) {
   if (!device) return;
-  duet_error ignored;
-  if (device->stream && cuda_use(device, &ignored) == DUET_OK) {
-    (void)cudaStreamSynchronize(device->stream);
-    for (size_t i = 0; i < CUDA_SPANS; i++) {
-      if (device->spans[i].begun) (void)cudaEventDestroy(device->spans[i].begun);
-      if (device->spans[i].ended) (void)cudaEventDestroy(device->spans[i].ended);
-    }
-    cuda_staging_close(device);
-    cuda_gemm_close(device);
-    (void)cudaStreamDestroy(device->stream);
+  if (device->stream) cuda_finish(device);
+  for (size_t i = 0; i < CUDA_SPANS; i++) {
+    if (device->spans[i].begun) (void)cudaEventDestroy(device->spans[i].begun);
+    if (device->spans[i].ended) (void)cudaEventDestroy(device->spans[i].ended);
   }
+  cuda_staging_close(device);
+  cuda_gemm_close(device);
+  if (device->stream) (void)cudaStreamDestroy(device->stream);
   free(device);
 }
 

@@ -34,11 +34,8 @@ duet_status cuda_alloc(duet_device *device, size_t bytes, duet_buffer **out, due
 
 void cuda_free(duet_device *device, duet_buffer *buffer) {
   if (!buffer) return;
-  duet_error ignored; /* what failed before shows in the next call as well */
-  if (buffer->memory && cuda_use(device, &ignored) == DUET_OK) {
-    (void)cudaStreamSynchronize(device->stream);
-    (void)cudaFree(buffer->memory);
-  }
+  cuda_finish(device);
+  if (buffer->memory) (void)cudaFree(buffer->memory);
   free(buffer);
 }
 
@@ -101,7 +98,9 @@ duet_status cuda_upload(duet_device *device, duet_buffer *buffer, size_t offset,
     memcpy(block->data, (const unsigned char *)data + at, length);
     s = CUDA_TRY(cudaMemcpyAsync, (unsigned char *)buffer->memory + offset + at, block->data, length,
                  cudaMemcpyHostToDevice, device->stream);
-    if (!s) s = CUDA_TRY(cudaEventRecord, block->read, device->stream);
+    if (s) break;
+    s = CUDA_TRY(cudaEventRecord, block->read, device->stream);
+    if (s) cuda_finish(device); /* or the block would seem free while it is read */
   }
   return s;
 }

@@ -5,21 +5,21 @@
 #include <stdlib.h>
 
 void cuda_release(duet_device *device, duet_kernel *kernel) {
-  duet_error ignored; /* what failed before shows in the next call as well */
   if (!kernel) return;
-  if (kernel->library && cuda_use(device, &ignored) == DUET_OK) {
-    (void)cudaStreamSynchronize(device->stream); /* launches may be under way */
-    (void)cudaLibraryUnload(kernel->library);
-  }
+  cuda_finish(device); /* launches may be under way */
+  if (kernel->library) (void)cudaLibraryUnload(kernel->library);
   free(kernel);
 }
 
-static int count_parameters(cudaKernel_t kernel) {
+/* The runtime tells of one parameter after the other, and that there is none beyond the last. */
+static duet_status count_parameters(const duet_device *device, cudaKernel_t kernel, size_t *count, duet_error *error) {
   size_t offset, size;
-  int count = 0;
-  while (cudaFuncGetParamInfo((const void *)kernel, (size_t)count, &offset, &size) == cudaSuccess) count++;
-  (void)cudaGetLastError(); /* of the one that there is not */
-  return count;
+  cudaError_t code;
+  for (*count = 0; (code = cudaFuncGetParamInfo((const void *)kernel, *count, &offset, &size)) == cudaSuccess;)
+    (*count)++;
+  if (code != cudaErrorInvalidValue) return cuda_check(error, device, "cudaFuncGetParamInfo", code);
+  (void)cudaGetLastError();
+  return DUET_OK;
 }
 
 /* Makes kernel->kernel of machine code and brings it to the device, so that no launch has to. */
@@ -39,10 +39,11 @@ static duet_status load_kernel(const duet_device *device, duet_kernel *kernel, c
   if (attributes.maxThreadsPerBlock < (int)kernel->group)
     return duet_fail(error, DUET_TOO_LARGE, "%s (%s): kernel %s: groups of %zu work-items, its code allows %d",
                      device->info.id, device->info.name, kernel->name, kernel->group, attributes.maxThreadsPerBlock);
-  int parameters = count_parameters(kernel->kernel);
+  size_t parameters;
+  if ((s = count_parameters(device, kernel->kernel, &parameters, error))) return s;
   if (parameters != DUET_MEMORIES)
     return duet_fail(error, DUET_BUILD_FAILED,
-                     "%s: kernel %s takes %d arguments, must take the %d memories of kernels.def", device->info.id,
+                     "%s: kernel %s takes %zu arguments, must take the %d memories of kernels.def", device->info.id,
                      kernel->name, parameters, DUET_MEMORIES);
   return DUET_OK;
 }

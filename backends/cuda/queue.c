@@ -33,11 +33,9 @@ duet_status cuda_launch(duet_device *device, const duet_launch *launch, duet_err
 }
 
 void cuda_forget(duet_device *device, duet_recording *recording) {
-  duet_error ignored; /* what failed before shows in the next call as well */
-  if (recording && recording->graph && cuda_use(device, &ignored) == DUET_OK) {
-    (void)cudaStreamSynchronize(device->stream);
-    (void)cudaGraphExecDestroy(recording->graph);
-  }
+  if (!recording) return;
+  cuda_finish(device);
+  if (recording->graph) (void)cudaGraphExecDestroy(recording->graph);
   free(recording);
 }
 
