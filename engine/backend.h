@@ -31,7 +31,7 @@ typedef enum duet_control {
 } duet_control;
 
 typedef enum duet_stage_kind {
-#define STAGE(name, domain, file, ...) DUET_STAGE_##name,
+#define STAGE(name, domain, file, access, ...) DUET_STAGE_##name,
 #include "kernels/kernels.def"
   DUET_STAGE_KINDS
 } duet_stage_kind;

@@ -77,10 +77,11 @@ static duet_status add_stage(duet_text *out, const duet_stage *stage, size_t num
   return DUET_OK;
 }
 
-/* The call of a stage, `where` being its first arguments; operands named `index` are bytes kept in the float memory. */
+/* The call of a stage, `where` being its first arguments (a TASK stage that runs by block has its own); operands named
+ * `index` are bytes kept in the float memory. */
 static void add_call(duet_text *out, const duet_stage *stage, size_t number, const char *where) {
   const duet_stage_info *info = &duet_stage_infos[stage->kind];
-  duet_text_add(out, "    s%zu_%s(%s", number, info->name, stage->by_block ? "0" : where);
+  duet_text_add(out, "    s%zu_%s(%s", number, info->name, where);
   for (size_t i = 0; i < DUET_MAX_OPERANDS && info->operands[i]; i++) {
     const duet_operand *o = &stage->operands[i];
     const char *cast = strcmp(info->operands[i], "index") ? "" : "(GLOBAL u8 *)";
@@ -96,37 +97,51 @@ static void add_call(duet_text *out, const duet_stage *stage, size_t number, con
   duet_text_add(out, ");\n");
 }
 
-/* Groups that take blocks while there are any. */
+/* Groups that take blocks while there are any (cpu class). */
 static void add_slots(duet_text *out, const duet_part *part, size_t first_number) {
   duet_text_add(out,
                 "  if (group < %zu) {\n    const int slot = group;\n    (void)slot;\n    for (;;) {\n"
                 "    const int block = TAKE_TICKET() - %zu;\n    if (block >= %zu) return;\n",
                 part->slots, part->first_ticket, part->count);
-  for (size_t i = 0; i < part->stage_count; i++) add_call(out, &part->stages[i], first_number + i, "block, 0, 1");
+  for (size_t i = 0; i < part->stage_count; i++)
+    add_call(out, &part->stages[i], first_number + i, part->stages[i].by_block ? "0" : "block, 0, 1");
   duet_text_add(out, "    }\n  }\n  group -= %zu;\n", part->slots);
 }
 
+/* What a group of a part is: block and teams, or task and slice. A TASK stage that runs by block has all its tasks in
+   each. */
+static void add_place(duet_text *out, const duet_part *part) {
+  const duet_stage *stage = &part->stages[0];
+  const size_t spread = part->spread, tasks = duet_stage_tasks(stage), slices = spread / (stage->by_block ? tasks : 1);
+  if (duet_stage_is_by_block(stage)) duet_text_add(out, "    const int block = group / %zu;\n", spread);
+  if (!duet_stage_infos[stage->kind].task) {
+    duet_text_add(out,
+                  "    const int team = group %% %zu * TEAMS_IN_GROUP + TEAM_IN_GROUP, teams = %zu * TEAMS_IN_GROUP;\n"
+                  "    (void)team, (void)teams;\n",
+                  spread, spread);
+    return;
+  }
+  duet_text_add(out, "    const int task = group / %zu", slices);
+  if (stage->by_block) duet_text_add(out, " %% %zu", tasks);
+  duet_text_add(out, ", slice = group %% %zu, slices = %zu;\n    (void)slice, (void)slices;\n", slices, slices);
+}
+
+/* In the gpu class, stages of a section wait for each other's teams; those of a task follow item by item. */
 static void add_part(duet_text *out, const duet_part *part, size_t first_number, size_t group_size) {
   if (part->slots) {
     add_slots(out, part, first_number);
     return;
   }
-  const bool by_block = duet_stage_is_by_block(&part->stages[0]);
   duet_text_add(out, "  if (group < %zu) {\n", part->count * part->spread);
-  if (!by_block) {
-    duet_text_add(out, "    const int task = group / %zu;\n", part->spread);
-    if (group_size > 1)
-      duet_text_add(out, "    const int slice = group %% %zu, slices = %zu;\n", part->spread, part->spread);
-  } else {
-    duet_text_add(out,
-                  "    const int block = group / %zu, team = group %% %zu * TEAMS_IN_GROUP + TEAM_IN_GROUP, teams = "
-                  "%zu * TEAMS_IN_GROUP;\n    (void)team, (void)teams;\n",
-                  part->spread, part->spread, part->spread);
+  add_place(out, part);
+  const char *where[2][2] = {{"block, team, teams", "block, team, teams, scratch"},
+                             {"task", "task, slice, slices, scratch"}};
+  for (size_t i = 0; i < part->stage_count; i++) {
+    if (i > 0 && group_size > 1 && duet_stage_is_by_block(&part->stages[i]))
+      duet_text_add(out, "    BARRIER_GLOBAL();\n");
+    add_call(out, &part->stages[i], first_number + i,
+             where[duet_stage_infos[part->stages[i].kind].task][group_size > 1]);
   }
-  const char *where[2][2] = {{"task", "task, slice, slices, scratch"},
-                             {"block, team, teams", "block, team, teams, scratch"}};
-  for (size_t i = 0; i < part->stage_count; i++)
-    add_call(out, &part->stages[i], first_number + i, where[by_block][group_size > 1]);
   duet_text_add(out, "    return;\n  }\n  group -= %zu;\n", part->count * part->spread);
 }
 

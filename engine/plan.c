@@ -20,19 +20,18 @@ static int consumers(const duet_network *network, int layer, int *last) {
   return count;
 }
 
-/* Lets the unit of `root` (a convolution, dense layer or pooling) take in the ReLU and, after a convolution of the cpu
-   class, the 2x2 pooling that alone follow it. */
+/* Lets the unit of `root` (a convolution, dense layer or pooling) take in the ReLU and, after a convolution, the 2x2
+   pooling that alone follow it. */
 static void absorb(duet_planner *planner, int root) {
   const duet_network *network = planner->network;
   const duet_layer *layers = network->layers;
   const duet_op_kind op = layers[root].op;
   duet_unit *unit = &planner->units[root];
-  const bool pools = op == DUET_OP_conv && planner->plan->options.kernel_class == DUET_CLASS_CPU;
   for (int at = root, next = root; consumers(network, at, &next) == 1; at = next) {
     const duet_layer *l = &layers[next];
     if (l->op == DUET_OP_relu && !unit->relu) {
       unit->relu = true;
-    } else if (l->op == DUET_OP_max_pool && pools && unit->pool < 0 && (int)l->options.kernel == 2 &&
+    } else if (l->op == DUET_OP_max_pool && op == DUET_OP_conv && unit->pool < 0 && (int)l->options.kernel == 2 &&
                (int)l->options.stride == 2) {
       unit->pool = next;
     } else {
@@ -59,7 +58,8 @@ static void find_units(duet_planner *planner) {
   }
   for (int i = 0; i < network->layer_count; i++) {
     duet_unit *unit = &planner->units[i];
-    unit->masked = unit->relu && unit->pool < 0 && gives_masked_gradient(network->layers[i].op);
+    const bool through_pool = planner->plan->options.kernel_class == DUET_CLASS_GPU; /* the cpu class clips by itself */
+    unit->masked = unit->relu && (unit->pool < 0 || through_pool) && gives_masked_gradient(network->layers[i].op);
   }
   for (int i = 0; i < network->layer_count; i++) {
     const duet_layer *l = &network->layers[i];
@@ -111,171 +111,25 @@ static void add_record(duet_planner *planner) {
   memcpy(stage->operands, operands, sizeof operands);
 }
 
-/* The gpu class updates all parameters in one launch of its own. */
-static void add_flat_update(duet_planner *planner) {
-  duet_stage *stage = duet_planner_add(planner, DUET_STAGE_update, -1, "update");
-  const size_t trained = planner->plan->parameters.trained;
-  stage->constants.LENGTH = 1024;
-  stage->constants.TOTAL = (int)trained;
-  stage->constants.METHOD = (int)planner->plan->options.method;
-  const duet_operand operands[] = {{.memory = DUET_MEMORY_parameters}, {.memory = DUET_MEMORY_gradients},
-                                   {.memory = DUET_MEMORY_state},      {.memory = DUET_MEMORY_state, .offset = trained},
-                                   {.memory = DUET_MEMORY_rates},      planner->control};
-  memcpy(stage->operands, operands, sizeof operands);
-}
-
-/* How many stages of a plan come before the batch (weights laid out anew), and before the parameters' own (gradients,
-   updates, record). */
-typedef struct bounds {
-  size_t prepare, data;
-} bounds;
-
-static bounds add_stages(duet_planner *planner) {
+/* Weights laid out anew, the batch, its way forward and back, the parameters' own. */
+static void add_stages(duet_planner *planner) {
   const duet_network *network = planner->network;
   const duet_layer *layers = network->layers;
   for (int i = 0; i < network->layer_count; i++)
     if (layers[i].op == DUET_OP_conv) duet_op_conv_prepare(planner, i);
-  bounds b = {.prepare = planner->plan->stage_count};
   add_gather(planner);
   for (int i = 0; i < network->layer_count; i++)
     if (!planner->units[i].absorbed) duet_ops[layers[i].op].forward(planner, i);
-  if (planner->plan->options.train)
+  if (planner->plan->options.train) {
     for (int i = network->layer_count; i-- > 0;)
       if (!planner->units[i].absorbed) duet_ops[layers[i].op].backward(planner, i);
-  b.data = planner->plan->stage_count;
-  if (planner->plan->options.train) {
     for (int i = 0; i < network->layer_count; i++)
       if (!planner->units[i].absorbed) duet_ops[layers[i].op].weights(planner, i);
-    if (planner->plan->options.kernel_class == DUET_CLASS_GPU) add_flat_update(planner);
   }
   add_record(planner);
-  return b;
-}
-
-/* ---- parts and launches ---- */
-
-/* The groups that share a block when the stage runs alone. */
-static size_t spread(const duet_plan *plan, const duet_stage *stage) {
-  const duet_constants *k = &stage->constants;
-  if (plan->options.kernel_class == DUET_CLASS_GPU)
-    return duet_tiles_groups(stage, duet_tiles_group(plan->options.max_group));
-  size_t units; /* what the stage divides among teams */
-  switch (stage->kind) {
-    case DUET_STAGE_conv_forward:
-      units = (size_t)(k->OH / k->TH);
-      break;
-    case DUET_STAGE_conv_backward:
-      units = (size_t)(k->IH / k->TH);
-      break;
-    case DUET_STAGE_dense_forward:
-      units = (size_t)((k->OC + k->TO - 1) / k->TO);
-      break;
-    case DUET_STAGE_dense_backward:
-      units = (size_t)((k->IC + k->TO - 1) / k->TO);
-      break;
-    case DUET_STAGE_loss:
-      units = 1;
-      break;
-    default:
-      units = 8;
-  }
-  const size_t wanted = (4 * plan->options.compute_units + (size_t)plan->blocks - 1) / (size_t)plan->blocks;
-  return wanted < 1 ? 1 : wanted > units ? units : wanted;
-}
-
-static duet_plan_launch *new_launch(duet_plan *plan, size_t group) {
-  duet_plan_launch *launch = &plan->launches[plan->launch_count];
-  (void)snprintf(launch->name, sizeof launch->name, "launch_%zu", plan->launch_count++);
-  launch->group = group;
-  return launch;
-}
-
-static void add_part(duet_plan_launch *launch, const duet_part *part) {
-  launch->parts[launch->part_count++] = *part;
-  launch->groups += duet_part_groups(part);
-}
-
-bool duet_plan_takes_blocks(const duet_plan *plan) {
-  return plan->options.kernel_class == DUET_CLASS_CPU && (unsigned)plan->blocks >= plan->options.compute_units;
-}
-
-/* Launches of the stages before the parameters' own: a run of stages by blocks is one section where there are blocks
-   enough for all compute units, else each stage runs alone, its blocks spread over several groups. */
-static void add_data_launches(duet_plan *plan, size_t begin, size_t end, size_t group) {
-  const bool join = plan->options.sections && duet_plan_takes_blocks(plan);
-  const size_t blocks = (size_t)plan->blocks, slots = plan->options.compute_units;
-  size_t tickets = 0;
-  for (size_t i = begin, next; i < end; i = next) {
-    const duet_stage *first = plan->stages + i;
-    const bool by_block = duet_stage_is_by_block(first);
-    next = i + 1;
-    while (join && by_block && next < end && duet_stage_is_by_block(plan->stages + next)) next++;
-    const bool alone = !by_block || join || first->by_block;
-    const duet_part part = {.stages = first,
-                            .stage_count = next - i,
-                            .count = by_block ? blocks : duet_stage_tasks(first),
-                            .spread = alone ? 1 : spread(plan, first),
-                            .slots = join && by_block ? slots : 0,
-                            .first_ticket = tickets};
-    if (part.slots) tickets += blocks + slots; /* every group asks once in vain */
-    add_part(new_launch(plan, group), &part);
-  }
-}
-
-/* Work of one task of a part. */
-static double task_flops(const duet_plan *plan, const duet_part *part) {
-  return duet_stage_flops(plan, part->stages) / (double)part->count;
-}
-
-/* Light tasks first: drivers hand out shares of the groups that shrink towards the end, so the heavy ones, last and one
- * by one, even out. */
-static void order_parts(const duet_plan *plan, duet_plan_launch *launch) {
-  for (size_t i = 1; i < launch->part_count; i++)
-    for (size_t j = i; j > 0 && task_flops(plan, &launch->parts[j]) < task_flops(plan, &launch->parts[j - 1]); j--) {
-      const duet_part part = launch->parts[j];
-      launch->parts[j] = launch->parts[j - 1];
-      launch->parts[j - 1] = part;
-    }
-}
-
-/* Whether a sum or an update goes on with the rows of a gradient that the task has just made. */
-static bool follows(const duet_stage *first, const duet_stage *stage) {
-  return (stage->kind == DUET_STAGE_update || (stage->kind == DUET_STAGE_sum && first->kind == DUET_STAGE_sum)) &&
-         (first->kind == DUET_STAGE_conv_weights || first->kind == DUET_STAGE_sparse_weights ||
-          first->kind == DUET_STAGE_dense_weights || first->kind == DUET_STAGE_sum) &&
-         duet_stage_tasks(first) == duet_stage_tasks(stage);
-}
-
-/* Launches of stages by tasks, none of which reads what another writes (weights laid out anew; gradients, updates and
-   record): side by side in one launch. A task that made the gradient of some rows updates them while they are in its
-   cache. */
-static void add_task_launches(duet_plan *plan, size_t begin, size_t end, size_t group) {
-  const bool join = plan->options.sections && plan->options.kernel_class == DUET_CLASS_CPU;
-  const size_t first = plan->launch_count;
-  duet_plan_launch *launch = NULL;
-  for (size_t i = begin, next; i < end; i = next) {
-    next = i + 1;
-    while (join && next < end && follows(plan->stages + i, plan->stages + next)) next++;
-    if (!launch || !join || launch->part_count == DUET_MAX_PARTS) launch = new_launch(plan, group);
-    add_part(launch, &(duet_part){.stages = plan->stages + i,
-                                  .stage_count = next - i,
-                                  .count = duet_stage_tasks(plan->stages + i),
-                                  .spread = group > 1 ? duet_tiles_groups(plan->stages + i, group) : 1});
-  }
-  for (size_t i = first; i < plan->launch_count; i++) order_parts(plan, &plan->launches[i]);
 }
 
 /* ---- places ---- */
-
-/* The tensor that holds this place of `work`. They lie in order, without gaps. */
-static size_t tensor_at(const duet_planner *planner, size_t offset) {
-  size_t low = 0, high = planner->tensor_count;
-  while (high - low > 1) {
-    const size_t middle = (low + high) / 2;
-    *(planner->tensors[middle].offset <= offset ? &low : &high) = middle;
-  }
-  return low;
-}
 
 /* Calls visit for every operand in `work`, with the launch that uses it. */
 static void for_operands(duet_planner *planner, void (*visit)(void *context, size_t tensor, duet_operand *, size_t),
@@ -289,7 +143,7 @@ static void for_operands(duet_planner *planner, void (*visit)(void *context, siz
         for (int o = 0; o < DUET_MAX_OPERANDS; o++) {
           duet_operand *operand = &stages[i].operands[o];
           if (operand->memory == DUET_MEMORY_work)
-            visit(context, tensor_at(planner, operand->offset), operand, part->slots ? l : SIZE_MAX);
+            visit(context, duet_planner_tensor(planner, operand->offset), operand, part->slots ? l : SIZE_MAX);
         }
     }
 }
@@ -332,14 +186,14 @@ static duet_status settle(duet_planner *planner) {
   }
   for_operands(planner, move, places);
   for (int h = 0; h < DUET_HEADS; h++) {
-    const place *p = &places[tensor_at(planner, plan->head_weight[h].offset)];
+    const place *p = &places[duet_planner_tensor(planner, plan->head_weight[h].offset)];
     plan->head_weight[h].offset += p->to - p->from;
   }
   free(places);
   return DUET_OK;
 }
 
-static duet_status build(duet_planner *planner, duet_error *error) {
+static duet_status build(duet_planner *planner) {
   duet_plan *plan = planner->plan;
   planner->images = (duet_operand){.memory = DUET_MEMORY_images};
   planner->labels = (duet_operand){.memory = DUET_MEMORY_labels};
@@ -350,19 +204,10 @@ static duet_status build(duet_planner *planner, duet_error *error) {
   for (int h = 0; h < DUET_HEADS; h++) plan->head_weight[h] = duet_planner_once(planner, 1);
   find_units(planner);
   place_tensors(planner);
-  const bounds b = add_stages(planner);
-  if (planner->status)
-    return duet_fail(error, planner->status, "out of memory for the plan of %s", planner->network->name);
-  plan->launches = calloc(plan->stage_count, sizeof *plan->launches);
-  if (!plan->launches)
-    return duet_fail(error, DUET_OUT_OF_MEMORY, "out of memory for the plan of %s", planner->network->name);
-  const size_t group = plan->options.kernel_class == DUET_CLASS_GPU ? duet_tiles_group(plan->options.max_group) : 1;
-  add_task_launches(plan, 0, b.prepare, group);
-  add_data_launches(plan, b.prepare, b.data, group);
-  add_task_launches(plan, b.data, plan->stage_count, group);
-  if (settle(planner))
-    return duet_fail(error, DUET_OUT_OF_MEMORY, "out of memory for the plan of %s", planner->network->name);
-  return DUET_OK;
+  add_stages(planner);
+  if (planner->status) return planner->status;
+  const duet_status s = duet_planner_launches(planner);
+  return s ? s : settle(planner);
 }
 
 duet_status duet_plan_create(const duet_network *network, const duet_plan_options *options, duet_plan **out,
@@ -377,7 +222,8 @@ duet_status duet_plan_create(const duet_network *network, const duet_plan_option
     plan->options = *options;
     plan->blocks = (options->batch + DUET_LANES - 1) / DUET_LANES;
     s = duet_parameters_create(network, &plan->parameters, error);
-    if (!s) s = build(&planner, error);
+    if (!s && build(&planner))
+      s = duet_fail(error, DUET_OUT_OF_MEMORY, "out of memory for the plan of %s", network->name);
   }
   free(planner.units);
   free(planner.tensors);

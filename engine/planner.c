@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { UPDATES_PER_ITEM = 8 }; /* gpu class: parameters that one work-item updates */
+
 duet_stage *duet_planner_add(duet_planner *planner, duet_stage_kind kind, int layer, const char *what) {
   duet_plan *plan = planner->plan;
   static duet_stage nowhere;
@@ -54,6 +56,16 @@ duet_operand duet_planner_blocks(duet_planner *planner, size_t elements) {
 
 duet_operand duet_planner_once(duet_planner *planner, size_t floats) { return new_tensor(planner, floats, true); }
 
+/* Tensors lie in order, without gaps. */
+size_t duet_planner_tensor(const duet_planner *planner, size_t offset) {
+  size_t low = 0, high = planner->tensor_count;
+  while (high - low > 1) {
+    const size_t middle = (low + high) / 2;
+    *(planner->tensors[middle].offset <= offset ? &low : &high) = middle;
+  }
+  return low;
+}
+
 duet_unit *duet_planner_unit(duet_planner *planner, int layer) { return &planner->units[planner->units[layer].root]; }
 
 duet_unit *duet_planner_input(duet_planner *planner, int layer, int i) {
@@ -85,7 +97,8 @@ duet_operand duet_planner_before_activation(duet_planner *planner, int layer) {
   const duet_network *network = planner->network;
   const duet_unit *unit = duet_planner_unit(planner, layer);
   const duet_shape shape = network->layers[layer].shape;
-  if (unit->pool >= 0) {
+  const bool by_stages = unit->pool >= 0 && planner->plan->options.kernel_class == DUET_CLASS_GPU;
+  if (unit->pool >= 0 && !by_stages) {
     const duet_operand before = duet_planner_blocks(planner, duet_shape_count(shape));
     duet_stage *stage = duet_planner_add(planner, DUET_STAGE_pool_backward, unit->pool, "backward");
     duet_constants *k = &stage->constants;
@@ -101,7 +114,7 @@ duet_operand duet_planner_before_activation(duet_planner *planner, int layer) {
   }
   if (unit->relu && !unit->masked) {
     duet_stage *stage = duet_planner_add(planner, DUET_STAGE_relu_backward, layer, "relu backward");
-    stage->constants.COUNT = (int)duet_shape_count(shape);
+    stage->constants.COUNT = (int)duet_shape_count(by_stages ? network->layers[unit->pool].shape : shape);
     stage->operands[0] = unit->gradient;
     stage->operands[1] = unit->value;
     stage->operands[2] = unit->gradient;
@@ -117,30 +130,23 @@ duet_operand duet_planner_bias(const duet_planner *planner, duet_memory memory, 
   return (duet_operand){.memory = memory, .offset = duet_parameters_bias(&planner->plan->parameters, layer)};
 }
 
-static void add_sum(duet_planner *planner, int layer, const char *what, duet_operand partial, duet_operand total,
-                    size_t length, size_t elements) {
-  duet_stage *stage = duet_planner_add(planner, DUET_STAGE_sum, layer, what);
-  stage->constants.LENGTH = (int)length;
-  stage->constants.TOTAL = (int)elements;
-  stage->operands[0] = partial;
-  stage->operands[1] = total;
-}
-
-void duet_planner_sums(duet_planner *planner, int layer, duet_operand weight, duet_operand bias, int rows) {
-  const duet_layer *l = &planner->network->layers[layer];
-  add_sum(planner, layer, "weight sum", weight, duet_planner_weight(planner, DUET_MEMORY_gradients, layer),
-          (size_t)rows * l->weight_row_length, l->weight_rows * l->weight_row_length);
-  add_sum(planner, layer, "bias sum", bias, duet_planner_bias(planner, DUET_MEMORY_gradients, layer), (size_t)rows,
-          l->bias_rows);
-}
-
-static void add_update(duet_planner *planner, int layer, const char *what, size_t offset, size_t length, size_t total) {
-  duet_stage *stage = duet_planner_add(planner, DUET_STAGE_update, layer, what);
+/* Sums over the blocks of partial gradients, if any (memory none: not), and the update of a parameter tensor. */
+static void add_update(duet_planner *planner, int layer, const char *const what[2], duet_operand partial, size_t offset,
+                       size_t length, size_t total) {
+  const duet_operand gradient = {.memory = DUET_MEMORY_gradients, .offset = offset};
+  if (partial.memory != DUET_MEMORY_none) {
+    duet_stage *stage = duet_planner_add(planner, DUET_STAGE_sum, layer, what[0]);
+    stage->constants.LENGTH = (int)length;
+    stage->constants.TOTAL = (int)total;
+    stage->operands[0] = partial;
+    stage->operands[1] = gradient;
+  }
+  duet_stage *stage = duet_planner_add(planner, DUET_STAGE_update, layer, what[1]);
   stage->constants.LENGTH = (int)length;
   stage->constants.TOTAL = (int)total;
   stage->constants.METHOD = (int)planner->plan->options.method;
   stage->operands[0] = (duet_operand){.memory = DUET_MEMORY_parameters, .offset = offset};
-  stage->operands[1] = (duet_operand){.memory = DUET_MEMORY_gradients, .offset = offset};
+  stage->operands[1] = gradient;
   stage->operands[2] = (duet_operand){.memory = DUET_MEMORY_state, .offset = offset};
   stage->operands[3] =
       (duet_operand){.memory = DUET_MEMORY_state, .offset = offset + planner->plan->parameters.trained};
@@ -148,12 +154,15 @@ static void add_update(duet_planner *planner, int layer, const char *what, size_
   stage->operands[5] = planner->control;
 }
 
-void duet_planner_update(duet_planner *planner, int layer, int rows) {
-  if (planner->plan->options.kernel_class == DUET_CLASS_GPU) return; /* one flat update at the end */
+void duet_planner_update(duet_planner *planner, int layer, const duet_operand partial[2], int rows) {
+  static const char *const weight[] = {"weight sum", "weight update"}, *const bias[] = {"bias sum", "bias update"};
+  static const duet_operand none = {.memory = DUET_MEMORY_none};
   const duet_layer *l = &planner->network->layers[layer];
   const duet_parameters *p = &planner->plan->parameters;
-  const size_t all = l->weight_rows, step = rows ? (size_t)rows : all;
-  add_update(planner, layer, "weight update", duet_parameters_weight(p, layer), step * l->weight_row_length,
-             all * l->weight_row_length);
-  add_update(planner, layer, "bias update", duet_parameters_bias(p, layer), step, l->bias_rows);
+  const size_t all = l->weight_rows * l->weight_row_length;
+  size_t weights = rows ? (size_t)rows * l->weight_row_length : all, biases = rows ? (size_t)rows : l->bias_rows;
+  if (planner->plan->options.kernel_class == DUET_CLASS_GPU)
+    weights = biases = UPDATES_PER_ITEM * duet_tiles_group(planner->plan->options.max_group);
+  add_update(planner, layer, weight, partial ? partial[0] : none, duet_parameters_weight(p, layer), weights, all);
+  add_update(planner, layer, bias, partial ? partial[1] : none, duet_parameters_bias(p, layer), biases, l->bias_rows);
 }

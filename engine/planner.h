@@ -12,7 +12,7 @@ typedef struct duet_unit {
   bool absorbed;         /* done by the stages of `root`: nothing to add */
   bool relu;             /* the unit ends in a ReLU (in any order with the pooling) */
   int pool;              /* the max_pool layer in the unit, or -1 */
-  bool masked;           /* all consumers multiply the gradient they give by [y > 0] */
+  bool masked;           /* all consumers multiply the gradient they give by [y > 0], y behind any pooling */
   bool needs_gradient;   /* some parameter lies upstream */
   bool gradient_written; /* a later gradient is added */
   duet_operand value, gradient, index;
@@ -56,6 +56,9 @@ duet_stage *duet_planner_add(duet_planner *planner, duet_stage_kind kind, int la
 duet_operand duet_planner_blocks(duet_planner *planner, size_t elements);
 duet_operand duet_planner_once(duet_planner *planner, size_t floats);
 
+/* The number of the tensor that holds this place of `work`, before places are settled. */
+size_t duet_planner_tensor(const duet_planner *planner, size_t offset);
+
 /* The unit that holds the result of `layer` (input `i` of a layer: duet_planner_input). */
 duet_unit *duet_planner_unit(duet_planner *planner, int layer);
 duet_unit *duet_planner_input(duet_planner *planner, int layer, int i);
@@ -70,18 +73,17 @@ duet_operand duet_planner_transposed(duet_planner *planner, int layer, duet_shap
 size_t duet_planner_transposed_size(duet_shape shape, int pad);
 
 /* The gradient with respect to the result of layer `layer` before its ReLU and pooling, adding the stage that makes it
- * where one is needed. */
+   where one is needed. The gpu class's convolutions find the way back through the pooling by themselves: there, before
+   the ReLU only. */
 duet_operand duet_planner_before_activation(duet_planner *planner, int layer);
 
 /* Operands of a layer's parameters in a memory (parameters, gradients, state). */
 duet_operand duet_planner_weight(const duet_planner *planner, duet_memory memory, int layer);
 duet_operand duet_planner_bias(const duet_planner *planner, duet_memory memory, int layer);
 
-/* Adds the sums over the blocks of a layer's partial gradients, `rows` rows a task. */
-void duet_planner_sums(duet_planner *planner, int layer, duet_operand weight, duet_operand bias, int rows);
-
-/* Adds the updates of a layer's weight and bias, `rows` rows a task; rows 0: all in one task. */
-void duet_planner_update(duet_planner *planner, int layer, int rows);
+/* Adds the updates of a layer's weight and bias, first the sums over the blocks of their gradients where these are
+   `partial` (else NULL); `rows` rows a task, 0: all in one (the gpu class: some elements an item). */
+void duet_planner_update(duet_planner *planner, int layer, const duet_operand partial[2], int rows);
 
 /* Offsets an operand by elements of a block's tensor. */
 static inline duet_operand duet_operand_at(duet_operand operand, size_t elements) {
@@ -91,6 +93,9 @@ static inline duet_operand duet_operand_at(duet_operand operand, size_t elements
 
 /* Adds what a convolution does to its weights before the batch comes (engine/ops/conv.c). */
 void duet_op_conv_prepare(duet_planner *planner, int layer);
+
+/* Joins the stages, all added, into launches (engine/launches.c). Errors: OUT_OF_MEMORY. */
+duet_status duet_planner_launches(duet_planner *planner);
 
 /* How a stage is cut (engine/tiles.c): TO, TH, TW and ROWS, chosen from its shape and the class of the plan. Ops call
  * it once the shape is set. */

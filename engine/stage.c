@@ -13,7 +13,7 @@
 enum { BLOCK = false, TASK = true };
 
 const duet_stage_info duet_stage_infos[DUET_STAGE_KINDS] = {
-#define STAGE(name, domain, file, ...) {#name, domain, file, {TEXTS(__VA_ARGS__)}},
+#define STAGE(name, domain, file, access, ...) {#name, domain, file, access, {TEXTS(__VA_ARGS__)}},
 #include "kernels/kernels.def"
 };
 

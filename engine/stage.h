@@ -8,6 +8,7 @@ typedef struct duet_stage_info {
   const char *name;
   bool task;                               /* TASK, else BLOCK */
   const char *file;                        /* kernels/<file>[_cpu|_gpu].cl */
+  const char *access;                      /* a letter an operand: 'r' read only, 'w' written */
   const char *operands[DUET_MAX_OPERANDS]; /* names, NULL after the last */
 } duet_stage_info;
 

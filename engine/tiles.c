@@ -7,8 +7,10 @@ enum {
   TASKS_PER_UNIT = 4,    /* tasks of one layer's weight gradient per compute unit: balance against reuse */
   GPU_CHANNELS = 8,      /* register tile of an item of the gpu class: channels ... */
   GPU_COLUMNS = 5,       /* ... and pixels of a row */
-  GROUPS_PER_UNIT = 2,   /* groups of one stage per compute unit that a smaller tile is taken for */
+  GPU_SUMS = 50,         /* weight gradients that an item of the gpu class sums */
+  GROUPS_PER_UNIT = 1,   /* groups of one stage per compute unit that a smaller tile is taken for */
   LOCAL_FLOATS = 4096,   /* local memory that every device has */
+  SMALL_PRODUCT = 10240, /* multiplications per image of a dense layer that one group does for a block */
 };
 
 /* Vectors of 16 floats that a tile may sum in registers, beside its operands: 24 of AVX-512's 32 (28 begin to spill); a
@@ -134,7 +136,7 @@ size_t duet_tiles_group(size_t max_group) {
   return max_group >= 128 ? 128 : max_group >= 64 ? 64 : max_group >= 32 ? 32 : 16;
 }
 
-/* What a tiled stage makes: channels x height x width of a block. */
+/* What a tiled stage makes: channels x height x width of a block; rows of a pooled convolution in pairs. */
 typedef struct extent {
   int channels, height, width;
 } extent;
@@ -143,7 +145,7 @@ static extent destination(const duet_stage *stage) {
   const duet_constants *k = &stage->constants;
   switch (stage->kind) {
     case DUET_STAGE_conv_forward:
-      return (extent){k->OC, k->OH, k->OW};
+      return k->POOL ? (extent){k->OC, k->OH / 2, k->OW / 2 * 2} : (extent){k->OC, k->OH, k->OW};
     case DUET_STAGE_conv_backward:
       return (extent){k->IC, k->IH, k->IW};
     case DUET_STAGE_dense_forward:
@@ -169,12 +171,17 @@ static int pixel_teams(duet_constants k, extent e, int teams) {
   return best;
 }
 
-static void gpu_tile(duet_constants *k, extent e, int teams, int wanted_groups) {
+/* `step`: columns come in so many. */
+static void gpu_tile(duet_constants *k, extent e, int step, int teams, int wanted_groups) {
   const int window = at_least(k->K, 1);
-  k->TW = near_divisor(e.width, GPU_COLUMNS);
+  k->TW = near_divisor(e.width / step, GPU_COLUMNS / step) * step;
   k->TO = near_divisor(e.channels, GPU_CHANNELS);
-  while (k->TH = pixel_teams(*k, e, teams), tile_groups(k, e, teams) * k->BLOCKS < wanted_groups && k->TO * k->TW > 2)
-    *(k->TO > k->TW ? &k->TO : &k->TW) /= 2;
+  while (k->TH = pixel_teams(*k, e, teams), tile_groups(k, e, teams) * k->BLOCKS < wanted_groups && k->TO * k->TW > 2) {
+    const bool columns = k->TW >= 2 * step && k->TW >= k->TO;
+    if (!columns && k->TO == 1) break;
+    *(columns ? &k->TW : &k->TO) /= 2;
+    k->TW -= k->TW % step;
+  }
   int pitch = teams / k->TH * k->TO + 1;
   for (; pitch * window > LOCAL_FLOATS && k->TH < teams; pitch = teams / k->TH * k->TO + 1)
     k->TH *= 2; /* a very large window */
@@ -182,21 +189,18 @@ static void gpu_tile(duet_constants *k, extent e, int teams, int wanted_groups) 
 }
 
 static int conv_weights_slices(const duet_constants *k, int teams) {
-  return ceil_divide(k->IC * k->K * (k->K / k->TW), teams / k->TH);
+  return ceil_divide(k->IC * (k->K / k->TO) * (k->K / k->TW), teams / k->TH);
 }
 
+/* An item's sums: whole kernels of some output channels where they fit, else whole kernel rows, else single taps. Teams
+   share the pixels where there are too few units for all compute units. */
 static void gpu_conv_weights(duet_constants *k, int teams, int wanted_groups) {
-  k->TW = k->K <= 7 ? k->K : 1;
-  k->ROWS = at_most(at_most(at_least(24 / k->TW, 1), GPU_CHANNELS), k->OC);
+  k->TW = k->K <= GPU_SUMS ? k->K : 1;
+  k->TO = k->K * k->TW <= GPU_SUMS ? k->K : 1;
+  k->ROWS = near_divisor(k->OC, at_least(GPU_SUMS / (k->TO * k->TW), 1));
   k->TH = 1;
-  while (ceil_divide(k->OC, k->ROWS) * conv_weights_slices(k, teams) < wanted_groups &&
-         (k->TH < teams || k->ROWS > 2)) {
-    if (k->TH < teams)
-      k->TH *= 2;
-    else
-      k->ROWS /= 2;
-  }
-  k->LOCAL = k->ROWS * k->TW * (teams * DUET_LANES + 1);
+  while (ceil_divide(k->OC, k->ROWS) * conv_weights_slices(k, teams) < wanted_groups && k->TH < teams) k->TH *= 2;
+  k->LOCAL = k->ROWS * k->TO * k->TW * (teams * DUET_LANES + 1);
 }
 
 static int dense_weights_slices(const duet_constants *k, int group) { return ceil_divide(k->IC, group); }
@@ -207,19 +211,24 @@ static void gpu_dense_weights(duet_constants *k, int group, int wanted_groups) {
   k->LOCAL = group * (DUET_LANES + 1) + k->ROWS * DUET_LANES;
 }
 
-static void gpu_tiles(duet_stage *stage, int group, unsigned compute_units) {
-  const int teams = group / DUET_LANES, wanted_groups = GROUPS_PER_UNIT * (int)compute_units;
+static void gpu_tiles(duet_stage *stage, int group, const duet_plan *plan) {
+  const int teams = group / DUET_LANES, wanted_groups = GROUPS_PER_UNIT * (int)plan->options.compute_units;
   duet_constants *k = &stage->constants;
   k->TO = k->TH = k->TW = k->ROWS = 1;
   switch (stage->kind) {
-    case DUET_STAGE_conv_forward:
-    case DUET_STAGE_conv_backward:
     case DUET_STAGE_dense_forward:
     case DUET_STAGE_dense_backward:
-      gpu_tile(k, destination(stage), teams, wanted_groups);
+      if (k->IC * k->OC <= SMALL_PRODUCT) break; /* LOCAL 0: weights are read where they are */
+      gpu_tile(k, destination(stage), 1, teams, wanted_groups);
+      break;
+    case DUET_STAGE_conv_forward:
+      gpu_tile(k, destination(stage), k->POOL ? 2 : 1, teams, wanted_groups);
+      break;
+    case DUET_STAGE_conv_backward:
+      gpu_tile(k, destination(stage), 1, teams, wanted_groups);
       break;
     case DUET_STAGE_conv_weights:
-      gpu_conv_weights(k, teams, wanted_groups);
+      gpu_conv_weights(k, teams, stage->by_block ? ceil_divide(wanted_groups, plan->blocks) : wanted_groups);
       break;
     case DUET_STAGE_dense_weights:
       gpu_dense_weights(k, group, wanted_groups);
@@ -268,7 +277,7 @@ size_t duet_tiles_groups(const duet_stage *stage, size_t group) {
 
 void duet_tiles_set(duet_stage *stage, const duet_plan *plan) {
   if (plan->options.kernel_class == DUET_CLASS_GPU)
-    gpu_tiles(stage, (int)duet_tiles_group(plan->options.max_group), plan->options.compute_units);
+    gpu_tiles(stage, (int)duet_tiles_group(plan->options.max_group), plan);
   else
     cpu_tiles(stage, accumulators(plan), plan->options.compute_units);
 }

@@ -27,7 +27,8 @@ INLINE_FN void JOIN(STAGE, _store)(TILE_PARAMETERS, const lanes *a, int d, int h
 #include "conv_tile.h"
 #endif
 
-STAGE_FN STAGE(TEAM_PARAMETERS, GLOBAL const float *dy, GLOBAL const float *w, GLOBAL const float *x, GLOBAL float *dx) {
+STAGE_FN STAGE(TEAM_PARAMETERS, GLOBAL const float *dy, GLOBAL const float *w, GLOBAL const float *x, GLOBAL float *dx,
+               GLOBAL const u8 *index) {
   JOIN(STAGE, _rows)(team, teams, x, dx, dy, w);
 }
 #undef FLIP

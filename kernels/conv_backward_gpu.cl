@@ -12,21 +12,26 @@
 #define DILATE STRIDE
 #define WD (K * K)
 #define WS (IC * K * K)
-#define TILE_PARAMETERS GLOBAL const float *forward, GLOBAL float *dx
-#define TILE_ARGUMENTS forward, dx
-#define TILE_STORE(sum, d, pixel) JOIN(STAGE, _store)(TILE_ARGUMENTS, sum, (d) * (DH * DW) + pixel);
-INLINE_FN void JOIN(STAGE, _store)(TILE_PARAMETERS, float sum, int o) {
+#define TILE_PARAMETERS GLOBAL const float *forward, GLOBAL float *dx, GLOBAL const u8 *index
+#define TILE_ARGUMENTS forward, dx, index
+#define TILE_LOAD(dy, c, h, w) JOIN(STAGE, _slope)(dy, index, c, h, w)
+#define TILE_ROWS 1
+INLINE_FN void JOIN(STAGE, _store)(TILE_PARAMETERS, const float *sums, int d, int h, int w0) {
+  UNROLL for (int i = 0; i < TW; i++) if (DW % TW == 0 || w0 + i < DW) {
+    const int o = (d * DH + h) * DW + w0 + i;
 #if MASK
-  const float v = PICK(0.0f, sum, LOAD(forward, o) > 0.0f);
+    const float v = PICK(0.0f, sums[i], LOAD(forward, o) > 0.0f);
 #else
-  const float v = sum;
+    const float v = sums[i];
 #endif
-  STORE(dx, o, ADD ? LOAD(dx, o) + v : v);
+    STORE(dx, o, ADD ? LOAD(dx, o) + v : v);
+  }
 }
+#include "unpool_gpu.h"
 #include "tile_gpu.h"
 
-STAGE_FN STAGE(TEAM_PARAMETERS, GLOBAL const float *dy, GLOBAL const float *w, GLOBAL const float *x, GLOBAL float *dx) {
-  JOIN(STAGE, _units)(team, teams, scratch, x, dx, dy, w);
+STAGE_FN STAGE(TEAM_PARAMETERS, GLOBAL const float *dy, GLOBAL const float *w, GLOBAL const float *x, GLOBAL float *dx, GLOBAL const u8 *index) {
+  JOIN(STAGE, _units)(team, teams, scratch, x, dx, index, dy, w);
 }
 #undef DC
 #undef DH
@@ -43,4 +48,5 @@ STAGE_FN STAGE(TEAM_PARAMETERS, GLOBAL const float *dy, GLOBAL const float *w, G
 #undef FLIP
 #undef TILE_PARAMETERS
 #undef TILE_ARGUMENTS
-#undef TILE_STORE
+#undef TILE_LOAD
+#undef TILE_ROWS

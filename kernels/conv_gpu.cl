@@ -1,8 +1,8 @@
-/* Stage conv_forward, gpu class (see kernels.def, tile in tile_gpu.h). POOL is never set in this class. */
+/* Stage conv_forward, gpu class (see kernels.def, tile in tile_gpu.h). POOL 2 needs an even TW. */
 #define FLIP 0
 #define DC OC
-#define DH OH
-#define DW OW
+#define DH (POOL ? OH / 2 * 2 : OH)
+#define DW (POOL ? OW / 2 * 2 : OW)
 #define SC IC
 #define SH IH
 #define SW IW
@@ -12,17 +12,36 @@
 #define DILATE 1
 #define WD (IC * K * K)
 #define WS (K * K)
-#define TILE_PARAMETERS GLOBAL const float *bias, GLOBAL float *y
-#define TILE_ARGUMENTS bias, y
-#define TILE_STORE(sum, d, pixel) JOIN(STAGE, _store)(TILE_ARGUMENTS, sum, d, (d) * (DH * DW) + pixel);
-INLINE_FN void JOIN(STAGE, _store)(TILE_PARAMETERS, float sum, int d, int o) {
-  const float v = sum + bias[d];
-  STORE(y, o, RELU ? CLIP(v) : v);
+#define TILE_PARAMETERS GLOBAL const float *bias, GLOBAL float *y, GLOBAL u8 *index
+#define TILE_ARGUMENTS bias, y, index
+#define TILE_LOAD(x, c, h, w) LOAD(x, ((c) * SH + (h)) * SW + (w))
+#define TILE_ROWS (POOL ? 2 : 1)
+INLINE_FN void JOIN(STAGE, _store)(TILE_PARAMETERS, const float *sums, int d, int h, int w0) {
+#if POOL
+  UNROLL for (int i = 0; i < TW / 2; i++) if (DW % TW == 0 || w0 + 2 * i < DW) {
+    float best = sums[2 * i] + bias[d];
+    int winner = 0;
+    UNROLL for (int k = 1; k < 4; k++) {
+      const float v = sums[k / 2 * TW + 2 * i + k % 2] + bias[d];
+      const int better = (v > best) | (v != v);
+      best = better ? v : best;
+      winner = better ? k : winner;
+    }
+    const int o = (d * (DH / 2) + h / 2) * (DW / 2) + w0 / 2 + i;
+    STORE(y, o, RELU ? CLIP(best) : best);
+    STORE_INDEX(index, o, winner);
+  }
+#else
+  UNROLL for (int i = 0; i < TW; i++) if (DW % TW == 0 || w0 + i < DW) {
+    const float v = sums[i] + bias[d];
+    STORE(y, (d * DH + h) * DW + w0 + i, RELU ? CLIP(v) : v);
+  }
+#endif
 }
 #include "tile_gpu.h"
 
 STAGE_FN STAGE(TEAM_PARAMETERS, GLOBAL const float *x, GLOBAL const float *w, GLOBAL const float *bias, GLOBAL float *y, GLOBAL u8 *index) {
-  JOIN(STAGE, _units)(team, teams, scratch, bias, y, x, w);
+  JOIN(STAGE, _units)(team, teams, scratch, TILE_ARGUMENTS, x, w);
 }
 #undef DC
 #undef DH
@@ -39,4 +58,5 @@ STAGE_FN STAGE(TEAM_PARAMETERS, GLOBAL const float *x, GLOBAL const float *w, GL
 #undef FLIP
 #undef TILE_PARAMETERS
 #undef TILE_ARGUMENTS
-#undef TILE_STORE
+#undef TILE_LOAD
+#undef TILE_ROWS

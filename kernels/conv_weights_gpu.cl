@@ -1,57 +1,69 @@
-/* Stage conv_weights, gpu class (see kernels.def). An item sums ROWS output channels x TW columns of one kernel row (input channel, kh) over
-   its image of each block and its share of the pixel rows: TH teams share a kernel row. The sums of these 16 * TH items are added in order
-   through local memory. The groups of a task divide the kernel rows.
-   Needs: TH divides TEAMS_IN_GROUP; TW divides K; LOCAL >= ROWS * TW * PITCH. */
-#define SUMS (ROWS * TW)
+/* Stage conv_weights, gpu class (see kernels.def). An item sums ROWS output channels x TO kernel rows x TW kernel columns of one input channel
+   (a unit), over its image of each block and its share of the pixel rows: TH teams share a unit. Pixels go SEGMENT at a time, so that each input
+   pixel is loaded once for all columns. The sums of these 16 * TH items are added in order through local memory. The groups of a task divide
+   the units. `dy` is never behind a ReLU here.
+   Needs: TH divides TEAMS_IN_GROUP; TO and TW divide K; LOCAL >= ROWS * TO * TW * PITCH. */
+#define TAPS (TO * TW)
+#define SUMS (ROWS * TAPS)
 #define PITCH (GROUP + 1) /* odd, against bank conflicts */
-#define UNITS (IC * K * (K / TW))
+#define UNITS (IC * (K / TO) * (K / TW))
 #define UNITS_IN_GROUP (TEAMS_IN_GROUP / TH)
+#define SEGMENT 4
+#define COLUMNS ((SEGMENT - 1) * STRIDE + TW)
+#include "unpool_gpu.h"
 
-INLINE_FN void JOIN(STAGE, _unit)(float acc[ROWS][TW], GLOBAL const float *x, GLOBAL const float *dy, int rows, int unit, int share) {
-  const int kw = unit % (K / TW) * TW, kh = unit / (K / TW) % K, c = unit / (K / TW) / K;
-  for (int i = share; i < BLOCKS * OH; i += TH) {
-    const int b = i / OH, h = i % OH, ih = h * STRIDE + kh - PAD;
-    if (ih < 0 || ih >= IH) continue;
-    GLOBAL const float *source = x + (size_t)b * X_STRIDE + ((size_t)c * IH + ih) * IW * 16;
-    GLOBAL const float *d = dy + (size_t)b * DY_STRIDE + h * OW * 16;
-    for (int w = 0; w < OW; w++) {
-      float v[TW];
-      UNROLL for (int j = 0; j < TW; j++) {
-        const int iw = w * STRIDE + kw + j - PAD;
-        const int inside = PAD == 0 || (iw >= 0 && iw < IW);
-        v[j] = LOAD(source, inside ? iw : 0); /* not under a condition, for PoCL 3.1 */
-        v[j] = inside ? v[j] : 0.0f;
-      }
-      UNROLL for (int o = 0; o < ROWS; o++) {
-        const float slope = LOAD(d, MIN(o, rows - 1) * (OH * OW) + w);
-        UNROLL for (int j = 0; j < TW; j++) acc[o][j] = fma(slope, v[j], acc[o][j]);
-      }
-    }
+/* Where a unit lies: first kernel row and column, input channel. */
+#define UNIT_ROW(unit) ((unit) / (K / TW) % (K / TO) * TO)
+#define UNIT_COLUMN(unit) ((unit) % (K / TW) * TW)
+#define UNIT_CHANNEL(unit) ((unit) / (K / TW) / (K / TO))
+
+/* Adds SEGMENT pixels of row `h` from column w0 on; x is the unit's channel. */
+INLINE_FN void JOIN(STAGE, _segment)(float acc[ROWS][TAPS], GLOBAL const float *x, GLOBAL const float *dy, GLOBAL const u8 *index, int rows, int unit,
+                                     int h, int w0) {
+  float window[TO][COLUMNS];
+  UNROLL for (int r = 0; r < TO; r++) UNROLL for (int j = 0; j < COLUMNS; j++) {
+    const int ih = h * STRIDE + UNIT_ROW(unit) + r - PAD, iw = w0 * STRIDE + UNIT_COLUMN(unit) + j - PAD;
+    const int inside = (ih >= 0) & (ih < IH) & (iw >= 0) & (iw < IW);
+    const float v = LOAD(x, inside ? ih * IW + iw : 0); /* not under a condition, for PoCL 3.1 */
+    window[r][j] = inside ? v : 0.0f;
+  }
+  UNROLL for (int o = 0; o < ROWS; o++) UNROLL for (int i = 0; i < SEGMENT; i++) {
+    const float v = JOIN(STAGE, _slope)(dy, index, MIN(o, rows - 1), h, MIN(w0 + i, OW - 1));
+    const float slope = OW % SEGMENT == 0 || w0 + i < OW ? v : 0.0f;
+    UNROLL for (int t = 0; t < TAPS; t++) acc[o][t] = fma(slope, window[t / TW][i * STRIDE + t % TW], acc[o][t]);
   }
 }
 
-/* dw of `rows` output channels and UNITS_IN_GROUP kernel rows from `first` on. */
-INLINE_FN void JOIN(STAGE, _group)(LOCAL_PTR float *scratch, GLOBAL const float *x, GLOBAL const float *dy, GLOBAL float *dw, int rows, int first) {
-  float acc[ROWS][TW];
-  UNROLL for (int o = 0; o < ROWS; o++) UNROLL for (int j = 0; j < TW; j++) acc[o][j] = 0.0f;
-  const int unit = first + TEAM_IN_GROUP / TH;
-  if (unit < UNITS) JOIN(STAGE, _unit)(acc, x, dy, rows, unit, TEAM_IN_GROUP % TH);
+/* dw of `rows` output channels and UNITS_IN_GROUP units from `first` on. */
+INLINE_FN void JOIN(STAGE, _group)(LOCAL_PTR float *scratch, GLOBAL const float *x, GLOBAL const float *dy, GLOBAL const u8 *index, GLOBAL float *dw,
+                                   int rows, int first) {
+  float acc[ROWS][TAPS];
+  UNROLL for (int i = 0; i < SUMS; i++) acc[i / TAPS][i % TAPS] = 0.0f;
+  const int unit = MIN(first + TEAM_IN_GROUP / TH, UNITS - 1);
+  x += UNIT_CHANNEL(unit) * (IH * IW * 16);
+  for (int i = TEAM_IN_GROUP % TH; i < BLOCKS * OH; i += TH) {
+    const size_t b = i / OH;
+    for (int w0 = 0; w0 < OW; w0 += SEGMENT)
+      JOIN(STAGE, _segment)(acc, x + b * X_STRIDE, dy + b * DY_STRIDE, index + b * (INDEX_STRIDE * sizeof(float)), rows, unit, i % OH, w0);
+  }
   BARRIER();
-  UNROLL for (int o = 0; o < ROWS; o++) UNROLL for (int j = 0; j < TW; j++) scratch[(o * TW + j) * PITCH + ITEM] = acc[o][j];
+  UNROLL for (int i = 0; i < SUMS; i++) scratch[i * PITCH + ITEM] = acc[i / TAPS][i % TAPS];
   BARRIER();
-  for (int r = ITEM; r < SUMS * UNITS_IN_GROUP; r += GROUP) {
-    const int a = r % SUMS, u = r / SUMS, o = a / TW;
+  for (int i = ITEM; i < SUMS * UNITS_IN_GROUP; i += GROUP) {
+    const int a = i % SUMS, o = a / TAPS, t = a % TAPS, u = first + i / SUMS;
     float sum = 0.0f;
-    for (int i = 0; i < 16 * TH; i++) sum += scratch[a * PITCH + u * 16 * TH + i];
-    if (o < rows && first + u < UNITS) dw[o * (IC * K * K) + (first + u) * TW + a % TW] = sum;
+    for (int j = 0; j < 16 * TH; j++) sum += scratch[a * PITCH + i / SUMS * 16 * TH + j];
+    if (o < rows && u < UNITS) dw[((o * IC + UNIT_CHANNEL(u)) * K + UNIT_ROW(u) + t / TW) * K + UNIT_COLUMN(u) + t % TW] = sum;
   }
 }
 
+/* The sum of dy over all images and pixels, before or behind the pooling alike. */
+#define PIXELS (POOL ? OH / 2 * (OW / 2) : OH * OW)
 INLINE_FN void JOIN(STAGE, _bias)(LOCAL_PTR float *scratch, GLOBAL const float *dy, GLOBAL float *dbias, int rows) {
   for (int o = 0; o < rows; o++) {
     float sum = 0.0f;
-    for (int i = TEAM_IN_GROUP; i < BLOCKS * OH * OW; i += TEAMS_IN_GROUP)
-      sum += LOAD(dy + (size_t)(i / (OH * OW)) * DY_STRIDE, o * (OH * OW) + i % (OH * OW));
+    for (int i = TEAM_IN_GROUP; i < BLOCKS * PIXELS; i += TEAMS_IN_GROUP)
+      sum += LOAD(dy + (size_t)(i / PIXELS) * DY_STRIDE, o * PIXELS + i % PIXELS);
     sum = GROUP_SUM(sum);
     if (ITEM == 0) dbias[o] = sum;
   }
@@ -60,13 +72,21 @@ INLINE_FN void JOIN(STAGE, _bias)(LOCAL_PTR float *scratch, GLOBAL const float *
 STAGE_FN STAGE(TASK_PARAMETERS, GLOBAL const float *x, GLOBAL const float *dy, GLOBAL float *dw, GLOBAL float *dbias, GLOBAL const float *y,
                GLOBAL const u8 *index) {
   const int row = task * ROWS, rows = MIN(ROWS, OC - row);
-  dy += (size_t)row * (OH * OW * 16);
+  dy += (size_t)row * (PIXELS * 16);
+  index += (size_t)row * (PIXELS * 16);
   for (int first = slice * UNITS_IN_GROUP; first < UNITS; first += slices * UNITS_IN_GROUP)
-    JOIN(STAGE, _group)(scratch, x, dy, dw + (size_t)row * (IC * K * K), rows, first);
+    JOIN(STAGE, _group)(scratch, x, dy, index, dw + (size_t)row * (IC * K * K), rows, first);
   /* last: PoCL 3.1 breaks the sums of a loop that follows a conditional with barriers */
   if (slice == 0) JOIN(STAGE, _bias)(scratch, dy, dbias + row, rows);
 }
+#undef TAPS
 #undef SUMS
 #undef PITCH
 #undef UNITS
 #undef UNITS_IN_GROUP
+#undef SEGMENT
+#undef COLUMNS
+#undef UNIT_ROW
+#undef UNIT_COLUMN
+#undef UNIT_CHANNEL
+#undef PIXELS

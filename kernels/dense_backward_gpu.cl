@@ -1,4 +1,4 @@
-/* Stage dense_backward, gpu class (see kernels.def): the tile of tile_gpu.h over one pixel. */
+/* Stage dense_backward, gpu class (see kernels.def): the tile of tile_gpu.h over one pixel, or a small layer (LOCAL 0). */
 #define FLIP 0
 #define DC IC
 #define DH 1
@@ -14,16 +14,21 @@
 #define WS IC
 #define TILE_PARAMETERS GLOBAL const float *forward, GLOBAL float *dx
 #define TILE_ARGUMENTS forward, dx
-#define TILE_STORE(sum, d, pixel) JOIN(STAGE, _store)(TILE_ARGUMENTS, sum, (d) * (DH * DW) + pixel);
-INLINE_FN void JOIN(STAGE, _store)(TILE_PARAMETERS, float sum, int o) {
+#define TILE_LOAD(x, c, h, w) LOAD(x, c)
+#define TILE_ROWS 1
+INLINE_FN void JOIN(STAGE, _store)(TILE_PARAMETERS, const float *sums, int d, int h, int w0) {
 #if MASK
-  const float v = PICK(0.0f, sum, LOAD(forward, o) > 0.0f);
+  const float v = PICK(0.0f, sums[0], LOAD(forward, d) > 0.0f);
 #else
-  const float v = sum;
+  const float v = sums[0];
 #endif
-  STORE(dx, o, ADD ? LOAD(dx, o) + v : v);
+  STORE(dx, d, ADD ? LOAD(dx, d) + v : v);
 }
+#if LOCAL
 #include "tile_gpu.h"
+#else
+#include "dense_small_gpu.h"
+#endif
 
 STAGE_FN STAGE(TEAM_PARAMETERS, GLOBAL const float *dy, GLOBAL const float *w, GLOBAL const float *x, GLOBAL float *dx) {
   JOIN(STAGE, _units)(team, teams, scratch, x, dx, dy, w);
@@ -43,4 +48,5 @@ STAGE_FN STAGE(TEAM_PARAMETERS, GLOBAL const float *dy, GLOBAL const float *w, G
 #undef FLIP
 #undef TILE_PARAMETERS
 #undef TILE_ARGUMENTS
-#undef TILE_STORE
+#undef TILE_LOAD
+#undef TILE_ROWS

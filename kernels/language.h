@@ -16,6 +16,7 @@ typedef unsigned long long u64;
 #define GROUP_ID ((int)blockIdx.x)
 #define ITEM_ID ((int)threadIdx.x)
 #define BARRIER() __syncthreads()
+#define BARRIER_GLOBAL() __syncthreads() /* between the stages of a section */
 /* What OpenCL C has built in. */
 #define select(a, b, condition) ((condition) ? (b) : (a))
 #define mul_hi(a, b) __umulhi(a, b)
@@ -33,4 +34,5 @@ typedef ulong u64;
 #define GROUP_ID ((int)get_group_id(0))
 #define ITEM_ID ((int)get_local_id(0))
 #define BARRIER() barrier(CLK_LOCAL_MEM_FENCE)
+#define BARRIER_GLOBAL() barrier(CLK_LOCAL_MEM_FENCE | CLK_GLOBAL_MEM_FENCE) /* between the stages of a section */
 #endif

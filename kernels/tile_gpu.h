@@ -1,15 +1,16 @@
 /* The tile of a convolution or dense layer, gpu class. A group makes TEAMS_IN_GROUP / TH * TO channels of TH pixel tiles (TH teams side by
-   side on the pixels), each team TO channels x TW pixels of a row, a lane an image. The weights pass through local memory, some kernel
+   side on the pixels), each team TO channels x TILE_ROWS x TW pixels, a lane an image. The weights pass through local memory, some kernel
    rows (source channel, kh) at a time; the source is read where it is.
    Serves forward and, with FLIP, backward (weights read backwards). Given: DC, DH, DW (destination), SC, SH, SW (source), WINDOW (kernel side),
    P (padding), STEP (stride), DILATE (distance of source pixels on the grid that is walked; 1 unless FLIP), WD, WS (distance of two
-   destination, source channels in w), TILE_STORE(sum, channel, pixel).
+   destination, source channels in w), TILE_LOAD(x, channel, row, column) of the source, and the function <stage>_store, which takes the sums
+   [TILE_ROWS * TW] of a channel from row `h` and column w0 on (beyond DW: not wanted). TILE_ROWS divides DH.
    Needs: TH divides TEAMS_IN_GROUP; LOCAL floats hold a kernel row, WINDOW * PITCH. */
 #define TAPS (WINDOW * WINDOW)
 #define SEGMENT (WINDOW <= 7 ? WINDOW : 1) /* taps of a kernel row that share a window of registers */
 #define COLUMNS ((TW - 1) * STEP + SEGMENT)
 #define ROW_TILES ((DW + TW - 1) / TW)
-#define PIXEL_TILES (DH * ROW_TILES)
+#define PIXEL_TILES (DH / TILE_ROWS * ROW_TILES)
 #define TILE_GROUPS ((PIXEL_TILES + TH - 1) / TH)
 #define CHANNELS (TEAMS_IN_GROUP / TH * TO)
 #define UNITS ((DC + CHANNELS - 1) / CHANNELS * TILE_GROUPS)
@@ -29,21 +30,20 @@ INLINE_FN void JOIN(STAGE, _stage)(LOCAL_PTR float *scratch, GLOBAL const float 
   }
 }
 
-/* Adds kernel row `kh` of one source channel: weights[tap][PITCH], pixels from column w0 of destination row `h` on. */
-INLINE_FN void JOIN(STAGE, _row)(float acc[TW][TO], GLOBAL const float *x, LOCAL_PTR const float *weights, int h, int w0, int kh) {
+/* Adds kernel row `kh` of source channel `c`: weights[tap][PITCH], pixels from column w0 of destination row `h` on. */
+INLINE_FN void JOIN(STAGE, _row)(float (*acc)[TO], TILE_PARAMETERS, GLOBAL const float *x, LOCAL_PTR const float *weights, int c, int kh, int h, int w0) {
   const int sh = h * STEP + kh - P;
   if (sh < 0 || sh % DILATE != 0 || sh / DILATE >= SH) return;
-  x += (size_t)(sh / DILATE) * SW * 16;
   for (int k0 = 0; k0 < WINDOW; k0 += SEGMENT) {
     float window[COLUMNS];
     UNROLL for (int j = 0; j < COLUMNS; j++) {
       const int sw = w0 * STEP + k0 + j - P;
 #if P > 0 || DILATE > 1 || DW % TW
       const int inside = sw >= 0 && sw % DILATE == 0 && sw / DILATE < SW;
-      const float v = LOAD(x, inside ? sw / DILATE : 0); /* a load under a condition is compiled wrongly by PoCL 3.1 */
+      const float v = TILE_LOAD(x, c, sh / DILATE, inside ? sw / DILATE : 0); /* a load under a condition is compiled wrongly by PoCL 3.1 */
       window[j] = inside ? v : 0.0f;
 #else
-      window[j] = LOAD(x, sw);
+      window[j] = TILE_LOAD(x, c, sh, sw);
 #endif
     }
     UNROLL for (int k = 0; k < SEGMENT; k++) UNROLL for (int i = 0; i < TW; i++) UNROLL for (int o = 0; o < TO; o++)
@@ -54,20 +54,22 @@ INLINE_FN void JOIN(STAGE, _row)(float acc[TW][TO], GLOBAL const float *x, LOCAL
 /* Every item of the group comes along, that of a tile beyond the last as well: the barriers are for all. */
 INLINE_FN void JOIN(STAGE, _unit)(LOCAL_PTR float *scratch, TILE_PARAMETERS, GLOBAL const float *x, GLOBAL const float *w, int unit) {
   const int d0 = unit / TILE_GROUPS * CHANNELS, mine = TEAM_IN_GROUP / TH * TO;
-  const int tile = unit % TILE_GROUPS * TH + TEAM_IN_GROUP % TH, h = MIN(tile, PIXEL_TILES - 1) / ROW_TILES, w0 = tile % ROW_TILES * TW;
-  float acc[TW][TO];
-  UNROLL for (int i = 0; i < TW; i++) UNROLL for (int o = 0; o < TO; o++) acc[i][o] = 0.0f;
+  const int tile = unit % TILE_GROUPS * TH + TEAM_IN_GROUP % TH, h = MIN(tile, PIXEL_TILES - 1) / ROW_TILES * TILE_ROWS, w0 = tile % ROW_TILES * TW;
+  float acc[TILE_ROWS * TW][TO];
+  UNROLL for (int i = 0; i < TILE_ROWS * TW; i++) UNROLL for (int o = 0; o < TO; o++) acc[i][o] = 0.0f;
   for (int r0 = 0; r0 < SC * WINDOW; r0 += CHUNK) {
     BARRIER();
     JOIN(STAGE, _stage)(scratch, w, d0, r0);
     BARRIER();
     const int rows = MIN(CHUNK, SC * WINDOW - r0);
-    for (int r = 0; r < rows; r++)
-      JOIN(STAGE, _row)(acc, x + (size_t)((r0 + r) / WINDOW) * SH * SW * 16, scratch + r * WINDOW * PITCH + mine, h, w0, (r0 + r) % WINDOW);
+    for (int r = 0; r < rows; r++) UNROLL for (int i = 0; i < TILE_ROWS; i++)
+      JOIN(STAGE, _row)(acc + i * TW, TILE_ARGUMENTS, x, scratch + r * WINDOW * PITCH + mine, (r0 + r) / WINDOW, (r0 + r) % WINDOW, h + i, w0);
   }
   if (tile >= PIXEL_TILES) return;
-  UNROLL for (int o = 0; o < TO; o++) UNROLL for (int i = 0; i < TW; i++) if (d0 + mine + o < DC && w0 + i < DW) {
-    TILE_STORE(acc[i][o], d0 + mine + o, h * DW + w0 + i)
+  UNROLL for (int o = 0; o < TO; o++) if (d0 + mine + o < DC) {
+    float sums[TILE_ROWS * TW];
+    UNROLL for (int i = 0; i < TILE_ROWS * TW; i++) sums[i] = acc[i][o];
+    JOIN(STAGE, _store)(TILE_ARGUMENTS, sums, d0 + mine + o, h, w0);
   }
 }
 

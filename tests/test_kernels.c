@@ -14,7 +14,6 @@
 #include <cmocka.h>
 
 enum { L = DUET_LANES, SMALL = 500000, MANY_UNITS = 100 };
-enum { ANY = false, CPU = true };
 
 static const kernel_case cases[] = {
 #define CASE(class, stage, tolerance, why, ...) {class, DUET_STAGE_##stage, tolerance, why, {__VA_ARGS__}},
@@ -55,7 +54,8 @@ static double cost(const kernel_case *c) {
 }
 
 static bool is_run(const kernel_case *c) {
-  return (!c->cpu_only || kernel_class == DUET_CLASS_CPU) && !(small && cost(c) > (double)SMALL);
+  return (c->only == ANY || (c->only == CPU) == (kernel_class == DUET_CLASS_CPU)) &&
+         !(small && cost(c) > (double)SMALL);
 }
 
 static void check(trials *b) {
@@ -83,7 +83,7 @@ static void test_stage(void **state) {
   bool absent = kernel_class == DUET_CLASS_GPU; /* unless there is a case for all classes */
   for (size_t i = 0; i < CASES; i++) {
     if (cases[i].kind != kind) continue;
-    absent = absent && cases[i].cpu_only;
+    absent = absent && cases[i].only == CPU;
     if (!is_run(&cases[i])) continue;
     add(&b, &cases[i]);
     count++;
@@ -203,5 +203,6 @@ int main(void) {
                                                    cmocka_unit_test(test_small_groups)};
   for (size_t i = 0; i < DUET_STAGE_KINDS; i++)
     tests[3 + i] = (struct CMUnitTest){duet_stage_infos[i].name, test_stage, NULL, NULL, (void *)i};
+  cmocka_set_test_filter(getenv("DUET_TEST_ONLY"));
   return cmocka_run_group_tests_name("kernels", tests, set_up, tear_down);
 }

@@ -45,6 +45,12 @@ static size_t length_of(const duet_plan *plan, duet_memory memory) {
   }
 }
 
+/* One past the last word of an operand, its copies for blocks or slots included. */
+static size_t end_of(const duet_plan *plan, const duet_operand *o, size_t extent) {
+  const size_t copies = o->slot ? plan->options.compute_units : (size_t)plan->blocks;
+  return o->offset + (copies - 1) * o->stride + extent;
+}
+
 static void check_operands(const duet_plan *plan, const duet_stage *stage) {
   size_t extents[DUET_MAX_OPERANDS];
   OK(ref_stage_check(stage, &error));
@@ -52,8 +58,7 @@ static void check_operands(const duet_plan *plan, const duet_stage *stage) {
   for (int i = 0; i < DUET_MAX_OPERANDS; i++) {
     const duet_operand *o = &stage->operands[i];
     if (o->memory == DUET_MEMORY_none) continue;
-    const size_t copies = o->slot ? plan->options.compute_units : (size_t)plan->blocks;
-    const size_t end = o->offset + (copies - 1) * o->stride + extents[i];
+    const size_t end = end_of(plan, o, extents[i]);
     if (end > length_of(plan, o->memory)) fail_msg("%s: operand %d ends at %zu", stage->label, i, end);
     if (o->offset % DUET_ALIGNMENT || o->stride % DUET_ALIGNMENT)
       fail_msg("%s: operand %d is not aligned", stage->label, i);
@@ -89,16 +94,16 @@ static void check_gpu_tile(const duet_stage *stage, int group) {
   if (k->LOCAL > LEAST_LOCAL) fail_msg("%s: %d floats of local memory", stage->label, k->LOCAL);
   switch (stage->kind) {
     case DUET_STAGE_conv_forward:
-      assert_int_equal(k->POOL, 0); /* fallthrough */
+      if (k->POOL) assert_int_equal(k->TW % 2, 0); /* fallthrough */
     case DUET_STAGE_conv_backward:
     case DUET_STAGE_dense_forward:
     case DUET_STAGE_dense_backward:
       assert_int_equal(teams % k->TH, 0);
-      assert_true((k->K ? k->K : 1) * (teams / k->TH * k->TO + 1) <= k->LOCAL);
+      assert_true((k->K == 0 && k->LOCAL == 0) || (k->K ? k->K : 1) * (teams / k->TH * k->TO + 1) <= k->LOCAL);
       break;
     case DUET_STAGE_conv_weights:
-      assert_true(teams % k->TH == 0 && k->K % k->TW == 0);
-      assert_true(k->ROWS * k->TW * (group + 1) <= k->LOCAL);
+      assert_true(teams % k->TH == 0 && k->K % k->TO == 0 && k->K % k->TW == 0);
+      assert_true(k->ROWS * k->TO * k->TW * (group + 1) <= k->LOCAL);
       break;
     case DUET_STAGE_dense_weights:
       assert_true(group * (DUET_LANES + 1) + k->ROWS * DUET_LANES <= k->LOCAL);
@@ -108,30 +113,74 @@ static void check_gpu_tile(const duet_stage *stage, int group) {
   }
 }
 
-/* Every stage is in one launch, in order up to the parts of the last ones, which run side by side; the groups of a
-   launch are those of its parts. */
-static void check_launches(const duet_plan *plan) {
-  unsigned char *seen = calloc(plan->stage_count, 1);
-  assert_non_null(seen);
-  for (size_t i = 0, stages = 0; i < plan->launch_count; i++) {
+/* Where a stage runs: its launch, its part there, its place in the part. */
+typedef struct turn {
+  size_t launch, part, place;
+  bool slots;
+} turn;
+
+/* Every stage is in one launch; the groups of a launch are those of its parts. The caller frees the turns. */
+static turn *check_launches(const duet_plan *plan) {
+  turn *turns = calloc(plan->stage_count, sizeof *turns);
+  size_t seen = 0;
+  assert_non_null(turns);
+  for (size_t i = 0; i < plan->stage_count; i++) turns[i].launch = SIZE_MAX;
+  for (size_t i = 0; i < plan->launch_count; i++) {
     const duet_plan_launch *l = &plan->launches[i];
     size_t groups = 0;
     assert_in_range(l->part_count, 1, DUET_MAX_PARTS);
     assert_in_range(l->group, 1, plan->options.max_group);
     for (size_t p = 0; p < l->part_count; p++) {
       const duet_part *part = &l->parts[p];
-      const size_t first = (size_t)(part->stages - plan->stages);
       assert_true(part->stage_count > 0 && part->count > 0 && part->spread > 0);
-      if (l->part_count == 1) assert_int_equal(first, stages);
-      for (size_t s = 0; s < part->stage_count; s++) assert_int_equal(seen[first + s]++, 0);
-      stages += part->stage_count;
+      for (size_t s = 0; s < part->stage_count; s++, seen++) {
+        turn *t = &turns[part->stages - plan->stages + (ptrdiff_t)s];
+        assert_int_equal(t->launch, SIZE_MAX);
+        *t = (turn){i, p, s, part->slots > 0};
+      }
       groups += duet_part_groups(part);
     }
     assert_int_equal(groups, l->groups);
     for (size_t j = 0; j < i; j++) assert_string_not_equal(l->name, plan->launches[j].name);
   }
-  for (size_t i = 0; i < plan->stage_count; i++) assert_int_equal(seen[i], 1);
-  free(seen);
+  assert_int_equal(seen, plan->stage_count);
+  return turns;
+}
+
+/* Whether the operands have a word in common. */
+static bool overlap(const duet_plan *plan, const duet_operand *a, size_t a_extent, const duet_operand *b,
+                    size_t b_extent) {
+  if (a->memory != b->memory || a->memory == DUET_MEMORY_none || !a_extent || !b_extent) return false;
+  return a->offset < end_of(plan, b, b_extent) && b->offset < end_of(plan, a, a_extent);
+}
+
+/* Of two stages that touch the same words, one of them writing, the later in the order of the plan runs in a later
+   launch, or later in the same part. (The words of `control` are told apart by no operand: `gather` is in the first
+   launch of the batch and `record` in the last.) */
+static void check_order(const duet_plan *plan, const turn *turns) {
+  for (size_t j = 0; j < plan->stage_count; j++) {
+    const duet_stage *later = &plan->stages[j];
+    const char *mine = duet_stage_infos[later->kind].access;
+    size_t extents[DUET_MAX_OPERANDS];
+    ref_operand_extents(later, extents);
+    for (size_t i = 0; i < j; i++) {
+      const duet_stage *stage = &plan->stages[i];
+      const char *theirs = duet_stage_infos[stage->kind].access;
+      size_t others[DUET_MAX_OPERANDS];
+      ref_operand_extents(stage, others);
+      for (int a = 0; mine[a]; a++)
+        for (int b = 0; theirs[b]; b++) {
+          if (mine[a] == 'r' && theirs[b] == 'r') continue;
+          if (later->operands[a].memory == DUET_MEMORY_control ||
+              !overlap(plan, &later->operands[a], extents[a], &stage->operands[b], others[b]))
+            continue;
+          const turn *t = &turns[i], *u = &turns[j];
+          if (!(t->launch < u->launch || (t->launch == u->launch && t->part == u->part && t->place < u->place)))
+            fail_msg("%s (operand %d) runs before %s (operand %d) is done", later->label, a, stage->label, b);
+        }
+    }
+    if (later->kind == DUET_STAGE_record) assert_int_equal(turns[j].launch, plan->launch_count - 1);
+  }
 }
 
 /* What the stages compute is what the layers cost, but for the additions that FLOPs of layers count and stages do not.
@@ -147,7 +196,9 @@ static void check_flops(const duet_network *network, const duet_plan *plan) {
 
 static void check_plan(const duet_network *network, duet_plan_options options) {
   duet_plan *plan = plan_of(network, options);
-  check_launches(plan);
+  turn *turns = check_launches(plan);
+  check_order(plan, turns);
+  free(turns);
   for (size_t i = 0; i < plan->stage_count; i++) {
     check_operands(plan, &plan->stages[i]);
     if (options.kernel_class == DUET_CLASS_CPU) check_cpu_tile(&plan->stages[i]);
@@ -260,6 +311,28 @@ static void test_sections(void **state) {
   duet_network_destroy(network);
 }
 
+/* A GPU's step: stages that need not wait for one another side by side, the heads one section. */
+static void test_launches_of_a_gpu(void **state) {
+  (void)state;
+  duet_network *network;
+  OK(duet_network_load("fast", 28, 28, &network, &error));
+  duet_plan_options options = {
+      .batch = 128, .train = true, .kernel_class = DUET_CLASS_GPU, .sections = true, .compute_units = 132};
+  duet_plan *plan = plan_of(network, options);
+  size_t longest = 0;
+  for (size_t i = 0; i < plan->launch_count; i++)
+    for (size_t p = 0; p < plan->launches[i].part_count; p++)
+      if (plan->launches[i].parts[p].stage_count > longest) longest = plan->launches[i].parts[p].stage_count;
+  assert_int_equal(plan->launch_count, 9);
+  assert_int_equal(longest, 11); /* from the digit's logits to the gradient that goes back from them */
+  duet_plan_destroy(plan);
+  options.sections = false;
+  plan = plan_of(network, options);
+  assert_int_equal(plan->launch_count, plan->stage_count);
+  duet_plan_destroy(plan);
+  duet_network_destroy(network);
+}
+
 /* More parameters than one launch has parts for. */
 static void test_many_layers(void **state) {
   (void)state;
@@ -334,6 +407,7 @@ static void test_generated_text(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(test_presets),           cmocka_unit_test(test_small_networks),
                                      cmocka_unit_test(test_sections),          cmocka_unit_test(test_many_layers),
-                                     cmocka_unit_test(test_class_of_a_device), cmocka_unit_test(test_generated_text)};
+                                     cmocka_unit_test(test_class_of_a_device), cmocka_unit_test(test_generated_text),
+                                     cmocka_unit_test(test_launches_of_a_gpu)};
   return cmocka_run_group_tests_name("plans", tests, NULL, NULL);
 }

@@ -65,6 +65,7 @@ static bool is_left_out(const duet_stage *stage, const char *name, bool gpu) {
     case DUET_STAGE_dense_weights:
       return !strcmp(name, gpu ? "xt" : "x");
     case DUET_STAGE_conv_forward:
+    case DUET_STAGE_conv_backward:
       return !strcmp(name, "index") && !k->POOL;
     case DUET_STAGE_pool_forward:
     case DUET_STAGE_pool_backward:

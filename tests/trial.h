@@ -9,7 +9,7 @@
 enum { TRIALS = 8, TRIAL_SENTINEL = 0x7fc5a5a5 /* a quiet NaN; as bytes, no pixel is read there */ };
 
 typedef struct kernel_case {
-  bool cpu_only;
+  enum { ANY, CPU, GPU } only; /* the class that has it */
   duet_stage_kind kind;
   double tolerance;
   const char *why;

@@ -89,21 +89,36 @@ REF_CLONES void REF_TWIN(conv_forward)(const ref_call *call) {
   }
 }
 
+/* row[16] = gradient of pixel (oh, ow) of channel oc before pooling and ReLU. y is read with POOL and RELU only. */
+REF_INLINE void gradient_at(const duet_constants *k, const ref_real *dy, const ref_real *y, const uint8_t *index,
+                            ptrdiff_t oc, int oh, int ow, double row[REF_LANES]) {
+  const int side = k->POOL ? 2 : 1, height = k->OH / side, width = k->OW / side, q = oh % side * 2 + ow % side;
+  const ptrdiff_t at = ((oc * height + oh / side) * width + ow / side) * REF_LANES;
+  const bool inside = oh / side < height && ow / side < width;  // odd edges are dropped by pooling
+  for (int l = 0; l < REF_LANES; l++) {
+    const bool passes = inside && (!k->POOL || (index[at + l] == q && (!k->RELU || y[at + l] > 0)));
+    row[l] = passes ? dy[at + l] : 0;
+  }
+}
+
 /* sum[16] = all that output gradients give back to pixel (ih, iw) of input channel ic. */
-REF_INLINE void gradient_sum(const duet_constants *k, const ref_real *dy, const ref_real *w, ptrdiff_t ic, int ih,
-                             int iw, double sum[REF_LANES]) {
+REF_INLINE void gradient_sum(const ref_call *call, ptrdiff_t ic, int ih, int iw, double sum[REF_LANES]) {
+  const duet_constants *k = call->k;
+  const ref_real *dy = call->operand[0], *w = call->operand[1];
+  const uint8_t *index = call->operand[4];
   for (int l = 0; l < REF_LANES; l++) sum[l] = 0;
   for (ptrdiff_t oc = 0; oc < k->OC; oc++) {
     for (int kh = 0; kh < k->K; kh++) {
       const int oh = (ih + k->PAD - kh) / k->STRIDE;
       if (ih + k->PAD < kh || oh * k->STRIDE + kh - k->PAD != ih || oh >= k->OH) continue;
-      const ref_real *row = dy + (oc * k->OH + oh) * k->OW * REF_LANES;
       const ref_real *weights = w + ((oc * k->IC + ic) * k->K + kh) * k->K;
       for (int kw = 0; kw < k->K; kw++) {
         const int ow = (iw + k->PAD - kw) / k->STRIDE;
         if (iw + k->PAD < kw || ow * k->STRIDE + kw - k->PAD != iw || ow >= k->OW) continue;
         const double weight = weights[kw];
-        for (int l = 0; l < REF_LANES; l++) sum[l] += weight * row[ow * REF_LANES + l];
+        double row[REF_LANES];
+        gradient_at(k, dy, NULL, index, oc, oh, ow, row);
+        for (int l = 0; l < REF_LANES; l++) sum[l] += weight * row[l];
       }
     }
   }
@@ -123,7 +138,7 @@ REF_CLONES void REF_TWIN(conv_backward)(const ref_call *call) {
           winograd_sum(dy, k->OC, k->OH, k->OW, w + ic, (ptrdiff_t)k->OC * k->IC, k->IC, true, ih / 2 * 2 - pad,
                        iw / 2 * 2 - pad, ih % 2, iw % 2, sum);
         } else {
-          gradient_sum(k, dy, w, ic, ih, iw, sum);
+          gradient_sum(call, ic, ih, iw, sum);
         }
         ref_store(dx + in, sum, k->MASK ? x + in : NULL, k->ADD);
       }
@@ -136,16 +151,7 @@ REF_INLINE void gradient_row(const ref_call *call, int block, ptrdiff_t oc, int 
   const duet_constants *k = call->k;
   const ref_real *dy = ref_at(call, 1, block), *y = ref_at(call, 4, block);
   const uint8_t *index = ref_at(call, 5, block);
-  const int side = k->POOL ? 2 : 1, height = k->OH / side, width = k->OW / side;
-  for (int ow = 0; ow < k->OW; ow++) {
-    const ptrdiff_t at = ((oc * height + oh / side) * width + ow / side) * REF_LANES;
-    const int q = oh % side * 2 + ow % side;
-    const bool inside = oh / side < height && ow / side < width;  // odd edges are dropped by pooling
-    for (int l = 0; l < REF_LANES; l++) {
-      const bool passes = inside && (!k->POOL || (index[at + l] == q && (!k->RELU || y[at + l] > 0)));
-      row[ow][l] = passes ? dy[at + l] : 0;
-    }
-  }
+  for (int ow = 0; ow < k->OW; ow++) gradient_at(k, dy, y, index, oc, oh, ow, row[ow]);
 }
 
 /* sum[16] += gradient row times the row of x that kernel column kw sees. */

@@ -43,7 +43,7 @@ typedef struct ref_call {
   size_t index; /* block or task */
 } ref_call;
 
-#define STAGE(name, domain, file, ...) void REF_TWIN(name)(const ref_call *call);
+#define STAGE(name, domain, file, access, ...) void REF_TWIN(name)(const ref_call *call);
 #include "kernels/kernels.def"
 
 /* Whether a stage can run at all: constants sane, every operand it needs bound. Errors: BAD_INPUT, TOO_LARGE. */

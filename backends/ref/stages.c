@@ -20,7 +20,7 @@ static const struct {
   bool task;
   const char *operands; /* names, for people */
 } stage_table[] = {
-#define STAGE(name, domain, file, ...) {REF_TWIN(name), domain, #__VA_ARGS__},
+#define STAGE(name, domain, file, access, ...) {REF_TWIN(name), domain, #__VA_ARGS__},
 #include "kernels/kernels.def"
 };
 
@@ -78,7 +78,7 @@ void ref_operand_extents(const duet_stage *stage, size_t extents[DUET_MAX_OPERAN
 #define BYTES(extent) ((extent) / sizeof(float)) /* an index tensor inside a float memory */
   const duet_constants *k = &stage->constants;
   const int L = REF_LANES, side = k->POOL ? 2 : 1;
-  const size_t x = product(k->IC, k->IH, k->IW, L), full = product(k->OC, k->OH, k->OW, L);
+  const size_t x = product(k->IC, k->IH, k->IW, L);
   const size_t y = product(k->OC, k->OH / side, k->OW / side, L), halved = product(k->OC, k->OH / 2, k->OW / 2, L);
   const size_t w = k->WINOGRAD ? product(k->OC, k->IC, 16, 1) : product(k->OC, k->IC, k->K, k->K);
   const size_t ic = (size_t)k->IC, oc = (size_t)k->OC, in = ic * REF_LANES, out = oc * REF_LANES, matrix = ic * oc;
@@ -94,7 +94,7 @@ void ref_operand_extents(const duet_stage *stage, size_t extents[DUET_MAX_OPERAN
     case DUET_STAGE_conv_forward:
       EXTENTS(x, w, oc, y, k->POOL ? BOUND(4, BYTES(y)) : 0);
     case DUET_STAGE_conv_backward:
-      EXTENTS(full, w, k->MASK ? x : 0, x);
+      EXTENTS(y, w, k->MASK ? x : 0, x, k->POOL ? BYTES(y) : 0);
     case DUET_STAGE_conv_weights:
       EXTENTS(x, y, w, oc, k->POOL && k->RELU ? y : 0, k->POOL ? BYTES(y) : 0);
     case DUET_STAGE_dense_forward:

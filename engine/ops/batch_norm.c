@@ -72,4 +72,4 @@ void duet_op_batch_norm_backward(duet_planner *planner, int layer) {
   stage->operands[6] = duet_planner_gradient(input, stage);
 }
 
-void duet_op_batch_norm_weights(duet_planner *planner, int layer) { duet_planner_update(planner, layer, 0); }
+void duet_op_batch_norm_weights(duet_planner *planner, int layer) { duet_planner_update(planner, layer, NULL, 0); }

@@ -56,7 +56,8 @@ static bool suits_winograd(const duet_planner *planner, int layer) {
    of what is left, with vectors of channels, where these fill at least half of one. */
 static bool suits_sparse(duet_planner *planner, int layer) {
   const duet_layer *l = &planner->network->layers[layer];
-  return planner->plan->options.train && duet_planner_unit(planner, layer)->pool >= 0 && (int)l->options.stride == 1 &&
+  return planner->plan->options.train && planner->plan->options.kernel_class == DUET_CLASS_CPU &&
+         duet_planner_unit(planner, layer)->pool >= 0 && (int)l->options.stride == 1 &&
          planner->network->layers[l->inputs[0]].shape.channels >= DUET_LANES / 2;
 }
 
@@ -132,9 +133,11 @@ static void add_sparse_backward(duet_planner *planner, int layer, const duet_uni
   stage->operands[2] = duet_planner_gradient(input, stage);
 }
 
-/* Behind a pooling, the weight gradient finds the way back by itself, where windows move by one pixel. */
+/* Behind a pooling, the weight gradient finds the way back by itself; in the cpu class where windows move by one pixel,
+   through the ReLU as well. */
 static bool skips_pooling(duet_planner *planner, int layer) {
-  return duet_planner_unit(planner, layer)->pool >= 0 && (int)planner->network->layers[layer].options.stride == 1;
+  return duet_planner_unit(planner, layer)->pool >= 0 && (planner->plan->options.kernel_class == DUET_CLASS_GPU ||
+                                                          (int)planner->network->layers[layer].options.stride == 1);
 }
 
 static void bind_sparse_weights(duet_planner *planner, int layer, const duet_unit *unit, duet_stage *stage) {
@@ -154,10 +157,11 @@ static void bind_weights(duet_planner *planner, int layer, const duet_unit *unit
   stage->operands[3] = unit->partial[1];
   if (!skips_pooling(planner, layer)) return;
   stage->constants.POOL = 2;
+  stage->operands[5] = unit->index;
+  if (planner->plan->options.kernel_class == DUET_CLASS_GPU) return;
   stage->constants.RELU = unit->relu;
   stage->operands[1] = unit->gradient;
   stage->operands[4] = unit->value;
-  stage->operands[5] = unit->index;
 }
 
 /* The stage that makes the gradients of the weights, or their partial sums of one block, at unit->partial. */
@@ -169,14 +173,16 @@ static duet_stage *add_weights(duet_planner *planner, int layer, const duet_unit
   stage->by_block = unit->by_block;
   if (unit->by_block) stage->constants.BLOCKS = 1;
   duet_tiles_set(stage, planner->plan);
-  if (unit->by_block) stage->constants.ROWS = stage->constants.OC;
+  if (unit->by_block && planner->plan->options.kernel_class == DUET_CLASS_CPU)
+    stage->constants.ROWS = stage->constants.OC;
   return stage;
 }
 
-/* Block by block, while images and gradients are in the caches, where the sums are no larger than the images. */
+/* Block by block where the sums are no larger than the images: on a CPU while images and gradients are in the caches,
+   on a GPU for more groups. */
 static bool suits_by_block(const duet_planner *planner, int layer) {
   const duet_layer *l = &planner->network->layers[layer];
-  return duet_plan_takes_blocks(planner->plan) &&
+  return (duet_plan_takes_blocks(planner->plan) || planner->plan->options.kernel_class == DUET_CLASS_GPU) &&
          l->weight_rows * l->weight_row_length <=
              DUET_LANES * duet_shape_count(planner->network->layers[l->inputs[0]].shape);
 }
@@ -199,12 +205,17 @@ static void add_backward(duet_planner *planner, int layer, duet_unit *unit, duet
     if (input->needs_gradient) add_sparse_backward(planner, layer, unit, input);
     return;
   }
-  if (!skips_pooling(planner, layer) || input->needs_gradient)
+  const bool gpu = planner->plan->options.kernel_class == DUET_CLASS_GPU;
+  if (gpu || !skips_pooling(planner, layer) || input->needs_gradient)
     unit->before = duet_planner_before_activation(planner, layer);
   if (!input->needs_gradient) return;
   duet_stage *stage = duet_planner_add(planner, DUET_STAGE_conv_backward, layer, "backward");
   set_constants(planner, layer, stage);
   stage->constants.MASK = input->masked;
+  if (gpu && unit->pool >= 0) {
+    stage->constants.POOL = 2;
+    stage->operands[4] = unit->index;
+  }
   stage->operands[0] = unit->before;
   stage->operands[1] = kernel_operand(planner, unit, layer, stage->constants.IH, stage->constants.IW, stage);
   if (input->masked) stage->operands[2] = input->value;
@@ -222,12 +233,10 @@ void duet_op_conv_backward(duet_planner *planner, int layer) {
 void duet_op_conv_weights(duet_planner *planner, int layer) {
   duet_unit *unit = duet_planner_unit(planner, layer);
   int rows = duet_tiles_rows(planner->network->layers[layer].shape.channels, planner->plan->options.compute_units);
-  if (unit->by_block) {
-    duet_planner_sums(planner, layer, unit->partial[0], unit->partial[1], rows);
-  } else {
+  if (!unit->by_block) {
     unit->partial[0] = duet_planner_weight(planner, DUET_MEMORY_gradients, layer);
     unit->partial[1] = duet_planner_bias(planner, DUET_MEMORY_gradients, layer);
     rows = add_weights(planner, layer, unit)->constants.ROWS;
   }
-  duet_planner_update(planner, layer, rows);
+  duet_planner_update(planner, layer, unit->by_block ? unit->partial : NULL, rows);
 }

@@ -71,5 +71,5 @@ void duet_op_dense_weights(duet_planner *planner, int layer) {
   stage->operands[3] = duet_planner_weight(planner, DUET_MEMORY_gradients, layer);
   stage->operands[4] = duet_planner_bias(planner, DUET_MEMORY_gradients, layer);
   duet_tiles_set(stage, planner->plan);
-  duet_planner_update(planner, layer, stage->constants.ROWS);
+  duet_planner_update(planner, layer, NULL, stage->constants.ROWS);
 }
