@@ -43,7 +43,7 @@ INLINE_FN void JOIN(STAGE, _group)(LOCAL_PTR float *scratch, GLOBAL const float 
   x += UNIT_CHANNEL(unit) * (IH * IW * 16);
   for (int i = TEAM_IN_GROUP % TH; i < BLOCKS * OH; i += TH) {
     const size_t b = i / OH;
-    for (int w0 = 0; w0 < OW; w0 += SEGMENT)
+    NO_UNROLL for (int w0 = 0; w0 < OW; w0 += SEGMENT)
       JOIN(STAGE, _segment)(acc, x + b * X_STRIDE, dy + b * DY_STRIDE, index + b * (INDEX_STRIDE * sizeof(float)), rows, unit, i % OH, w0);
   }
   BARRIER();
