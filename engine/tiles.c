@@ -146,12 +146,8 @@ static extent destination(const duet_stage *stage) {
   switch (stage->kind) {
     case DUET_STAGE_conv_forward:
       return k->POOL ? (extent){k->OC, k->OH / 2, k->OW / 2 * 2} : (extent){k->OC, k->OH, k->OW};
-    case DUET_STAGE_conv_backward:
-      return (extent){k->IC, k->IH, k->IW};
-    case DUET_STAGE_dense_forward:
-      return (extent){k->OC, 1, 1};
     default:
-      return (extent){k->IC, 1, 1};
+      return (extent){k->IC, k->IH, k->IW};
   }
 }
 
@@ -171,6 +167,9 @@ static int pixel_teams(duet_constants k, extent e, int teams) {
   return best;
 }
 
+/* Floats of local memory for a tap of all channels of a group (kernels/tile_gpu.h). */
+static int pitch_of(const duet_constants *k, int teams) { return ceil_divide(teams / k->TH * k->TO, 4) * 4 + 4; }
+
 /* `step`: columns come in so many. */
 static void gpu_tile(duet_constants *k, extent e, int step, int teams, int wanted_groups) {
   const int window = at_least(k->K, 1);
@@ -182,9 +181,8 @@ static void gpu_tile(duet_constants *k, extent e, int step, int teams, int wante
     *(columns ? &k->TW : &k->TO) /= 2;
     k->TW -= k->TW % step;
   }
-  int pitch = teams / k->TH * k->TO + 1;
-  for (; pitch * window > LOCAL_FLOATS && k->TH < teams; pitch = teams / k->TH * k->TO + 1)
-    k->TH *= 2; /* a very large window */
+  int pitch = pitch_of(k, teams);
+  for (; pitch * window > LOCAL_FLOATS && k->TH < teams; pitch = pitch_of(k, teams)) k->TH *= 2; /* a large window */
   k->LOCAL = at_least(LOCAL_FLOATS / 2, pitch * window);
 }
 
@@ -203,12 +201,25 @@ static void gpu_conv_weights(duet_constants *k, int teams, int wanted_groups) {
   k->LOCAL = k->ROWS * k->TO * k->TW * (teams * DUET_LANES + 1);
 }
 
+/* Features that a dense stage makes. */
+static int dense_features(const duet_stage *stage) {
+  return stage->kind == DUET_STAGE_dense_forward ? stage->constants.OC : stage->constants.IC;
+}
+
+static void gpu_dense(duet_stage *stage, int group, int wanted_groups) {
+  duet_constants *k = &stage->constants;
+  if (k->IC * k->OC <= SMALL_PRODUCT) return; /* LOCAL 0 */
+  k->TO = GPU_CHANNELS;
+  if (ceil_divide(dense_features(stage), k->TO) * k->BLOCKS < wanted_groups) k->TO /= 2;
+  k->LOCAL = group * k->TO;
+}
+
 static int dense_weights_slices(const duet_constants *k, int group) { return ceil_divide(k->IC, group); }
 
 static void gpu_dense_weights(duet_constants *k, int group, int wanted_groups) {
   k->ROWS = near_divisor(k->OC, GPU_CHANNELS);
   while (ceil_divide(k->OC, k->ROWS) * dense_weights_slices(k, group) < wanted_groups && k->ROWS > 1) k->ROWS /= 2;
-  k->LOCAL = group * (DUET_LANES + 1) + k->ROWS * DUET_LANES;
+  k->LOCAL = group * (DUET_LANES + 4) + k->ROWS * DUET_LANES;
 }
 
 static void gpu_tiles(duet_stage *stage, int group, const duet_plan *plan) {
@@ -218,8 +229,7 @@ static void gpu_tiles(duet_stage *stage, int group, const duet_plan *plan) {
   switch (stage->kind) {
     case DUET_STAGE_dense_forward:
     case DUET_STAGE_dense_backward:
-      if (k->IC * k->OC <= SMALL_PRODUCT) break; /* LOCAL 0: weights are read where they are */
-      gpu_tile(k, destination(stage), 1, teams, wanted_groups);
+      gpu_dense(stage, group, wanted_groups);
       break;
     case DUET_STAGE_conv_forward:
       gpu_tile(k, destination(stage), k->POOL ? 2 : 1, teams, wanted_groups);
@@ -245,9 +255,10 @@ size_t duet_tiles_groups(const duet_stage *stage, size_t group) {
   switch (stage->kind) {
     case DUET_STAGE_conv_forward:
     case DUET_STAGE_conv_backward:
+      return (size_t)tile_groups(k, destination(stage), teams);
     case DUET_STAGE_dense_forward:
     case DUET_STAGE_dense_backward:
-      return (size_t)tile_groups(k, destination(stage), teams);
+      return (size_t)ceil_divide(dense_features(stage), k->LOCAL ? k->TO : teams);
     case DUET_STAGE_conv_weights:
       return (size_t)conv_weights_slices(k, teams);
     case DUET_STAGE_dense_weights:

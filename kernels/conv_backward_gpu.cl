@@ -27,7 +27,18 @@ INLINE_FN void JOIN(STAGE, _store)(TILE_PARAMETERS, const float *sums, int d, in
     STORE(dx, o, ADD ? LOAD(dx, o) + v : v);
   }
 }
-#include "unpool_gpu.h"
+/* dy at row `h` and column `w` of channel `c`, before any pooling. */
+INLINE_FN float JOIN(STAGE, _slope)(GLOBAL const float *dy, GLOBAL const u8 *index, int c, int h, int w) {
+#if POOL
+  const int i = (c * (OH / 2) + MIN(h / 2, OH / 2 - 1)) * (OW / 2) + MIN(w / 2, OW / 2 - 1);
+  const float v = LOAD(dy, i); /* loads under a condition are compiled wrongly by PoCL 3.1 */
+  const int won = LOAD_INDEX(index, i) == h % 2 * 2 + w % 2;
+  const int inside = (h < OH / 2 * 2) & (w < OW / 2 * 2); /* odd edges are dropped */
+  return (won & inside) ? v : 0.0f;
+#else
+  return LOAD(dy, (c * OH + h) * OW + w);
+#endif
+}
 #include "tile_gpu.h"
 
 STAGE_FN STAGE(TEAM_PARAMETERS, GLOBAL const float *dy, GLOBAL const float *w, GLOBAL const float *x, GLOBAL float *dx, GLOBAL const u8 *index) {

@@ -1,7 +1,7 @@
 /* Stage conv_weights, gpu class (see kernels.def). An item sums ROWS output channels x TO kernel rows x TW kernel columns of one input channel
-   (a unit), over its image of each block and its share of the pixel rows: TH teams share a unit. Pixels go SEGMENT at a time, so that each input
-   pixel is loaded once for all columns. The sums of these 16 * TH items are added in order through local memory. The groups of a task divide
-   the units. `dy` is never behind a ReLU here.
+   (a unit), over its image of each block and its share of the pixel rows: TH teams share a unit. Pixels go by patches, SEGMENT of a row, with POOL of
+   two rows: each input pixel is loaded once for all taps and all pixels of a patch. The sums of these 16 * TH items are added in order through
+   local memory. The groups of a task divide the units. `dy` is never behind a ReLU here.
    Needs: TH divides TEAMS_IN_GROUP; TO and TW divide K; LOCAL >= ROWS * TO * TW * PITCH. */
 #define TAPS (TO * TW)
 #define SUMS (ROWS * TAPS)
@@ -9,28 +9,42 @@
 #define UNITS (IC * (K / TO) * (K / TW))
 #define UNITS_IN_GROUP (TEAMS_IN_GROUP / TH)
 #define SEGMENT 4
-#define COLUMNS ((SEGMENT - 1) * STRIDE + TW)
-#include "unpool_gpu.h"
+#define SIDE (POOL ? 2 : 1) /* of the window of pixels that share a value of dy */
+#define HEIGHT (OH / SIDE)  /* of dy */
+#define WIDTH (OW / SIDE)
+#define PATCH_ROWS ((SIDE - 1) * STRIDE + TO)
+#define PATCH_COLUMNS ((SEGMENT - 1) * STRIDE + TW)
 
 /* Where a unit lies: first kernel row and column, input channel. */
 #define UNIT_ROW(unit) ((unit) / (K / TW) % (K / TO) * TO)
 #define UNIT_COLUMN(unit) ((unit) % (K / TW) * TW)
 #define UNIT_CHANNEL(unit) ((unit) / (K / TW) / (K / TO))
 
-/* Adds SEGMENT pixels of row `h` from column w0 on; x is the unit's channel. */
-INLINE_FN void JOIN(STAGE, _segment)(float acc[ROWS][TAPS], GLOBAL const float *x, GLOBAL const float *dy, GLOBAL const u8 *index, int rows, int unit,
-                                     int h, int w0) {
-  float window[TO][COLUMNS];
-  UNROLL for (int r = 0; r < TO; r++) UNROLL for (int j = 0; j < COLUMNS; j++) {
-    const int ih = h * STRIDE + UNIT_ROW(unit) + r - PAD, iw = w0 * STRIDE + UNIT_COLUMN(unit) + j - PAD;
+/* Adds the patch under the SEGMENT / SIDE values of dy from row h, column w0 of it on; x is the unit's channel. */
+INLINE_FN void JOIN(STAGE, _patch)(float acc[ROWS][TAPS], GLOBAL const float *x, GLOBAL const float *dy, GLOBAL const u8 *index, int rows, int unit,
+                                   int h, int w0) {
+  float patch[PATCH_ROWS][PATCH_COLUMNS];
+  UNROLL for (int r = 0; r < PATCH_ROWS; r++) UNROLL for (int j = 0; j < PATCH_COLUMNS; j++) {
+    const int ih = h * SIDE * STRIDE + UNIT_ROW(unit) + r - PAD, iw = w0 * SIDE * STRIDE + UNIT_COLUMN(unit) + j - PAD;
     const int inside = (ih >= 0) & (ih < IH) & (iw >= 0) & (iw < IW);
     const float v = LOAD(x, inside ? ih * IW + iw : 0); /* not under a condition, for PoCL 3.1 */
-    window[r][j] = inside ? v : 0.0f;
+    patch[r][j] = inside ? v : 0.0f;
   }
-  UNROLL for (int o = 0; o < ROWS; o++) UNROLL for (int i = 0; i < SEGMENT; i++) {
-    const float v = JOIN(STAGE, _slope)(dy, index, MIN(o, rows - 1), h, MIN(w0 + i, OW - 1));
-    const float slope = OW % SEGMENT == 0 || w0 + i < OW ? v : 0.0f;
-    UNROLL for (int t = 0; t < TAPS; t++) acc[o][t] = fma(slope, window[t / TW][i * STRIDE + t % TW], acc[o][t]);
+  UNROLL for (int o = 0; o < ROWS; o++) UNROLL for (int i = 0; i < SEGMENT / SIDE; i++) {
+    const int at = (MIN(o, rows - 1) * HEIGHT + h) * WIDTH + MIN(w0 + i, WIDTH - 1);
+    const float v = LOAD(dy, at), slope = WIDTH % (SEGMENT / SIDE) == 0 || w0 + i < WIDTH ? v : 0.0f;
+#if POOL
+    const int winner = LOAD_INDEX(index, at);
+#endif
+    UNROLL for (int q = 0; q < SIDE * SIDE; q++) {
+#if POOL
+      const float d = winner == q ? slope : 0.0f;
+#else
+      const float d = slope;
+#endif
+      UNROLL for (int t = 0; t < TAPS; t++)
+        acc[o][t] = fma(d, patch[q / 2 * STRIDE + t / TW][(i * SIDE + q % 2) * STRIDE + t % TW], acc[o][t]);
+    }
   }
 }
 
@@ -41,10 +55,10 @@ INLINE_FN void JOIN(STAGE, _group)(LOCAL_PTR float *scratch, GLOBAL const float 
   UNROLL for (int i = 0; i < SUMS; i++) acc[i / TAPS][i % TAPS] = 0.0f;
   const int unit = MIN(first + TEAM_IN_GROUP / TH, UNITS - 1);
   x += UNIT_CHANNEL(unit) * (IH * IW * 16);
-  for (int i = TEAM_IN_GROUP % TH; i < BLOCKS * OH; i += TH) {
-    const size_t b = i / OH;
-    NO_UNROLL for (int w0 = 0; w0 < OW; w0 += SEGMENT)
-      JOIN(STAGE, _segment)(acc, x + b * X_STRIDE, dy + b * DY_STRIDE, index + b * (INDEX_STRIDE * sizeof(float)), rows, unit, i % OH, w0);
+  for (int i = TEAM_IN_GROUP % TH; i < BLOCKS * HEIGHT; i += TH) {
+    const size_t b = i / HEIGHT;
+    NO_UNROLL for (int w0 = 0; w0 < WIDTH; w0 += SEGMENT / SIDE)
+      JOIN(STAGE, _patch)(acc, x + b * X_STRIDE, dy + b * DY_STRIDE, index + b * (INDEX_STRIDE * sizeof(float)), rows, unit, i % HEIGHT, w0);
   }
   BARRIER();
   UNROLL for (int i = 0; i < SUMS; i++) scratch[i * PITCH + ITEM] = acc[i / TAPS][i % TAPS];
@@ -58,7 +72,7 @@ INLINE_FN void JOIN(STAGE, _group)(LOCAL_PTR float *scratch, GLOBAL const float 
 }
 
 /* The sum of dy over all images and pixels, before or behind the pooling alike. */
-#define PIXELS (POOL ? OH / 2 * (OW / 2) : OH * OW)
+#define PIXELS (HEIGHT * WIDTH)
 INLINE_FN void JOIN(STAGE, _bias)(LOCAL_PTR float *scratch, GLOBAL const float *dy, GLOBAL float *dbias, int rows) {
   for (int o = 0; o < rows; o++) {
     float sum = 0.0f;
@@ -85,7 +99,11 @@ STAGE_FN STAGE(TASK_PARAMETERS, GLOBAL const float *x, GLOBAL const float *dy, G
 #undef UNITS
 #undef UNITS_IN_GROUP
 #undef SEGMENT
-#undef COLUMNS
+#undef SIDE
+#undef HEIGHT
+#undef WIDTH
+#undef PATCH_ROWS
+#undef PATCH_COLUMNS
 #undef UNIT_ROW
 #undef UNIT_COLUMN
 #undef UNIT_CHANNEL

@@ -1,6 +1,6 @@
 /* Stage dense_weights, gpu class (see kernels.def). An item sums ROWS rows of one input feature over all images; a block's x of GROUP features
    and dy of the rows pass through local memory. The groups of a task divide the features. Needs: LOCAL >= GROUP * PITCH + ROWS * 16. */
-#define PITCH 17 /* odd, against bank conflicts */
+#define PITCH 20 /* whole vectors of four, eight of them in different banks */
 
 /* scratch = x[GROUP features from `first` on][PITCH], then dy[ROWS][16]; 0 beyond the last. */
 INLINE_FN void JOIN(STAGE, _stage)(LOCAL_PTR float *scratch, GLOBAL const float *x, GLOBAL const float *dy, int row, int first) {
@@ -15,9 +15,12 @@ INLINE_FN void JOIN(STAGE, _group)(LOCAL_PTR float *scratch, GLOBAL const float 
     BARRIER();
     JOIN(STAGE, _stage)(scratch, x + (size_t)b * X_STRIDE, dy + (size_t)b * DY_STRIDE, row, first);
     BARRIER();
-    for (int l = 0; l < 16; l++) {
-      const float v = scratch[ITEM * PITCH + l];
-      UNROLL for (int o = 0; o < ROWS; o++) acc[o] = fma(scratch[GROUP * PITCH + o * 16 + l], v, acc[o]);
+    for (int l = 0; l < 16; l += 4) {
+      const float4 v = LOAD4_LOCAL(scratch + ITEM * PITCH + l);
+      UNROLL for (int o = 0; o < ROWS; o++) {
+        const float4 d = LOAD4_LOCAL(scratch + GROUP * PITCH + o * 16 + l);
+        acc[o] = fma(d.w, v.w, fma(d.z, v.z, fma(d.y, v.y, fma(d.x, v.x, acc[o]))));
+      }
     }
   }
   UNROLL for (int o = 0; o < ROWS; o++) if (row + o < OC && first + ITEM < IC) dw[(size_t)(row + o) * IC + first + ITEM] = acc[o];

@@ -8,7 +8,7 @@ typedef int i32;
 typedef unsigned long long u64;
 #define GLOBAL
 #define LOCAL_PTR
-#define LOCAL_ARRAY(type, name, count) __shared__ type name[count]
+#define LOCAL_ARRAY(type, name, count) __shared__ __align__(16) type name[count]
 #define restrict __restrict__
 /* 1: there are few groups for each multiprocessor, so registers are worth more than room for further groups. */
 #define KERNEL extern "C" __global__ __launch_bounds__(GROUP, 1)
@@ -28,7 +28,7 @@ typedef int i32;
 typedef ulong u64;
 #define GLOBAL __global
 #define LOCAL_PTR __local
-#define LOCAL_ARRAY(type, name, count) __local type name[count]
+#define LOCAL_ARRAY(type, name, count) __local type name[count] __attribute__((aligned(16)))
 #define KERNEL __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1)))
 #define INLINE_FN static inline __attribute__((always_inline))
 #define GROUP_ID ((int)get_group_id(0))
@@ -36,3 +36,6 @@ typedef ulong u64;
 #define BARRIER() barrier(CLK_LOCAL_MEM_FENCE)
 #define BARRIER_GLOBAL() barrier(CLK_LOCAL_MEM_FENCE | CLK_GLOBAL_MEM_FENCE) /* between the stages of a section */
 #endif
+/* Four floats at once, from an address that is a multiple of 16 bytes. */
+#define LOAD4(p) (*(GLOBAL const float4 *)(p))
+#define LOAD4_LOCAL(p) (*(LOCAL_PTR const float4 *)(p))

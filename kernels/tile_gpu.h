@@ -1,4 +1,4 @@
-/* The tile of a convolution or dense layer, gpu class. A group makes TEAMS_IN_GROUP / TH * TO channels of TH pixel tiles (TH teams side by
+/* The tile of a convolution, gpu class. A group makes TEAMS_IN_GROUP / TH * TO channels of TH pixel tiles (TH teams side by
    side on the pixels), each team TO channels x TILE_ROWS x TW pixels, a lane an image. The weights pass through local memory, some kernel
    rows (source channel, kh) at a time; the source is read where it is.
    Serves forward and, with FLIP, backward (weights read backwards). Given: DC, DH, DW (destination), SC, SH, SW (source), WINDOW (kernel side),
@@ -14,17 +14,13 @@
 #define TILE_GROUPS ((PIXEL_TILES + TH - 1) / TH)
 #define CHANNELS (TEAMS_IN_GROUP / TH * TO)
 #define UNITS ((DC + CHANNELS - 1) / CHANNELS * TILE_GROUPS)
-#define PITCH (CHANNELS + 1) /* odd, against bank conflicts */
+#define PITCH ((CHANNELS + 3) / 4 * 4 + 4) /* whole vectors of four; no multiple of 32, against bank conflicts */
 #define CHUNK MIN(LOCAL / (PITCH * WINDOW), SC * WINDOW)
 
 /* scratch[tap of the chunk][channel of the group] = weights from kernel row `r0` on, 0 beyond the last channel. */
 INLINE_FN void JOIN(STAGE, _stage)(LOCAL_PTR float *scratch, GLOBAL const float *w, int d0, int r0) {
   for (int i = ITEM; i < CHUNK * WINDOW * CHANNELS; i += GROUP) {
-#if WD == 1
-    const int d = i % CHANNELS, j = i / CHANNELS;
-#else
     const int d = i / (CHUNK * WINDOW), j = i % (CHUNK * WINDOW);
-#endif
     const int t = r0 * WINDOW + j, tap = FLIP ? TAPS - 1 - t % TAPS : t % TAPS;
     scratch[j * PITCH + d] = d0 + d < DC && t < SC * TAPS ? w[(size_t)(d0 + d) * WD + (size_t)(t / TAPS) * WS + tap] : 0.0f;
   }
@@ -46,8 +42,22 @@ INLINE_FN void JOIN(STAGE, _row)(float (*acc)[TO], TILE_PARAMETERS, GLOBAL const
       window[j] = TILE_LOAD(x, c, sh, sw);
 #endif
     }
-    UNROLL for (int k = 0; k < SEGMENT; k++) UNROLL for (int i = 0; i < TW; i++) UNROLL for (int o = 0; o < TO; o++)
-      acc[i][o] = fma(weights[(k0 + k) * PITCH + o], window[i * STEP + k], acc[i][o]);
+    UNROLL for (int k = 0; k < SEGMENT; k++) {
+#if TO % 4 == 0
+      UNROLL for (int o = 0; o < TO; o += 4) {
+        const float4 w = LOAD4_LOCAL(weights + (k0 + k) * PITCH + o);
+        UNROLL for (int i = 0; i < TW; i++) {
+          acc[i][o] = fma(w.x, window[i * STEP + k], acc[i][o]);
+          acc[i][o + 1] = fma(w.y, window[i * STEP + k], acc[i][o + 1]);
+          acc[i][o + 2] = fma(w.z, window[i * STEP + k], acc[i][o + 2]);
+          acc[i][o + 3] = fma(w.w, window[i * STEP + k], acc[i][o + 3]);
+        }
+      }
+#else
+      UNROLL for (int i = 0; i < TW; i++) UNROLL for (int o = 0; o < TO; o++)
+        acc[i][o] = fma(weights[(k0 + k) * PITCH + o], window[i * STEP + k], acc[i][o]);
+#endif
+    }
   }
 }
 

@@ -96,17 +96,19 @@ static void check_gpu_tile(const duet_stage *stage, int group) {
     case DUET_STAGE_conv_forward:
       if (k->POOL) assert_int_equal(k->TW % 2, 0); /* fallthrough */
     case DUET_STAGE_conv_backward:
+      assert_int_equal(teams % k->TH, 0);
+      assert_true(k->K * ((teams / k->TH * k->TO + 3) / 4 * 4 + 4) <= k->LOCAL);
+      break;
     case DUET_STAGE_dense_forward:
     case DUET_STAGE_dense_backward:
-      assert_int_equal(teams % k->TH, 0);
-      assert_true((k->K == 0 && k->LOCAL == 0) || (k->K ? k->K : 1) * (teams / k->TH * k->TO + 1) <= k->LOCAL);
+      assert_true(k->LOCAL == 0 || (group * k->TO <= k->LOCAL && k->TO % 4 == 0));
       break;
     case DUET_STAGE_conv_weights:
       assert_true(teams % k->TH == 0 && k->K % k->TO == 0 && k->K % k->TW == 0);
       assert_true(k->ROWS * k->TO * k->TW * (group + 1) <= k->LOCAL);
       break;
     case DUET_STAGE_dense_weights:
-      assert_true(group * (DUET_LANES + 1) + k->ROWS * DUET_LANES <= k->LOCAL);
+      assert_true(group * (DUET_LANES + 4) + k->ROWS * DUET_LANES <= k->LOCAL);
       break;
     default:
       break;

@@ -10,6 +10,7 @@ extern "C" fakecuda_module fakecuda;
 #define __host__
 #define __constant__ static const
 #define __forceinline__ inline __attribute__((always_inline))
+#define __align__(bytes) __attribute__((aligned(bytes)))
 #define __shared__ static __attribute__((section("fakecuda_shared")))
 #define threadIdx (fakecuda.ids.thread)
 #define blockIdx (fakecuda.ids.block)
@@ -18,6 +19,9 @@ extern "C" fakecuda_module fakecuda;
 #define FAKECUDA_UNSEEN __attribute__((no_sanitize("thread"), unused))
 
 typedef decltype(sizeof 0) size_t;
+struct __align__(16) float4 {
+  float x, y, z, w;
+};
 
 /* The line tells barriers apart: all items of a group must meet at the same one. */
 FAKECUDA_UNSEEN static inline void __syncthreads(int line = __builtin_LINE()) { fakecuda.services.barrier(line); }

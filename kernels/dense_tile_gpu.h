@@ -1,0 +1,69 @@
+/* The tile of a dense layer, gpu class: TO features of the destination, a lane an image. The teams of a group divide the features of the source;
+   their sums are added in order through local memory. A small layer (LOCAL 0), which one group does among its other work without a barrier:
+   each team a feature at a time.
+   Given: DC, SC (features of destination and source), FORWARD (w[DC][SC], else w[SC][DC]), <stage>_store(TILE_ARGUMENTS, sum, feature).
+   Needs: LOCAL >= GROUP * TO; TO a multiple of 4 where IC is. */
+#if LOCAL == 0
+#define WEIGHT(d, s) w[FORWARD ? (d) * SC + (s) : (s) * DC + (d)]
+INLINE_FN void JOIN(STAGE, _units)(int team, int teams, LOCAL_PTR float *scratch, TILE_PARAMETERS, GLOBAL const float *x, GLOBAL const float *w) {
+  for (int d = team; d < DC; d += teams) {
+    float sum = 0.0f;
+    for (int s = 0; s < SC; s++) sum = fma(WEIGHT(d, s), LOAD(x, s), sum);
+    JOIN(STAGE, _store)(TILE_ARGUMENTS, sum, d);
+  }
+}
+#undef WEIGHT
+#else
+#define UNITS ((DC + TO - 1) / TO)
+#define SHARE ((SC + 4 * TEAMS_IN_GROUP - 1) / (4 * TEAMS_IN_GROUP) * 4) /* source features of a team */
+
+/* Adds source features [begin, end) to features d0... of the destination; beyond the last, to copies of the last ones. */
+INLINE_FN void JOIN(STAGE, _sums)(float acc[TO], GLOBAL const float *x, GLOBAL const float *w, int d0, int begin, int end) {
+#if IC % 4 == 0 && FORWARD
+  NO_UNROLL for (int s = begin; s < end; s += 4) {
+    const float v0 = LOAD(x, s), v1 = LOAD(x, s + 1), v2 = LOAD(x, s + 2), v3 = LOAD(x, s + 3);
+    UNROLL for (int o = 0; o < TO; o++) {
+      const float4 q = LOAD4(w + MIN(d0 + o, DC - 1) * SC + s);
+      acc[o] = fma(q.w, v3, fma(q.z, v2, fma(q.y, v1, fma(q.x, v0, acc[o]))));
+    }
+  }
+#elif IC % 4 == 0
+  for (int s = begin; s < end; s++) {
+    const float v = LOAD(x, s);
+    UNROLL for (int o = 0; o < TO; o += 4) {
+      const float4 q = LOAD4(w + s * DC + MIN(d0 + o, DC - 4));
+      acc[o] = fma(q.x, v, acc[o]);
+      acc[o + 1] = fma(q.y, v, acc[o + 1]);
+      acc[o + 2] = fma(q.z, v, acc[o + 2]);
+      acc[o + 3] = fma(q.w, v, acc[o + 3]);
+    }
+  }
+#else
+  for (int s = begin; s < end; s++) {
+    const float v = LOAD(x, s);
+    UNROLL for (int o = 0; o < TO; o++) {
+      const int d = MIN(d0 + o, DC - 1);
+      acc[o] = fma(w[FORWARD ? d * SC + s : s * DC + d], v, acc[o]);
+    }
+  }
+#endif
+}
+
+INLINE_FN void JOIN(STAGE, _units)(int team, int teams, LOCAL_PTR float *scratch, TILE_PARAMETERS, GLOBAL const float *x, GLOBAL const float *w) {
+  for (int unit = (team - TEAM_IN_GROUP) / TEAMS_IN_GROUP; unit < UNITS; unit += teams / TEAMS_IN_GROUP) {
+    float acc[TO];
+    UNROLL for (int o = 0; o < TO; o++) acc[o] = 0.0f;
+    JOIN(STAGE, _sums)(acc, x, w, unit * TO, TEAM_IN_GROUP * SHARE, MIN((TEAM_IN_GROUP + 1) * SHARE, SC));
+    BARRIER();
+    UNROLL for (int o = 0; o < TO; o++) scratch[o * GROUP + ITEM] = acc[o];
+    BARRIER();
+    for (int o = TEAM_IN_GROUP; o < TO; o += TEAMS_IN_GROUP) {
+      float sum = 0.0f;
+      for (int t = 0; t < TEAMS_IN_GROUP; t++) sum += scratch[o * GROUP + t * 16 + LANE];
+      if (unit * TO + o < DC) JOIN(STAGE, _store)(TILE_ARGUMENTS, sum, unit * TO + o);
+    }
+  }
+}
+#undef UNITS
+#undef SHARE
+#endif
