@@ -1,8 +1,8 @@
 /* Stage conv_weights, gpu class (see kernels.def). An item sums ROWS output channels x TO kernel rows x TW kernel columns of one input channel
    (a unit), over its image of each block and its share of the pixel rows: TH teams share a unit. Pixels go by patches, SEGMENT of a row, with POOL of
    two rows: each input pixel is loaded once for all taps and all pixels of a patch. The sums of these 16 * TH items are added in order through
-   local memory. The groups of a task divide the units. `dy` is never behind a ReLU here.
-   Needs: TH divides TEAMS_IN_GROUP; TO and TW divide K; LOCAL >= ROWS * TO * TW * PITCH. */
+   local memory. `dy` is never behind a ReLU here.
+   Needs: as many groups a task as its units fill; TH divides TEAMS_IN_GROUP; TO and TW divide K; LOCAL >= ROWS * TO * TW * PITCH. */
 #define TAPS (TO * TW)
 #define SUMS (ROWS * TAPS)
 #define PITCH (GROUP + 1) /* odd, against bank conflicts */
@@ -20,19 +20,19 @@
 #define UNIT_COLUMN(unit) ((unit) % (K / TW) * TW)
 #define UNIT_CHANNEL(unit) ((unit) / (K / TW) / (K / TO))
 
-/* Adds the patch under the SEGMENT / SIDE values of dy from row h, column w0 of it on; x is the unit's channel. */
+/* Adds the patch under the SEGMENT / SIDE values of dy from row h, column w0 of it on, if it is `there`; x is the unit's channel. */
 INLINE_FN void JOIN(STAGE, _patch)(float acc[ROWS][TAPS], GLOBAL const float *x, GLOBAL const float *dy, GLOBAL const u8 *index, int rows, int unit,
-                                   int h, int w0) {
+                                   int h, int w0, int there) {
   float patch[PATCH_ROWS][PATCH_COLUMNS];
   UNROLL for (int r = 0; r < PATCH_ROWS; r++) UNROLL for (int j = 0; j < PATCH_COLUMNS; j++) {
     const int ih = h * SIDE * STRIDE + UNIT_ROW(unit) + r - PAD, iw = w0 * SIDE * STRIDE + UNIT_COLUMN(unit) + j - PAD;
     const int inside = (ih >= 0) & (ih < IH) & (iw >= 0) & (iw < IW);
-    const float v = LOAD(x, inside ? ih * IW + iw : 0); /* not under a condition, for PoCL 3.1 */
+    const float v = LOAD(x, MAX(MIN(ih, IH - 1), 0) * IW + MAX(MIN(iw, IW - 1), 0)); /* not under a condition, for PoCL 3.1 */
     patch[r][j] = inside ? v : 0.0f;
   }
   UNROLL for (int o = 0; o < ROWS; o++) UNROLL for (int i = 0; i < SEGMENT / SIDE; i++) {
     const int at = (MIN(o, rows - 1) * HEIGHT + h) * WIDTH + MIN(w0 + i, WIDTH - 1);
-    const float v = LOAD(dy, at), slope = WIDTH % (SEGMENT / SIDE) == 0 || w0 + i < WIDTH ? v : 0.0f;
+    const float v = LOAD(dy, at), slope = (there & (w0 + i < WIDTH)) ? v : 0.0f;
 #if POOL
     const int winner = LOAD_INDEX(index, at);
 #endif
@@ -55,12 +55,12 @@ INLINE_FN void JOIN(STAGE, _group)(LOCAL_PTR float *scratch, GLOBAL const float 
   UNROLL for (int i = 0; i < SUMS; i++) acc[i / TAPS][i % TAPS] = 0.0f;
   const int unit = MIN(first + TEAM_IN_GROUP / TH, UNITS - 1);
   x += UNIT_CHANNEL(unit) * (IH * IW * 16);
-  for (int i = TEAM_IN_GROUP % TH; i < BLOCKS * HEIGHT; i += TH) {
+  for (int first_row = 0; first_row < BLOCKS * HEIGHT; first_row += TH) { /* as often for every team: PoCL 3.1 takes it for granted */
+    const int mine = first_row + TEAM_IN_GROUP % TH, i = MIN(mine, BLOCKS * HEIGHT - 1);
     const size_t b = i / HEIGHT;
     NO_UNROLL for (int w0 = 0; w0 < WIDTH; w0 += SEGMENT / SIDE)
-      JOIN(STAGE, _patch)(acc, x + b * X_STRIDE, dy + b * DY_STRIDE, index + b * (INDEX_STRIDE * sizeof(float)), rows, unit, i % HEIGHT, w0);
+      JOIN(STAGE, _patch)(acc, x + b * X_STRIDE, dy + b * DY_STRIDE, index + b * (INDEX_STRIDE * sizeof(float)), rows, unit, i % HEIGHT, w0, i == mine);
   }
-  BARRIER();
   UNROLL for (int i = 0; i < SUMS; i++) scratch[i * PITCH + ITEM] = acc[i / TAPS][i % TAPS];
   BARRIER();
   for (int i = ITEM; i < SUMS * UNITS_IN_GROUP; i += GROUP) {
@@ -88,8 +88,7 @@ STAGE_FN STAGE(TASK_PARAMETERS, GLOBAL const float *x, GLOBAL const float *dy, G
   const int row = task * ROWS, rows = MIN(ROWS, OC - row);
   dy += (size_t)row * (PIXELS * 16);
   index += (size_t)row * (PIXELS * 16);
-  for (int first = slice * UNITS_IN_GROUP; first < UNITS; first += slices * UNITS_IN_GROUP)
-    JOIN(STAGE, _group)(scratch, x, dy, index, dw + (size_t)row * (IC * K * K), rows, first);
+  JOIN(STAGE, _group)(scratch, x, dy, index, dw + (size_t)row * (IC * K * K), rows, slice * UNITS_IN_GROUP);
   /* last: PoCL 3.1 breaks the sums of a loop that follows a conditional with barriers */
   if (slice == 0) JOIN(STAGE, _bias)(scratch, dy, dbias + row, rows);
 }

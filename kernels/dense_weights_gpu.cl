@@ -1,5 +1,5 @@
 /* Stage dense_weights, gpu class (see kernels.def). An item sums ROWS rows of one input feature over all images; a block's x of GROUP features
-   and dy of the rows pass through local memory. The groups of a task divide the features. Needs: LOCAL >= GROUP * PITCH + ROWS * 16. */
+   and dy of the rows pass through local memory. Needs: as many groups a task as its features fill; LOCAL >= GROUP * PITCH + ROWS * 16. */
 #define PITCH 20 /* whole vectors of four, eight of them in different banks */
 
 /* scratch = x[GROUP features from `first` on][PITCH], then dy[ROWS][16]; 0 beyond the last. */
@@ -28,12 +28,13 @@ INLINE_FN void JOIN(STAGE, _group)(LOCAL_PTR float *scratch, GLOBAL const float 
 
 STAGE_FN STAGE(TASK_PARAMETERS, GLOBAL const float *x, GLOBAL const float *xt, GLOBAL const float *dy, GLOBAL float *dw, GLOBAL float *dbias) {
   const int row = task * ROWS;
+  JOIN(STAGE, _group)(scratch, x, dy, dw, row, slice * GROUP);
+  /* last: PoCL 3.1 breaks the sums of a loop that follows a conditional with barriers */
   for (int o = row; slice == 0 && o < MIN(row + ROWS, OC); o++) {
     float sum = 0.0f;
     for (int b = TEAM_IN_GROUP; b < BLOCKS; b += TEAMS_IN_GROUP) sum += LOAD(dy + (size_t)b * DY_STRIDE, o);
     sum = GROUP_SUM(sum);
     if (ITEM == 0) dbias[o] = sum;
   }
-  for (int first = slice * GROUP; first < IC; first += slices * GROUP) JOIN(STAGE, _group)(scratch, x, dy, dw, row, first);
 }
 #undef PITCH

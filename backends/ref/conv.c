@@ -89,14 +89,15 @@ REF_CLONES void REF_TWIN(conv_forward)(const ref_call *call) {
   }
 }
 
-/* row[16] = gradient of pixel (oh, ow) of channel oc before pooling and ReLU. y is read with POOL and RELU only. */
+/* row[16] = gradient of pixel (oh, ow) of channel oc before pooling and ReLU; y: the result behind them, or NULL where
+   there is no ReLU to go back through. */
 REF_INLINE void gradient_at(const duet_constants *k, const ref_real *dy, const ref_real *y, const uint8_t *index,
                             ptrdiff_t oc, int oh, int ow, double row[REF_LANES]) {
   const int side = k->POOL ? 2 : 1, height = k->OH / side, width = k->OW / side, q = oh % side * 2 + ow % side;
   const ptrdiff_t at = ((oc * height + oh / side) * width + ow / side) * REF_LANES;
   const bool inside = oh / side < height && ow / side < width;  // odd edges are dropped by pooling
   for (int l = 0; l < REF_LANES; l++) {
-    const bool passes = inside && (!k->POOL || (index[at + l] == q && (!k->RELU || y[at + l] > 0)));
+    const bool passes = inside && (!k->POOL || (index[at + l] == q && (!y || y[at + l] > 0)));
     row[l] = passes ? dy[at + l] : 0;
   }
 }
@@ -149,7 +150,7 @@ REF_CLONES void REF_TWIN(conv_backward)(const ref_call *call) {
 /* row[OW][16] = gradient of row oh of channel oc before pooling and ReLU, in one block. */
 REF_INLINE void gradient_row(const ref_call *call, int block, ptrdiff_t oc, int oh, double row[][REF_LANES]) {
   const duet_constants *k = call->k;
-  const ref_real *dy = ref_at(call, 1, block), *y = ref_at(call, 4, block);
+  const ref_real *dy = ref_at(call, 1, block), *y = k->RELU ? ref_at(call, 4, block) : NULL;
   const uint8_t *index = ref_at(call, 5, block);
   for (int ow = 0; ow < k->OW; ow++) gradient_at(k, dy, y, index, oc, oh, ow, row[ow]);
 }
