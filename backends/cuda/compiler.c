@@ -2,6 +2,7 @@
 
 #include "backends/cuda/library.h"
 
+#include <dlfcn.h>
 #include <nvrtc.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -20,22 +21,31 @@ static const char fixed_option[] = "--fmad=false";
 
 static struct { NVRTC_CALLS(CUDA_LIBRARY_MEMBER) } nvrtc;
 
+static int major, minor; /* of NVRTC, once it is loaded */
+
 static duet_status load(duet_error *error) {
   static const char *const names[] = {NVRTC_CALLS(CUDA_LIBRARY_NAME)};
   _Static_assert(sizeof nvrtc == sizeof names, "a pointer for each name");
   if (nvrtc.nvrtcVersion) return DUET_OK;
-  return cuda_library_load("nvrtc", names, sizeof names / sizeof *names, &nvrtc, error);
+  duet_status s = cuda_library_load("nvrtc", names, sizeof names / sizeof *names, &nvrtc, error);
+  if (s) return s;
+  nvrtcResult code = nvrtc.nvrtcVersion(&major, &minor);
+  if (code != NVRTC_SUCCESS) {
+    s = duet_fail(error, DUET_UNSUPPORTED, "cuda: nvrtcVersion: %s", nvrtc.nvrtcGetErrorString(code));
+    memset(&nvrtc, 0, sizeof nvrtc);
+    return s;
+  }
+  /* NVRTC opens this by its bare name and does not look beside itself: loaded already, it is found. */
+  char builtins[64];
+  (void)snprintf(builtins, sizeof builtins, "libnvrtc-builtins.so.%d.%d", major, minor);
+  (void)dlopen(builtins, RTLD_NOW | RTLD_LOCAL);
+  return DUET_OK;
 }
 
 duet_status cuda_compiler_identity(char identity[64], duet_error *error) {
-  int major = 0, minor = 0;
   duet_status s = load(error);
-  if (s) return s;
-  nvrtcResult code = nvrtc.nvrtcVersion(&major, &minor);
-  if (code != NVRTC_SUCCESS)
-    return duet_fail(error, DUET_UNSUPPORTED, "cuda: nvrtcVersion: %s", nvrtc.nvrtcGetErrorString(code));
-  (void)snprintf(identity, 64, "NVRTC %d.%d %s", major, minor, fixed_option);
-  return DUET_OK;
+  if (!s) (void)snprintf(identity, 64, "NVRTC %d.%d %s", major, minor, fixed_option);
+  return s;
 }
 
 typedef nvrtcResult get_size(nvrtcProgram, size_t *);
