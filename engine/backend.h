@@ -103,7 +103,7 @@ typedef struct duet_device_info {
   size_t local_memory; /* bytes */
   uint64_t global_memory;  /* bytes */
   uint64_t max_allocation; /* bytes in one buffer */
-  char note[256]; /* of an open device, for people: where compiled kernels are kept, or why not; may be empty */
+  char note[512]; /* of an open device, for people: where compiled kernels are kept, or why not...; may be empty */
 } duet_device_info;
 
 typedef struct duet_device duet_device;

@@ -230,6 +230,14 @@ static void test_recordings_replay(void **state) {
   h.backend->release(h.device, twice);
 }
 
+/* Where the test knows how steps are recorded on its device, the device's note must say so. */
+static void test_recordings_are_of_the_form_wanted(void **state) {
+  (void)state;
+  const char *form = getenv("DUET_TEST_RECORDED");
+  if (!form) skip();
+  if (!strstr(h.backend->info(h.device)->note, form)) fail_msg("%s", h.backend->info(h.device)->note);
+}
+
 /* Either a time that the host's clock can believe, or a refusal that says why. */
 static void test_elapsed_is_true_or_refused(void **state) {
   (void)state;
@@ -297,7 +305,7 @@ static const char *only_file(const char *directory, struct stat *status) {
 }
 
 /* Opens the device anew, builds one kernel with the cache there, and checks that it works. The note is copied. */
-static void build_with_cache(const char *directory, char note[256]) {
+static void build_with_cache(const char *directory, char note[512]) {
   const duet_handle outer = h;
   const char *id = getenv("DUET_TEST_DEVICE");
   float w[N];
@@ -310,7 +318,7 @@ static void build_with_cache(const char *directory, char note[256]) {
   OK(h.backend->launch(h.device, &l, &error));
   download(work, w, sizeof w);
   for (int i = 0; i < N; i++) assert_true(w[i] == (float)i + 0.5F);
-  if (note) memcpy(note, h.backend->info(h.device)->note, 256);
+  if (note) memcpy(note, h.backend->info(h.device)->note, 512);
   h.backend->free(h.device, work);
   h.backend->release(h.device, k);
   duet_device_close(&h);
@@ -384,7 +392,7 @@ static void test_cache_survives_what_the_driver_refuses(void **state) {
 
 static void test_cache_may_be_absent(void **state) {
   (void)state;
-  char note[256];
+  char note[512];
   build_with_cache("/dev/null/below", note);
   assert_non_null(strstr(note, "DUET_CACHE_DIR"));
   build_with_cache("off", note);
@@ -490,6 +498,7 @@ int main(void) {
       cmocka_unit_test(test_work_happens_in_the_order_of_calls),
       cmocka_unit_test(test_group_sizes),
       cmocka_unit_test(test_recordings_replay),
+      cmocka_unit_test(test_recordings_are_of_the_form_wanted),
       cmocka_unit_test(test_elapsed_is_true_or_refused),
       cmocka_unit_test(test_build_errors_are_the_compilers),
       cmocka_unit_test(test_cache_is_used_checked_and_rebuilt),

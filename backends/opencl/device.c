@@ -174,6 +174,11 @@ static void close_device(duet_device *device) {
   free(device);
 }
 
+void opencl_note(duet_device *device, const char *cache) {
+  (void)snprintf(device->info.note, sizeof device->info.note, "steps recorded as %s; kernel cache: %.300s",
+                 device->recorded_as, cache);
+}
+
 static duet_status open_device(const char *id, duet_device **out, duet_error *error) {
   prepare_environment();
   unsigned p = 0, d = 0;
@@ -189,8 +194,8 @@ static duet_status open_device(const char *id, duet_device **out, duet_error *er
   device->id = found;
   describe(platform, found, p, d, &device->info);
   duet_cache_directory(device->cache);
-  (void)snprintf(device->info.note, sizeof device->info.note, "kernel cache: %.200s",
-                 device->cache[0] ? device->cache : "off");
+  opencl_find_commands(device, platform);
+  opencl_note(device, device->cache[0] ? device->cache : "off");
   if (!device->info.usable) {
     duet_status status = duet_fail(error, DUET_NO_DEVICE, "%s", device->info.reason);
     close_device(device);

@@ -3,7 +3,14 @@
 #include <CL/cl_ext.h>
 #include <clblast_c.h>
 
-/* Every code that OpenCL 1.2 or a CLBlast GEMM gives. CLBlast passes OpenCL's own codes on. */
+/* Older headers do not know the extension. */
+#ifndef CL_INVALID_COMMAND_BUFFER_KHR
+#define CL_INVALID_COMMAND_BUFFER_KHR -1138
+#define CL_INVALID_SYNC_POINT_WAIT_LIST_KHR -1139
+#define CL_INCOMPATIBLE_COMMAND_QUEUE_KHR -1140
+#endif
+
+/* Every code that OpenCL 1.2, a command buffer or a CLBlast GEMM gives. CLBlast passes OpenCL's own codes on. */
 // clang-format off
 #define CODES(X)                                                                                                      \
   X(CL_DEVICE_NOT_FOUND) X(CL_DEVICE_NOT_AVAILABLE) X(CL_COMPILER_NOT_AVAILABLE) X(CL_MEM_OBJECT_ALLOCATION_FAILURE)  \
@@ -21,7 +28,9 @@
   X(CL_INVALID_GLOBAL_OFFSET) X(CL_INVALID_EVENT_WAIT_LIST) X(CL_INVALID_EVENT) X(CL_INVALID_OPERATION)               \
   X(CL_INVALID_GL_OBJECT) X(CL_INVALID_BUFFER_SIZE) X(CL_INVALID_MIP_LEVEL) X(CL_INVALID_GLOBAL_WORK_SIZE)            \
   X(CL_INVALID_PROPERTY) X(CL_INVALID_IMAGE_DESCRIPTOR) X(CL_INVALID_COMPILER_OPTIONS) X(CL_INVALID_LINKER_OPTIONS)   \
-  X(CL_INVALID_DEVICE_PARTITION_COUNT) X(CL_PLATFORM_NOT_FOUND_KHR) X(CLBlastNotImplemented)                          \
+  X(CL_INVALID_DEVICE_PARTITION_COUNT) X(CL_PLATFORM_NOT_FOUND_KHR)                                                   \
+  X(CL_INVALID_COMMAND_BUFFER_KHR) X(CL_INVALID_SYNC_POINT_WAIT_LIST_KHR) X(CL_INCOMPATIBLE_COMMAND_QUEUE_KHR)        \
+  X(CLBlastNotImplemented)                                                                                            \
   X(CLBlastInvalidMatrixA) X(CLBlastInvalidMatrixB) X(CLBlastInvalidMatrixC) X(CLBlastInvalidDimension)               \
   X(CLBlastInvalidLeadDimA) X(CLBlastInvalidLeadDimB) X(CLBlastInvalidLeadDimC) X(CLBlastInsufficientMemoryA)         \
   X(CLBlastInsufficientMemoryB) X(CLBlastInsufficientMemoryC) X(CLBlastInsufficientMemoryTemp)                        \

@@ -1,8 +1,10 @@
-/* What the files of the OpenCL backend share. OpenCL 1.2 and no extension; the table is in device.c.
+/* What the files of the OpenCL backend share. OpenCL 1.2, and cl_khr_command_buffer where there is one; the table is
+   in device.c.
 
-   device.c   finds, opens and closes devices             memory.c  buffers, upload, download
-   program.c  kernels, from source or the cache on disk   queue.c   launches, recordings, tickets, time
-   gemm.c     matrix product by CLBlast                   errors.c  codes by name, what they mean
+   device.c   finds, opens and closes devices             memory.c    buffers, upload, download
+   program.c  kernels, from source or the cache on disk   queue.c     launches, recordings, tickets, time
+   gemm.c     matrix product by CLBlast                   commands.c  whether there are command buffers
+   errors.c   codes by name, what they mean
 
    A device has one in-order queue, so the order of calls is the order of work. */
 #ifndef DUET_OPENCL_H
@@ -31,6 +33,22 @@ typedef struct opencl_staging {
   unsigned char data[];
 } opencl_staging;
 
+/* cl_khr_command_buffer by prototypes of our own: the same in every version that commands.c accepts. */
+typedef struct opencl_command_buffer opencl_command_buffer;
+typedef struct opencl_commands {
+  opencl_command_buffer *(CL_API_CALL *create)(cl_uint count, const cl_command_queue *queues,
+                                               const cl_ulong *properties, cl_int *code); /* NULL: there are none */
+  cl_int(CL_API_CALL *add)(opencl_command_buffer *buffer, cl_command_queue queue, const cl_ulong *properties,
+                           cl_kernel kernel, cl_uint dimensions, const size_t *offset, const size_t *global,
+                           const size_t *local, cl_uint wait_count, const cl_uint *wait, cl_uint *sync_point,
+                           void *mutable_handle);
+  cl_int(CL_API_CALL *finalize)(opencl_command_buffer *buffer);
+  cl_int(CL_API_CALL *enqueue)(cl_uint count, cl_command_queue *queues, opencl_command_buffer *buffer,
+                               cl_uint wait_count, const cl_event *wait, cl_event *event);
+  cl_int(CL_API_CALL *release)(opencl_command_buffer *buffer);
+  bool simultaneous; /* create them with the flag of this name */
+} opencl_commands;
+
 struct duet_device {
   duet_device_info info;
   cl_device_id id;
@@ -39,6 +57,8 @@ struct duet_device {
   cl_mem nothing;  /* 64 bytes, what a launch gets for a memory it does not use: some drivers crash on NULL */
   cl_event newest; /* of the newest launch outside a replay */
   cl_int failure;  /* code of asynchronous work that failed and was not reported yet */
+  opencl_commands commands;
+  char recorded_as[128]; /* for people: what recordings are on this device, and why */
   bool uses_clblast;
   opencl_staging *staging, *staging_end;
   opencl_span spans[OPENCL_SPANS]; /* ticket t at t % OPENCL_SPANS */
@@ -68,6 +88,11 @@ void opencl_note_failure(duet_device *device, cl_event event);
 duet_status opencl_report(duet_device *device, duet_error *error);
 /* Takes NULL and zeroes what it releases. */
 void opencl_release_event(cl_event *event);
+
+/* Fills device->commands and recorded_as. */
+void opencl_find_commands(duet_device *device, cl_platform_id platform);
+/* Writes the device's note, with what there is to say of the kernel cache. */
+void opencl_note(duet_device *device, const char *cache);
 
 /* Frees the staging of uploads that are done. */
 void opencl_reap(duet_device *device);

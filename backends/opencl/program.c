@@ -78,7 +78,7 @@ static void store(duet_device *device, duet_cache_key key, cl_program program) {
   duet_error error;
   if (binary && clGetProgramInfo(program, CL_PROGRAM_BINARIES, sizeof binary, &binary, NULL) == CL_SUCCESS &&
       duet_cache_store(device->cache, key, binary, bytes, &error) != DUET_OK)
-    (void)snprintf(device->info.note, sizeof device->info.note, "kernel cache: %.230s", error.text);
+    opencl_note(device, error.text);
   free(binary);
 }
 

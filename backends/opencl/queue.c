@@ -11,6 +11,7 @@ typedef struct prepared {
 } prepared;
 
 struct duet_recording {
+  opencl_command_buffer *commands; /* of all launches, ready to enqueue; NULL: they are enqueued one by one */
   size_t count;
   prepared launches[];
 };
@@ -38,19 +39,22 @@ static duet_status prepare(const duet_device *device, const duet_launch *launch,
   return DUET_OK;
 }
 
-static duet_status enqueue(duet_device *device, const prepared *p, cl_event *event, duet_error *error) {
-  cl_int code = clEnqueueNDRangeKernel(device->queue, p->kernel, 1, NULL, &p->global, &p->group, 0, NULL, event);
-  if (code == CL_SUCCESS) return DUET_OK;
+static duet_status fail_launch(const duet_device *device, const prepared *p, const char *call, cl_int code,
+                               duet_error *error) {
   if (code != CL_INVALID_WORK_GROUP_SIZE && code != CL_INVALID_WORK_ITEM_SIZE)
-    return opencl_fail(error, device, "clEnqueueNDRangeKernel", code);
+    return opencl_fail(error, device, call, code);
   /* Asked only now: some drivers announce less than they take. */
   size_t announced = 0;
   (void)clGetKernelWorkGroupInfo(p->kernel, device->id, CL_KERNEL_WORK_GROUP_SIZE, sizeof announced, &announced, NULL);
-  return duet_fail(
-      error, DUET_TOO_LARGE,
-      "%s (%s): kernel %s: clEnqueueNDRangeKernel: %s for groups of %zu work-items (the driver announces %zu for "
-      "this kernel; update it or choose another device)",
-      device->info.id, device->info.name, p->name, opencl_code(code), p->group, announced);
+  return duet_fail(error, DUET_TOO_LARGE,
+                   "%s (%s): kernel %s: %s: %s for groups of %zu work-items (the driver announces %zu for "
+                   "this kernel; update it or choose another device)",
+                   device->info.id, device->info.name, p->name, call, opencl_code(code), p->group, announced);
+}
+
+static duet_status enqueue(duet_device *device, const prepared *p, cl_event *event, duet_error *error) {
+  cl_int code = clEnqueueNDRangeKernel(device->queue, p->kernel, 1, NULL, &p->global, &p->group, 0, NULL, event);
+  return code == CL_SUCCESS ? DUET_OK : fail_launch(device, p, "clEnqueueNDRangeKernel", code, error);
 }
 
 duet_status opencl_launch(duet_device *device, const duet_launch *launch, duet_error *error) {
@@ -66,9 +70,29 @@ duet_status opencl_launch(duet_device *device, const duet_launch *launch, duet_e
 }
 
 void opencl_forget(duet_device *device, duet_recording *recording) {
-  (void)device;
+  if (recording && recording->commands) {
+    (void)opencl_finish(device); /* not every driver keeps one that still runs */
+    (void)device->commands.release(recording->commands);
+  }
   for (size_t i = 0; recording && i < recording->count; i++) clReleaseKernel(recording->launches[i].kernel);
   free(recording);
+}
+
+/* Makes a command buffer of the launches, each after the one before it, as on the queue. */
+static duet_status make_commands(const duet_device *device, duet_recording *r, duet_error *error) {
+  enum { FLAGS = 0x1293, SIMULTANEOUS_USE = 1 };
+  const cl_ulong properties[] = {FLAGS, SIMULTANEOUS_USE, 0};
+  const opencl_commands *c = &device->commands;
+  cl_int code = CL_SUCCESS;
+  r->commands = c->create(1, &device->queue, c->simultaneous ? properties : NULL, &code);
+  if (!r->commands) return opencl_fail(error, device, "clCreateCommandBufferKHR", code);
+  for (size_t i = 0; i < r->count; i++) {
+    const prepared *p = &r->launches[i];
+    code = c->add(r->commands, NULL, NULL, p->kernel, 1, NULL, &p->global, &p->group, 0, NULL, NULL, NULL);
+    if (code != CL_SUCCESS) return fail_launch(device, p, "clCommandNDRangeKernelKHR", code, error);
+  }
+  code = c->finalize(r->commands);
+  return code == CL_SUCCESS ? DUET_OK : opencl_fail(error, device, "clFinalizeCommandBufferKHR", code);
 }
 
 duet_status opencl_record(duet_device *device, const duet_launch *launches, size_t count, duet_recording **out,
@@ -87,6 +111,7 @@ duet_status opencl_record(duet_device *device, const duet_launch *launches, size
     status = prepare(device, &launches[i], kernel, &r->launches[i], error);
     r->count = i + 1;
   }
+  if (status == DUET_OK && count > 0 && device->commands.create) status = make_commands(device, r, error);
   if (status != DUET_OK) {
     opencl_forget(device, r);
     return status;
@@ -104,16 +129,30 @@ static void wait_span(duet_device *device, opencl_span *s) {
   if (code != CL_SUCCESS && device->failure == CL_SUCCESS) device->failure = code;
 }
 
-/* Enqueues everything; *first and *last become the events of the first and the last launch (of one launch: last). */
+/* One turn of a recording; *first and *last, where wanted, become the events of its first and its last launch. Drivers
+   give a command buffer the time of its end for both, so a marker stands for its first launch. */
+static duet_status enqueue_turn(duet_device *device, const duet_recording *r, cl_event *first, cl_event *last,
+                                duet_error *error) {
+  duet_status status = DUET_OK;
+  if (r->commands) {
+    cl_int code = first ? clEnqueueMarkerWithWaitList(device->queue, 0, NULL, first) : CL_SUCCESS;
+    if (code != CL_SUCCESS) return opencl_fail(error, device, "clEnqueueMarkerWithWaitList", code);
+    code = device->commands.enqueue(0, NULL, r->commands, 0, NULL, last);
+    return code == CL_SUCCESS ? DUET_OK : opencl_fail(error, device, "clEnqueueCommandBufferKHR", code);
+  }
+  for (size_t i = 0; i < r->count && status == DUET_OK; i++)
+    status = enqueue(device, &r->launches[i], i + 1 == r->count && last ? last : i == 0 ? first : NULL, error);
+  return status;
+}
+
+/* Enqueues everything; s->first and s->last become the events of its ends (of a single launch: last). */
 static duet_status enqueue_all(duet_device *device, const duet_recording *r, size_t times, opencl_span *s,
                                duet_error *error) {
   for (size_t t = 0; t < times; t++) {
-    for (size_t i = 0; i < r->count; i++) {
-      bool ends = t + 1 == times && i + 1 == r->count, begins = t == 0 && i == 0;
-      duet_status status = enqueue(device, &r->launches[i], ends ? &s->last : begins ? &s->first : NULL, error);
-      if (status != DUET_OK) return status;
-    }
-    if (t % 16 == 0 || t + 1 == times) { /* the device starts at once and is kept fed */
+    bool begins = t == 0, ends = t + 1 == times;
+    duet_status status = enqueue_turn(device, r, begins ? &s->first : NULL, ends ? &s->last : NULL, error);
+    if (status != DUET_OK) return status;
+    if (t % 16 == 0 || ends) { /* the device starts at once and is kept fed */
       cl_int code = clFlush(device->queue);
       if (code != CL_SUCCESS) return opencl_fail(error, device, "clFlush", code);
     }
