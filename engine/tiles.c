@@ -170,11 +170,11 @@ static int pixel_teams(duet_constants k, extent e, int teams) {
 /* Floats of local memory for a tap of all channels of a group (kernels/tile_gpu.h). */
 static int pitch_of(const duet_constants *k, int teams) { return ceil_divide(teams / k->TH * k->TO, 4) * 4 + 4; }
 
-/* `step`: columns come in so many. */
+/* `step`: columns come in so many, and each is as many rows (of a pooled convolution), which an item sums as well. */
 static void gpu_tile(duet_constants *k, extent e, int step, int teams, int wanted_groups) {
   const int window = at_least(k->K, 1);
   k->TW = near_divisor(e.width / step, GPU_COLUMNS / step) * step;
-  k->TO = near_divisor(e.channels, GPU_CHANNELS);
+  k->TO = near_divisor(e.channels, at_most(GPU_CHANNELS, GPU_CHANNELS * GPU_COLUMNS / (k->TW * step)));
   while (k->TH = pixel_teams(*k, e, teams), tile_groups(k, e, teams) * k->BLOCKS < wanted_groups && k->TO * k->TW > 2) {
     const bool columns = k->TW >= 2 * step && k->TW >= k->TO;
     if (!columns && k->TO == 1) break;
