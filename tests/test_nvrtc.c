@@ -2,9 +2,8 @@
    compiler must be silent, spill nothing, and find no arithmetic in double. Arguments are the presets to compile, for
    training and for evaluation; without any, networks with all ops, for the first and the last architecture. */
 #include "backends/cuda/compiler.h"
-#include "engine/generate.h"
-#include "engine/plan.h"
 #include "tests/check.h"
+#include "tests/gpu_kernels.h"
 #include "tests/small.h"
 
 #include <nvrtc.h>
@@ -68,40 +67,36 @@ static void check_no_double(const char *what, const char *text, const char *targ
   cuda_code_destroy(&code);
 }
 
+typedef struct checked {
+  const char *network;
+  bool all; /* architectures, or the first and the last */
+  usage most[ARCHITECTURES];
+} checked;
+
+static duet_status check_launch(void *to, const duet_plan_launch *launch, const char *text, duet_error *ignored) {
+  (void)ignored;
+  checked *c = to;
+  char what[256], target[32];
+  (void)snprintf(what, sizeof what, "%s %s (%s)", c->network, launch->name, launch->parts[0].stages[0].label);
+  (void)snprintf(target, sizeof target, "compute_%d", architectures[0]);
+  check_no_double(what, text, target);
+  for (int a = 0; a < count; a += c->all || a == count - 1 ? 1 : count - 1) {
+    (void)snprintf(target, sizeof target, "sm_%d", architectures[a]);
+    check_kernel(what, text, target, &c->most[a]);
+  }
+  return DUET_OK;
+}
+
 /* Every kernel of a plan, for all architectures or the first and the last. */
 static void check_plan(const duet_network *network, bool train, bool all) {
-  enum { UNITS = 132, GROUP = 1024 }; /* as large GPUs have */
-  const duet_plan_options options = {.batch = 128,
-                                     .train = train,
-                                     .method = DUET_METHOD_ADAM,
-                                     .kernel_class = DUET_CLASS_GPU,
-                                     .sections = true,
-                                     .compute_units = UNITS,
-                                     .max_group = GROUP,
-                                     .vector_width = 1};
-  usage most[ARCHITECTURES] = {{0}};
-  duet_plan *plan;
-  char what[256], target[32];
-  OK(duet_plan_create(network, &options, &plan, &error));
-  for (size_t i = 0; i < plan->launch_count; i++) {
-    const duet_plan_launch *l = &plan->launches[i];
-    duet_kernel_source source = {.name = l->name, .parts = l->parts, .part_count = l->part_count, .group = l->group};
-    OK(duet_generate(&source, &error));
-    (void)snprintf(what, sizeof what, "%s %s (%s)", network->name, l->name, l->parts[0].stages[0].label);
-    (void)snprintf(target, sizeof target, "compute_%d", architectures[0]);
-    check_no_double(what, source.source, target);
-    for (int a = 0; a < count; a += all || a == count - 1 ? 1 : count - 1) {
-      (void)snprintf(target, sizeof target, "sm_%d", architectures[a]);
-      check_kernel(what, source.source, target, &most[a]);
-    }
-    free((void *)source.source);
-  }
+  enum { UNITS = 132 }; /* as large GPUs have */
+  checked c = {.network = network->name, .all = all};
+  OK(gpu_kernels(network, train, UNITS, check_launch, &c, &error));
   for (int a = 0; a < count; a++)
-    if (most[a].kernels)
+    if (c.most[a].kernels)
       print_message("%s, %s, sm_%d: %d kernels, at most %d registers, %d bytes of shared memory\n", network->name,
-                    train ? "training" : "evaluation", architectures[a], most[a].kernels, most[a].registers,
-                    most[a].shared);
-  duet_plan_destroy(plan);
+                    train ? "training" : "evaluation", architectures[a], c.most[a].kernels, c.most[a].registers,
+                    c.most[a].shared);
 }
 
 static void test_preset(void **state) {

@@ -1,0 +1,15 @@
+/* The texts of the kernels that a network has in the gpu class, without a device. */
+#ifndef DUET_TEST_GPU_KERNELS_H
+#define DUET_TEST_GPU_KERNELS_H
+
+#include "engine/plan.h"
+
+/* Takes one kernel: its launch and its text, which lives until the call returns. */
+typedef duet_status gpu_kernel_taker(void *to, const duet_plan_launch *launch, const char *text, duet_error *error);
+
+/* Every kernel of a step at batch 128 (training, or evaluation) as a device of so many compute units gets it; ends with
+   the first status that is not OK. */
+duet_status gpu_kernels(const duet_network *network, bool train, unsigned compute_units, gpu_kernel_taker *take,
+                        void *to, duet_error *error);
+
+#endif

@@ -1,0 +1,8 @@
+/* For the tests of scripts/kernel-report: more sums than most GPUs have registers. */
+__kernel __attribute__((reqd_work_group_size(128, 1, 1))) void spills(__global float *x, int n) {
+  float a[300];
+  _Pragma("unroll") for (int i = 0; i < 300; i++) a[i] = x[i * n + get_local_id(0)];
+  for (int j = 0; j < n; j++)
+    _Pragma("unroll") for (int i = 0; i < 300; i++) a[i] += x[i * j] * a[(i + 1) % 300];
+  _Pragma("unroll") for (int i = 0; i < 300; i++) x[i * n + get_local_id(0)] = a[299 - i];
+}
