@@ -8,7 +8,7 @@
 #define PITCH (GROUP + 1) /* odd, against bank conflicts */
 #define UNITS (IC * (K / TO) * (K / TW))
 #define UNITS_IN_GROUP (TEAMS_IN_GROUP / TH)
-#define SEGMENT 4
+#define SEGMENT (POOL && SUMS > 40 ? 2 : 4) /* a patch twice as wide beside so many sums is too much for some compilers */
 #define SIDE (POOL ? 2 : 1) /* of the window of pixels that share a value of dy */
 #define HEIGHT (OH / SIDE)  /* of dy */
 #define WIDTH (OW / SIDE)
