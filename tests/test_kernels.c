@@ -1,6 +1,6 @@
 /* Every stage of kernels.def as the device $DUET_TEST_DEVICE computes it, against `ref`: the cases of cases.def, every
    operand between sentinels, and checks that the check itself finds what is wrong. $DUET_TEST_SMALL=1 leaves out what
-   an interpreter of kernels would take minutes for. */
+   an interpreter of kernels would take minutes for; $DUET_TEST_ONLY=conv_* chooses tests. */
 #include "engine/planner.h"
 #include "engine/stage.h"
 #include "tests/check.h"
