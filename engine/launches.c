@@ -127,7 +127,9 @@ static bool stage_needs(const duet_planner *planner, const duet_stage *stage, co
   return false;
 }
 
+/* Sections that take blocks do so one after the other: all draw from one counter, which `record` puts back. */
 static bool part_needs(const duet_planner *planner, const duet_part *part, const duet_part *earlier) {
+  if (earlier->slots && (part->slots || part->stages->kind == DUET_STAGE_record)) return true;
   for (size_t i = 0; i < part->stage_count; i++)
     for (size_t j = 0; j < earlier->stage_count; j++)
       if (stage_needs(planner, part->stages + i, earlier->stages + j)) return true;

@@ -124,12 +124,12 @@ typedef struct turn {
 /* Every stage is in one launch; the groups of a launch are those of its parts. The caller frees the turns. */
 static turn *check_launches(const duet_plan *plan) {
   turn *turns = calloc(plan->stage_count, sizeof *turns);
-  size_t seen = 0;
+  size_t seen = 0, tickets = 0;
   assert_non_null(turns);
   for (size_t i = 0; i < plan->stage_count; i++) turns[i].launch = SIZE_MAX;
   for (size_t i = 0; i < plan->launch_count; i++) {
     const duet_plan_launch *l = &plan->launches[i];
-    size_t groups = 0;
+    size_t groups = 0, sections = 0;
     assert_in_range(l->part_count, 1, DUET_MAX_PARTS);
     assert_in_range(l->group, 1, plan->options.max_group);
     for (size_t p = 0; p < l->part_count; p++) {
@@ -141,7 +141,12 @@ static turn *check_launches(const duet_plan *plan) {
         *t = (turn){i, p, s, part->slots > 0};
       }
       groups += duet_part_groups(part);
+      if (!part->slots) continue;
+      assert_int_equal(part->first_ticket, tickets); /* in the order in which they are given out */
+      tickets += part->count + part->slots;
+      sections++;
     }
+    assert_in_range(sections, 0, 1);
     assert_int_equal(groups, l->groups);
     for (size_t j = 0; j < i; j++) assert_string_not_equal(l->name, plan->launches[j].name);
   }
@@ -313,6 +318,21 @@ static void test_sections(void **state) {
   duet_network_destroy(network);
 }
 
+/* Two branches, each with a sum over all blocks, that meet only behind a third: sections that need nothing of each
+   other still take their blocks one after the other. */
+static void test_branches(void **state) {
+  (void)state;
+  static const char text[] =
+      "a = dense image units=16\nb = dense image units=16\nna = batch_norm a\nra = relu na\nnb = batch_norm b\n"
+      "rb = relu nb\nc = dense rb units=16\nnc = batch_norm c\nboth = add ra nc\ndigit = dense both units=10\n"
+      "all = concat digit number\nsum = dense all units=19\n"
+      "ld = cross_entropy digit target=digit\nls = cross_entropy sum target=sum\n";
+  duet_network *network;
+  OK(duet_network_parse("branches.net", text, 12, 12, &network, &error));
+  check_all_classes(network);
+  duet_network_destroy(network);
+}
+
 /* A GPU's step: stages that need not wait for one another side by side, the heads one section. */
 static void test_launches_of_a_gpu(void **state) {
   (void)state;
@@ -410,6 +430,6 @@ int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(test_presets),           cmocka_unit_test(test_small_networks),
                                      cmocka_unit_test(test_sections),          cmocka_unit_test(test_many_layers),
                                      cmocka_unit_test(test_class_of_a_device), cmocka_unit_test(test_generated_text),
-                                     cmocka_unit_test(test_launches_of_a_gpu)};
+                                     cmocka_unit_test(test_launches_of_a_gpu), cmocka_unit_test(test_branches)};
   return cmocka_run_group_tests_name("plans", tests, NULL, NULL);
 }
