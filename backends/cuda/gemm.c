@@ -1,5 +1,6 @@
 #include "backends/cuda/cuda.h"
 #include "backends/cuda/library.h"
+#include "engine/check.h"
 
 #include <cublasLt.h>
 #include <stdlib.h>
@@ -143,31 +144,17 @@ static duet_status prepare(duet_device *device, const shape *t, product **out, d
   return s;
 }
 
-/* Whether a matrix of rows x columns floats at `offset` (in floats) lies in the buffer. */
-static bool holds_matrix(const duet_buffer *buffer, size_t offset, size_t rows, size_t columns) {
-  size_t most = buffer->bytes / sizeof(float);
-  return offset <= most && rows <= (most - offset) / columns;
-}
-
 duet_status cuda_gemm(duet_device *device, bool transpose_a, bool transpose_b, bool add, size_t m, size_t n, size_t k,
                       const duet_buffer *a, size_t a_offset, const duet_buffer *b, size_t b_offset, duet_buffer *c,
                       size_t c_offset, duet_error *error) {
-  if (m == 0 || n == 0 || k == 0)
-    return duet_fail(error, DUET_USAGE, "%s: gemm of [%zu][%zu] by [%zu][%zu]: no dimension may be 0", device->info.id,
-                     m, k, k, n);
-  const char *outside = !holds_matrix(a, a_offset, m, k)   ? "a"
-                        : !holds_matrix(b, b_offset, k, n) ? "b"
-                        : !holds_matrix(c, c_offset, m, n) ? "c"
-                                                           : NULL;
-  if (outside)
-    return duet_fail(error, DUET_TOO_LARGE, "%s: gemm of [%zu][%zu] by [%zu][%zu]: %s ends outside its buffer",
-                     device->info.id, m, k, k, n, outside);
+  duet_status s = duet_check_gemm(&device->info, m, n, k, (duet_matrix){a->bytes, a_offset},
+                                  (duet_matrix){b->bytes, b_offset}, (duet_matrix){c->bytes, c_offset}, error);
   const size_t offsets = (a_offset | b_offset | c_offset) * sizeof(float) | ALIGNMENT;
   const shape t = {
       .m = m, .n = n, .k = k, .alignment = offsets & -offsets, .transpose_a = transpose_a, .transpose_b = transpose_b};
   const float alpha = 1, beta = add ? 1 : 0;
   product *p;
-  duet_status s = cuda_use(device, error);
+  if (!s) s = cuda_use(device, error);
   if (!s) s = open_library(device, error);
   if (!s) s = prepare(device, &t, &p, error);
   if (s) return s;

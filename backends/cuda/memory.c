@@ -1,4 +1,5 @@
 #include "backends/cuda/cuda.h"
+#include "engine/check.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -37,13 +38,6 @@ void cuda_free(duet_device *device, duet_buffer *buffer) {
   cuda_finish(device);
   if (buffer->memory) (void)cudaFree(buffer->memory);
   free(buffer);
-}
-
-static duet_status check_range(const duet_device *device, const char *what, const duet_buffer *buffer, size_t offset,
-                               size_t bytes, duet_error *error) {
-  if (offset <= buffer->bytes && bytes <= buffer->bytes - offset) return DUET_OK;
-  return duet_fail(error, DUET_TOO_LARGE, "%s: %s of %zu bytes at %zu ends outside the buffer of %zu bytes",
-                   device->info.id, what, bytes, offset, buffer->bytes);
 }
 
 static void destroy_block(cuda_staging *block) {
@@ -89,7 +83,7 @@ static duet_status take_block(duet_device *device, cuda_staging **out, duet_erro
 
 duet_status cuda_upload(duet_device *device, duet_buffer *buffer, size_t offset, const void *data, size_t bytes,
                         duet_error *error) {
-  duet_status s = check_range(device, "an upload", buffer, offset, bytes, error);
+  duet_status s = duet_check_range(&device->info, "an upload", buffer->bytes, offset, bytes, error);
   if (!s) s = cuda_use(device, error);
   for (size_t at = 0; !s && at < bytes; at += STAGING_BYTES) {
     const size_t length = bytes - at < STAGING_BYTES ? bytes - at : STAGING_BYTES;
@@ -107,7 +101,7 @@ duet_status cuda_upload(duet_device *device, duet_buffer *buffer, size_t offset,
 
 duet_status cuda_download(duet_device *device, const duet_buffer *buffer, size_t offset, void *data, size_t bytes,
                           duet_error *error) {
-  duet_status s = check_range(device, "a download", buffer, offset, bytes, error);
+  duet_status s = duet_check_range(&device->info, "a download", buffer->bytes, offset, bytes, error);
   if (s || bytes == 0) return s;
   s = cuda_use(device, error);
   if (!s)

@@ -1,5 +1,6 @@
 #include "backends/cuda/compiler.h"
 #include "backends/cuda/cuda.h"
+#include "engine/check.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -85,10 +86,8 @@ static duet_status compile(duet_device *device, const char *text, duet_cache_key
 duet_status cuda_build(duet_device *device, const duet_kernel_source *source, duet_kernel **out, duet_error *error) {
   const duet_device_info *info = &device->info;
   char compiler[64];
-  if (source->group == 0 || source->group > info->max_group)
-    return duet_fail(error, DUET_TOO_LARGE, "%s (%s): kernel %s: groups of %zu work-items, the device allows 1 to %zu",
-                     info->id, info->name, source->name, source->group, info->max_group);
-  duet_status s = cuda_use(device, error);
+  duet_status s = duet_check_group(info, source, error);
+  if (!s) s = cuda_use(device, error);
   if (!s) s = cuda_compiler_identity(compiler, error);
   if (s) return s;
   duet_kernel *kernel = calloc(1, sizeof *kernel);

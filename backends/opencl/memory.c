@@ -1,4 +1,5 @@
 #include "backends/opencl/opencl.h"
+#include "engine/check.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -42,13 +43,6 @@ void opencl_free(duet_device *device, duet_buffer *buffer) {
   free(buffer);
 }
 
-static duet_status check_range(const duet_device *device, const char *what, const duet_buffer *buffer, size_t offset,
-                               size_t bytes, duet_error *error) {
-  if (opencl_holds(buffer, offset, bytes)) return DUET_OK;
-  return duet_fail(error, DUET_TOO_LARGE, "%s: %s of %zu bytes at %zu ends outside the buffer of %zu bytes",
-                   device->info.id, what, bytes, offset, buffer->bytes);
-}
-
 void opencl_reap(duet_device *device) {
   while (device->staging) {
     opencl_staging *s = device->staging;
@@ -65,7 +59,7 @@ void opencl_reap(duet_device *device) {
 /* The data is copied, so that neither the caller nor the device waits for the other. */
 duet_status opencl_upload(duet_device *device, duet_buffer *buffer, size_t offset, const void *data, size_t bytes,
                           duet_error *error) {
-  duet_status status = check_range(device, "an upload", buffer, offset, bytes, error);
+  duet_status status = duet_check_range(&device->info, "an upload", buffer->bytes, offset, bytes, error);
   if (status != DUET_OK || bytes == 0) return status;
   opencl_reap(device);
   opencl_staging *s = malloc(sizeof *s + bytes);
@@ -91,7 +85,7 @@ duet_status opencl_upload(duet_device *device, duet_buffer *buffer, size_t offse
 
 duet_status opencl_download(duet_device *device, const duet_buffer *buffer, size_t offset, void *data, size_t bytes,
                             duet_error *error) {
-  duet_status status = check_range(device, "a download", buffer, offset, bytes, error);
+  duet_status status = duet_check_range(&device->info, "a download", buffer->bytes, offset, bytes, error);
   if (status != DUET_OK || bytes == 0) return status;
   cl_int code = clEnqueueReadBuffer(device->queue, buffer->memory, CL_TRUE, offset, bytes, data, 0, NULL, NULL);
   opencl_reap(device);

@@ -99,11 +99,6 @@ void opencl_reap(duet_device *device);
 /* Waits for all work and notes failures. */
 cl_int opencl_finish(duet_device *device);
 
-/* Whether bytes [offset, offset + bytes) lie in a buffer. */
-static inline bool opencl_holds(const duet_buffer *buffer, size_t offset, size_t bytes) {
-  return offset <= buffer->bytes && bytes <= buffer->bytes - offset;
-}
-
 duet_status opencl_alloc(duet_device *device, size_t bytes, duet_buffer **buffer, duet_error *error);
 void opencl_free(duet_device *device, duet_buffer *buffer);
 duet_status opencl_upload(duet_device *device, duet_buffer *buffer, size_t offset, const void *data, size_t bytes,

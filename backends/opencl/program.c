@@ -1,4 +1,5 @@
 #include "backends/opencl/opencl.h"
+#include "engine/check.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -84,9 +85,8 @@ static void store(duet_device *device, duet_cache_key key, cl_program program) {
 
 duet_status opencl_build(duet_device *device, const duet_kernel_source *source, duet_kernel **out, duet_error *error) {
   const duet_device_info *info = &device->info;
-  if (source->group == 0 || source->group > info->max_group)
-    return duet_fail(error, DUET_TOO_LARGE, "%s (%s): kernel %s: groups of %zu work-items, the device allows 1 to %zu",
-                     info->id, info->name, source->name, source->group, info->max_group);
+  duet_status status = duet_check_group(info, source, error);
+  if (status) return status;
   duet_kernel *kernel = calloc(1, sizeof *kernel);
   if (!kernel) return duet_fail(error, DUET_OUT_OF_MEMORY, "%s: no memory for kernel %s", info->id, source->name);
   kernel->group = source->group;
@@ -102,7 +102,6 @@ duet_status opencl_build(duet_device *device, const duet_kernel_source *source, 
   }
   const char *text = source->source;
   cl_int code;
-  duet_status status;
   kernel->program = clCreateProgramWithSource(device->context, 1, &text, NULL, &code);
   if (kernel->program)
     status = finish_build(device, kernel, error);
