@@ -77,8 +77,7 @@ static duet_status add_stage(duet_text *out, const duet_stage *stage, size_t num
   return DUET_OK;
 }
 
-/* The call of a stage, `where` being its first arguments (a TASK stage that runs by block has its own); operands named
- * `index` are bytes kept in the float memory. */
+/* The call of a stage, `where` being its first arguments; operands named `index` are bytes kept in the float memory. */
 static void add_call(duet_text *out, const duet_stage *stage, size_t number, const char *where) {
   const duet_stage_info *info = &duet_stage_infos[stage->kind];
   duet_text_add(out, "    s%zu_%s(%s", number, info->name, where);

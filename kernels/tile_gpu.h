@@ -14,7 +14,7 @@
 #define TILE_GROUPS ((PIXEL_TILES + TH - 1) / TH)
 #define CHANNELS (TEAMS_IN_GROUP / TH * TO)
 #define UNITS ((DC + CHANNELS - 1) / CHANNELS * TILE_GROUPS)
-#define PITCH ((CHANNELS + 3) / 4 * 4 + 4) /* whole vectors of four; no multiple of 32, against bank conflicts */
+#define PITCH ((CHANNELS + 3) / 4 * 4 + 4) /* whole vectors of four, and one more against bank conflicts */
 #define CHUNK MIN(LOCAL / (PITCH * WINDOW), SC * WINDOW)
 
 /* scratch[tap of the chunk][channel of the group] = weights from kernel row `r0` on, 0 beyond the last channel. */
