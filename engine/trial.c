@@ -1,24 +1,56 @@
-#include "tests/trial.h"
+#include "engine/trial.h"
 
 #include "backends/ref/ref.h"
 #include "engine/generate.h"
 #include "engine/planner.h"
 #include "engine/random.h"
 #include "engine/stage.h"
-#include "tests/check.h"
 
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
-
 enum { L = DUET_LANES, GUARD = 16, STEP = 1, SPREAD = 3, TASKS_OF_PEAK = 3 };
 
-static duet_error error;
+/* ---- cases ---- */
+
+#define ANY DUET_CASE_ANY
+#define CPU DUET_CASE_CPU
+#define GPU DUET_CASE_GPU
+const duet_case duet_cases[] = {
+#define CASE(class, stage, tolerance, why, ...) {class, DUET_STAGE_##stage, tolerance, why, {__VA_ARGS__}},
+#include "kernels/cases.def"
+};
+const size_t duet_case_count = sizeof duet_cases / sizeof *duet_cases;
+
+/* Constants that a case leaves out. */
+static void complete(duet_stage *stage) {
+  duet_constants *k = &stage->constants;
+  if (!k->BATCH) k->BATCH = 16;
+  if (!k->STRIDE) k->STRIDE = 1;
+  k->BLOCKS = (k->BATCH + L - 1) / L;
+  if (k->K) {
+    k->OH = (k->IH + 2 * k->PAD - k->K) / k->STRIDE + 1;
+    k->OW = (k->IW + 2 * k->PAD - k->K) / k->STRIDE + 1;
+    if (!k->OC) k->OC = k->IC;
+  }
+}
+
+bool duet_case_is_of(const duet_case *which, duet_kernel_class kernel_class) {
+  return which->only == DUET_CASE_ANY || (which->only == DUET_CASE_GPU) == (kernel_class == DUET_CLASS_GPU);
+}
+
+static double or_1(int n) { return n > 0 ? n : 1; }
+
+double duet_case_cost(const duet_case *which) {
+  duet_stage stage = {.kind = which->kind, .constants = which->constants};
+  complete(&stage);
+  const duet_constants *k = &stage.constants;
+  const double pixels = or_1(k->OH) * or_1(k->OW) * (k->OH > 0 ? 1 : or_1(k->IH) * or_1(k->IW));
+  return or_1(L) * or_1(k->BLOCKS) * or_1(k->IC) * or_1(k->OC) * pixels * or_1(k->K) * or_1(k->K) * or_1(k->COUNT) *
+         or_1(k->TOTAL);
+}
 
 /* ---- operands ---- */
 
@@ -75,7 +107,7 @@ static bool is_left_out(const duet_stage *stage, const char *name, bool gpu) {
   }
 }
 
-static void bind(trials *set, trial *t) {
+static void bind(duet_trials *set, duet_trial *t) {
   const duet_stage_info *info = &duet_stage_infos[t->stage.kind];
   size_t extents[DUET_MAX_OPERANDS];
   for (int i = 0; i < DUET_MAX_OPERANDS; i++) {
@@ -87,10 +119,10 @@ static void bind(trials *set, trial *t) {
     duet_operand *o = &t->stage.operands[i];
     if (!extents[i]) o->memory = DUET_MEMORY_none;
     if (o->memory == DUET_MEMORY_none) continue;
-    place *p = &t->places[i];
-    *p = (place){.name = info->operands[i],
-                 .memory = o->memory,
-                 .extent = whole_extent(&t->stage.constants, info->operands[i], extents[i])};
+    duet_place *p = &t->places[i];
+    *p = (duet_place){.name = info->operands[i],
+                      .memory = o->memory,
+                      .extent = whole_extent(&t->stage.constants, info->operands[i], extents[i])};
     p->copies = is_per_block(t->stage.kind, p->name) ? (size_t)t->stage.constants.BLOCKS : 1;
     p->stride = (p->extent + 15) / 16 * 16 + GUARD;
     p->offset = set->words[p->memory] + GUARD;
@@ -103,17 +135,15 @@ static void bind(trials *set, trial *t) {
 
 /* ---- values ---- */
 
-static uint32_t random_state;
-
-static uint32_t random_word(void) {
+static uint32_t random_word(uint32_t *drawn) {
   uint32_t words[4];
-  duet_philox(20261121, random_state++, 0, 0, 9, words);
+  duet_philox(20261121, (*drawn)++, 0, 0, 9, words);
   return words[0];
 }
 
-static double uniform(void) { return random_word() * 0x1p-32; }
+static double uniform(uint32_t *drawn) { return random_word(drawn) * 0x1p-32; }
 
-uint32_t trial_bits(double value) {
+uint32_t duet_trial_bits(double value) {
   const float f = (float)value;
   uint32_t bits;
   memcpy(&bits, &f, sizeof bits);
@@ -126,9 +156,9 @@ static float value_of(uint32_t bits) {
   return f;
 }
 
-static uint32_t random_bytes(uint32_t below) {
+static uint32_t random_bytes(uint32_t below, uint32_t *drawn) {
   uint32_t word = 0;
-  for (int i = 0; i < 4; i++) word = word << 8 | random_word() % below;
+  for (int i = 0; i < 4; i++) word = word << 8 | random_word(drawn) % below;
   return word;
 }
 
@@ -150,75 +180,77 @@ static uint32_t control_word(const duet_constants *k, size_t i) {
 }
 
 /* Row `row` of target[4][16], lane `lane` of a block. */
-static uint32_t target_word(const duet_constants *k, int block, size_t row, int lane) {
+static uint32_t target_word(const duet_constants *k, int block, size_t row, int lane, uint32_t *drawn) {
   const int image = block * L + lane, n = images_of(k);
   if (image >= n) return 0; /* padding */
-  const uint32_t digit = random_word() % 10;
-  return row == 3 ? 1000 + (uint32_t)image : trial_bits(row == 2 ? 1.0 / n : row == 1 ? digit + 3 : digit);
+  const uint32_t digit = random_word(drawn) % 10;
+  return row == 3 ? 1000 + (uint32_t)image : duet_trial_bits(row == 2 ? 1.0 / n : row == 1 ? digit + 3 : digit);
 }
 
 static uint32_t rates_word(size_t i) {
   static const double row[] = {0.01, 0.9, 0.99, 0.19, 0.0199, 1e-8, 0.1, 0.7};
-  return trial_bits(row[i % 8]);
+  return duet_trial_bits(row[i % 8]);
 }
 
 /* Word `i` of a list of stage sparse_gradient: some windows, each with one of its four pixels, in their order. */
-static uint32_t list_word(const duet_constants *k, size_t i) {
+static uint32_t list_word(const duet_constants *k, size_t i, uint32_t *drawn) {
   const size_t columns = (size_t)k->OW / 2, windows = (size_t)k->OH / 2 * columns, word = i % (2 * (windows + 1));
-  if (word == 0) return trial_bits((double)(random_word() % (windows + 1)));
+  if (word == 0) return duet_trial_bits((double)(random_word(drawn) % (windows + 1)));
   if (word == 1) return 0;
-  if (word % 2 == 0) return trial_bits(2 * uniform() - 1);
-  const size_t window = word / 2 - 1, corner = random_word() % 4, width = (size_t)(k->IW + 2 * k->PAD);
+  if (word % 2 == 0) return duet_trial_bits(2 * uniform(drawn) - 1);
+  const size_t window = word / 2 - 1, corner = random_word(drawn) % 4, width = (size_t)(k->IW + 2 * k->PAD);
   const size_t row = window / columns * 2 + corner / 2, column = window % columns * 2 + corner % 2;
-  return trial_bits((double)(row * width + column));
+  return duet_trial_bits((double)(row * width + column));
 }
 
 static bool takes_maximum(const duet_constants *k) { return k->POOL || k->MAXIMUM; }
 
-static uint32_t word_for(const trial *t, const char *name, size_t copy, size_t i) {
+static uint32_t word_for(const duet_trial *t, const char *name, size_t copy, size_t i, uint32_t *drawn) {
   const duet_constants *k = &t->stage.constants;
   if (!strcmp(name, "control")) return control_word(k, i);
-  if (!strcmp(name, "target")) return target_word(k, (int)copy, i / L, (int)(i % L));
+  if (!strcmp(name, "target")) return target_word(k, (int)copy, i / L, (int)(i % L), drawn);
   if (!strcmp(name, "rates")) return rates_word(i);
-  if (!strcmp(name, "images")) return random_word();
-  if (!strcmp(name, "labels")) return random_bytes(10);
-  if (!strcmp(name, "order")) return random_word() % (2 * (uint32_t)k->BATCH);
-  if (!strcmp(name, "dy") && k->SPARSE && random_word() % 4) return 0;
-  if (!strcmp(name, "list")) return list_word(k, i);
+  if (!strcmp(name, "images")) return random_word(drawn);
+  if (!strcmp(name, "labels")) return random_bytes(10, drawn);
+  if (!strcmp(name, "order")) return random_word(drawn) % (2 * (uint32_t)k->BATCH);
+  if (!strcmp(name, "dy") && k->SPARSE && random_word(drawn) % 4) return 0;
+  if (!strcmp(name, "list")) return list_word(k, i, drawn);
   if (!strcmp(name, "index"))
-    return random_bytes((uint32_t)(k->POOL || t->stage.kind == DUET_STAGE_sparse_gradient ? 4 : k->K * k->K));
+    return random_bytes((uint32_t)(k->POOL || t->stage.kind == DUET_STAGE_sparse_gradient ? 4 : k->K * k->K), drawn);
   if (!strcmp(name, "statistics") || !strcmp(name, "running") || !strcmp(name, "moment2"))
-    return trial_bits(0.5 + uniform());
-  if (!strcmp(name, "logits")) return trial_bits(floor(12 * uniform()) / 2 - 3);
-  if (takes_maximum(k)) return trial_bits(floor(9 * uniform()) / 4 - 1);
-  return trial_bits(2 * uniform() - 1);
+    return duet_trial_bits(0.5 + uniform(drawn));
+  if (!strcmp(name, "logits")) return duet_trial_bits(floor(12 * uniform(drawn)) / 2 - 3);
+  if (takes_maximum(k)) return duet_trial_bits(floor(9 * uniform(drawn)) / 4 - 1);
+  return duet_trial_bits(2 * uniform(drawn) - 1);
 }
 
 /* A NaN among what maxima and clipping read: it must stay one. */
-static bool reads_nan(const trial *t, const char *name) {
+static bool reads_nan(const duet_trial *t, const char *name) {
   const duet_stage_kind kind = t->stage.kind;
   return !strcmp(name, "x") &&
          (kind == DUET_STAGE_relu_forward || (kind == DUET_STAGE_pool_forward && t->stage.constants.MAXIMUM));
 }
 
-void trials_fill(trials *set, uint32_t seed) {
-  random_state = seed;
+static void fill_operand(duet_trials *set, const duet_trial *t, const duet_place *p, uint32_t *drawn) {
+  for (size_t copy = 0; copy < p->copies; copy++) {
+    uint32_t *at = set->before[p->memory] + p->offset + copy * p->stride;
+    for (size_t j = 0; j < p->extent; j++) at[j] = word_for(t, p->name, copy, j, drawn);
+    if (reads_nan(t, p->name) && p->extent > 7) at[7] = DUET_TRIAL_SENTINEL;
+  }
+}
+
+duet_status duet_trials_fill(duet_trials *set, uint32_t seed, duet_error *error) {
   for (int m = 0; m < DUET_MEMORIES; m++) {
     if (!set->words[m]) continue;
     const size_t bytes = set->words[m] * sizeof(uint32_t);
     set->before[m] = malloc(bytes), set->wanted[m] = malloc(bytes), set->got[m] = malloc(bytes);
-    assert_true(set->before[m] && set->wanted[m] && set->got[m]);
-    for (size_t i = 0; i < set->words[m]; i++) set->before[m][i] = TRIAL_SENTINEL;
+    if (!set->before[m] || !set->wanted[m] || !set->got[m])
+      return duet_fail(error, DUET_OUT_OF_MEMORY, "no memory to try a kernel: three times %zu bytes", bytes);
+    for (size_t i = 0; i < set->words[m]; i++) set->before[m][i] = DUET_TRIAL_SENTINEL;
   }
   for (size_t n = 0; n < set->count; n++)
-    for (int i = 0; i < DUET_MAX_OPERANDS; i++) {
-      const place *p = &set->list[n].places[i];
-      for (size_t copy = 0; copy < p->copies; copy++) {
-        uint32_t *at = set->before[p->memory] + p->offset + copy * p->stride;
-        for (size_t j = 0; j < p->extent; j++) at[j] = word_for(&set->list[n], p->name, copy, j);
-        if (reads_nan(&set->list[n], p->name) && p->extent > 7) at[7] = TRIAL_SENTINEL;
-      }
-    }
+    for (int i = 0; i < DUET_MAX_OPERANDS; i++) fill_operand(set, &set->list[n], &set->list[n].places[i], &seed);
+  return DUET_OK;
 }
 
 /* ---- a set of trials ---- */
@@ -227,23 +259,23 @@ static size_t tasks_of(const duet_stage *stage) {
   return stage->kind == DUET_STAGE_peak ? TASKS_OF_PEAK : duet_stage_tasks(stage);
 }
 
-void trial_complete(duet_stage *stage) {
-  duet_constants *k = &stage->constants;
-  if (!k->BATCH) k->BATCH = 16;
-  if (!k->STRIDE) k->STRIDE = 1;
-  k->BLOCKS = (k->BATCH + L - 1) / L;
-  if (k->K) {
-    k->OH = (k->IH + 2 * k->PAD - k->K) / k->STRIDE + 1;
-    k->OW = (k->IW + 2 * k->PAD - k->K) / k->STRIDE + 1;
-    if (!k->OC) k->OC = k->IC;
-  }
+duet_status duet_trials_class(const duet_device_info *info, duet_kernel_class *kernel_class, duet_error *error) {
+  const duet_status s = duet_plan_class(info, kernel_class, error);
+  if (!s && *kernel_class == DUET_CLASS_PLAIN) *kernel_class = DUET_CLASS_CPU;
+  return s;
 }
 
-void trials_add(trials *set, const kernel_case *c, duet_kernel_class kernel_class, unsigned compute_units, bool many) {
-  trial *t = &set->list[set->count++];
-  *t = (trial){.which = c, .stage = {.kind = c->kind, .constants = c->constants}};
+duet_trials duet_trials_for(const duet_device_info *info, duet_kernel_class kernel_class) {
+  return (duet_trials){.group = kernel_class == DUET_CLASS_GPU ? duet_tiles_group(info->max_group) : 1,
+                       .vector_width = info->vector_width};
+}
+
+void duet_trials_add(duet_trials *set, const duet_case *c, duet_kernel_class kernel_class, unsigned compute_units,
+                     bool many) {
+  duet_trial *t = &set->list[set->count++];
+  *t = (duet_trial){.which = c, .stage = {.kind = c->kind, .constants = c->constants}};
   (void)snprintf(t->stage.label, sizeof t->stage.label, "%.47s", c->why);
-  trial_complete(&t->stage);
+  complete(&t->stage);
   duet_constants *k = &t->stage.constants;
   const duet_plan plan = {.options = {.batch = k->BATCH,
                                       .kernel_class = kernel_class,
@@ -258,50 +290,63 @@ void trials_add(trials *set, const kernel_case *c, duet_kernel_class kernel_clas
   t->spread = set->group > 1 ? duet_tiles_groups(&t->stage, set->group) : task || !many ? 1 : SPREAD;
 }
 
-static duet_status launch(const trials *set, const duet_handle *h, const duet_kernel *kernel, duet_launch *l) {
-  l->kernel = kernel;
-  for (size_t i = 0; i < set->count; i++) l->groups += set->list[i].count * set->list[i].spread;
-  for (int m = 0; m < DUET_MEMORIES; m++) {
-    if (!set->words[m]) continue;
-    OK(h->backend->alloc(h->device, set->words[m] * 4, &l->memories[m], &error));
-    OK(h->backend->upload(h->device, l->memories[m], 0, set->before[m], set->words[m] * 4, &error));
-  }
-  return h->backend->launch(h->device, l, &error);
-}
-
-/* The memories as a device leaves them, in `result`. */
-void trials_run(const trials *set, const duet_handle *h, uint32_t *const result[]) {
-  duet_part parts[TRIALS];
-  for (size_t i = 0; i < set->count; i++)
-    parts[i] = (duet_part){
-        .stages = &set->list[i].stage, .stage_count = 1, .count = set->list[i].count, .spread = set->list[i].spread};
-  duet_kernel_source source = {.name = "trial", .parts = parts, .part_count = set->count, .group = set->group};
-  duet_kernel *kernel = NULL;
-  duet_launch l = {0};
-  OK(duet_generate(&source, &error));
-  OK(h->backend->build(h->device, &source, &kernel, &error));
-  assert_null(strstr(h->backend->info(h->device)->note, "warns")); /* a compiler that takes the text, but not gladly */
-  OK(launch(set, h, kernel, &l));
-  for (int m = 0; m < DUET_MEMORIES; m++) {
-    if (set->words[m]) OK(h->backend->download(h->device, l.memories[m], 0, result[m], set->words[m] * 4, &error));
-    h->backend->free(h->device, l.memories[m]);
-  }
-  h->backend->release(h->device, kernel);
-  free((void *)source.source);
-}
-
-void trials_destroy(trials *set) {
+void duet_trials_destroy(duet_trials *set) {
   for (int m = 0; m < DUET_MEMORIES; m++) {
     free(set->before[m]);
     free(set->wanted[m]);
     free(set->got[m]);
+    set->before[m] = set->wanted[m] = set->got[m] = NULL;
   }
+}
+
+/* ---- on a device ---- */
+
+static duet_status build(const duet_trials *set, const duet_handle *h, duet_kernel **kernel, duet_error *error) {
+  duet_part parts[DUET_TRIALS];
+  for (size_t i = 0; i < set->count; i++)
+    parts[i] = (duet_part){
+        .stages = &set->list[i].stage, .stage_count = 1, .count = set->list[i].count, .spread = set->list[i].spread};
+  duet_kernel_source source = {.name = "trial", .parts = parts, .part_count = set->count, .group = set->group};
+  duet_status s = duet_generate(&source, error);
+  if (!s) s = h->backend->build(h->device, &source, kernel, error);
+  free((void *)source.source);
+  return s;
+}
+
+duet_status duet_trials_load(const duet_trials *set, const duet_handle *h, duet_launch *launch, duet_error *error) {
+  duet_kernel *kernel = NULL;
+  *launch = (duet_launch){0};
+  duet_status s = build(set, h, &kernel, error);
+  launch->kernel = kernel;
+  for (size_t i = 0; i < set->count; i++) launch->groups += set->list[i].count * set->list[i].spread;
+  for (int m = 0; !s && m < DUET_MEMORIES; m++) {
+    if (!set->words[m]) continue;
+    s = h->backend->alloc(h->device, set->words[m] * 4, &launch->memories[m], error);
+    if (!s) s = h->backend->upload(h->device, launch->memories[m], 0, set->before[m], set->words[m] * 4, error);
+  }
+  return s;
+}
+
+void duet_trials_unload(const duet_handle *h, duet_launch *launch) {
+  for (int m = 0; m < DUET_MEMORIES; m++) h->backend->free(h->device, launch->memories[m]);
+  h->backend->release(h->device, (duet_kernel *)launch->kernel);
+  *launch = (duet_launch){0};
+}
+
+duet_status duet_trials_run(const duet_trials *set, const duet_handle *h, uint32_t *const result[], duet_error *error) {
+  duet_launch launch;
+  duet_status s = duet_trials_load(set, h, &launch, error);
+  if (!s) s = h->backend->launch(h->device, &launch, error);
+  for (int m = 0; !s && m < DUET_MEMORIES; m++)
+    if (set->words[m]) s = h->backend->download(h->device, launch.memories[m], 0, result[m], set->words[m] * 4, error);
+  duet_trials_unload(h, &launch);
+  return s;
 }
 
 /* ---- the comparison ---- */
 
 /* Words that no rounding touches: integers, and the sample's bits among the targets. */
-static bool is_exact(const place *p, size_t i) {
+static bool is_exact(const duet_place *p, size_t i) {
   static const char *const exact[] = {"control", "index", "number"};
   for (size_t j = 0; j < sizeof exact / sizeof *exact; j++)
     if (!strcmp(p->name, exact[j])) return true;
@@ -315,7 +360,7 @@ static double distance(uint32_t wanted, uint32_t got, double scale) {
   return fabs(a - b) / scale;
 }
 
-static double root_mean_square(const trials *set, const place *p) {
+static double root_mean_square(const duet_trials *set, const duet_place *p) {
   double sum = 0;
   size_t count = 0;
   for (size_t copy = 0; copy < p->copies; copy++)
@@ -326,7 +371,7 @@ static double root_mean_square(const trials *set, const place *p) {
   return sum > 0 ? sqrt(sum / (double)count) : 1;
 }
 
-static bool is_written(const trials *set, const place *p) {
+static bool is_written(const duet_trials *set, const duet_place *p) {
   for (size_t copy = 0; copy < p->copies; copy++) {
     const size_t at = p->offset + copy * p->stride;
     if (memcmp(set->before[p->memory] + at, set->wanted[p->memory] + at, p->extent * 4)) return true;
@@ -334,10 +379,10 @@ static bool is_written(const trials *set, const place *p) {
   return false;
 }
 
-/* False with a text when an operand of the trial is not what `ref` made of it, or an input has changed. Marks what it
-   has looked at in `seen` (a byte a word). */
-static bool operand_agrees(const trials *set, const trial *t, const place *p, unsigned char *seen, char *text,
-                           size_t size) {
+/* Whether an operand is what `ref` made of it, or unchanged where it is an input. Marks what it has looked at in `seen`
+   (a byte a word). */
+static duet_status compare_operand(const duet_trials *set, const duet_trial *t, const duet_place *p,
+                                   unsigned char *seen, double *worst_of_all, duet_error *error) {
   const bool written = is_written(set, p);
   const double scale = root_mean_square(set, p), tolerance = written ? t->which->tolerance : 0;
   double worst = 0;
@@ -350,34 +395,40 @@ static bool operand_agrees(const trials *set, const trial *t, const place *p, un
       const double d = wanted == got ? 0 : !written || is_exact(p, i) ? INFINITY : distance(wanted, got, scale);
       if (d > worst) worst = d, worst_at = at;
     }
-  if (worst <= tolerance) return true;
+  if (worst > *worst_of_all) *worst_of_all = worst;
+  if (worst <= tolerance) return DUET_OK;
   const uint32_t wanted = set->wanted[p->memory][worst_at], got = set->got[p->memory][worst_at];
-  (void)snprintf(text, size,
-                 "%s (%s): %s%s word %zu: %.9g (%08x), not %.9g (%08x): off by %.3g of the mean, allowed %.3g",
-                 duet_stage_infos[t->stage.kind].name, t->which->why, written ? "" : "input ", p->name,
-                 worst_at - p->offset, (double)value_of(got), got, (double)value_of(wanted), wanted, worst, tolerance);
-  return false;
+  return duet_fail(
+      error, DUET_FAILED, "%s (%s): %s%s word %zu: %.9g (%08x), not %.9g (%08x): off by %.3g of the mean, allowed %.3g",
+      duet_stage_infos[t->stage.kind].name, t->which->why, written ? "" : "input ", p->name, worst_at - p->offset,
+      (double)value_of(got), got, (double)value_of(wanted), wanted, worst, tolerance);
 }
 
-/* False with a text at the first thing that is wrong. */
-bool trials_agree(const trials *set, char *text, size_t size) {
-  unsigned char *seen[DUET_MEMORIES] = {NULL};
-  bool good = true;
-  for (int m = 0; m < DUET_MEMORIES; m++)
-    if (set->words[m]) assert_non_null(seen[m] = calloc(1, set->words[m]));
-  for (size_t n = 0; n < set->count; n++)
-    for (int i = 0; good && i < DUET_MAX_OPERANDS; i++)
-      if (set->list[n].places[i].copies)
-        good = operand_agrees(set, &set->list[n], &set->list[n].places[i], seen[set->list[n].places[i].memory], text,
-                              size);
-  for (int m = 0; m < DUET_MEMORIES; m++) {
-    for (size_t i = 0; good && i < set->words[m]; i++)
-      if (!seen[m][i] && (set->got[m][i] != TRIAL_SENTINEL || set->wanted[m][i] != TRIAL_SENTINEL)) {
-        (void)snprintf(text, size, "%s and what runs beside it: %s, word %zu: written outside of every operand (%08x)",
+static duet_status compare_rest(const duet_trials *set, int m, const unsigned char *seen, duet_error *error) {
+  for (size_t i = 0; i < set->words[m]; i++)
+    if (!seen[i] && (set->got[m][i] != DUET_TRIAL_SENTINEL || set->wanted[m][i] != DUET_TRIAL_SENTINEL))
+      return duet_fail(error, DUET_FAILED,
+                       "%s and what runs beside it: %s, word %zu: written outside of every operand (%08x)",
                        duet_stage_infos[set->list[0].stage.kind].name, duet_memory_names[m], i, set->got[m][i]);
-        good = false;
-      }
+  return DUET_OK;
+}
+
+duet_status duet_trials_compare(const duet_trials *set, double *worst, duet_error *error) {
+  unsigned char *seen[DUET_MEMORIES] = {NULL};
+  double largest = 0;
+  duet_status s = DUET_OK;
+  for (int m = 0; !s && m < DUET_MEMORIES; m++)
+    if (set->words[m] && !(seen[m] = calloc(1, set->words[m])))
+      s = duet_fail(error, DUET_OUT_OF_MEMORY, "no memory to compare %zu bytes", set->words[m]);
+  for (size_t n = 0; n < set->count; n++)
+    for (int i = 0; !s && i < DUET_MAX_OPERANDS; i++) {
+      const duet_place *p = &set->list[n].places[i];
+      if (p->copies) s = compare_operand(set, &set->list[n], p, seen[p->memory], &largest, error);
+    }
+  for (int m = 0; m < DUET_MEMORIES; m++) {
+    if (!s && seen[m]) s = compare_rest(set, m, seen[m], error);
     free(seen[m]);
   }
-  return good;
+  if (worst) *worst = largest;
+  return s;
 }

@@ -1,0 +1,82 @@
+/* Kernels tried on a device and on `ref`: cases made ready side by side in one kernel, every operand between sentinels,
+   and the comparison of what both left in memory. Tests, doctor and bench share it, and the cases of kernels/cases.def.
+ */
+#ifndef DUET_TRIAL_H
+#define DUET_TRIAL_H
+
+#include "engine/plan.h"
+#include "engine/registry.h"
+
+enum { DUET_TRIALS = 8, DUET_TRIAL_SENTINEL = 0x7fc5a5a5 /* a quiet NaN; as bytes, no pixel is read there */ };
+
+typedef struct duet_case {
+  enum { DUET_CASE_ANY, DUET_CASE_CPU, DUET_CASE_GPU } only; /* the class that has it */
+  duet_stage_kind kind;
+  double tolerance; /* of the largest error, in units of the root mean square of what `ref` gives; 0: bit for bit */
+  const char *why;
+  duet_constants constants;
+} duet_case;
+
+extern const duet_case duet_cases[]; /* of kernels/cases.def */
+extern const size_t duet_case_count;
+
+/* Whether a class of kernels (cpu or gpu) has this case. */
+bool duet_case_is_of(const duet_case *which, duet_kernel_class kernel_class);
+/* Multiply-adds that `ref` takes, more or less. */
+double duet_case_cost(const duet_case *which);
+
+/* Where an operand lies: words (floats, or four bytes) `stride` apart for each block, guards around every one. */
+typedef struct duet_place {
+  const char *name;
+  duet_memory memory;
+  size_t offset, extent, stride, copies; /* words */
+} duet_place;
+
+/* A case made ready: its stage with operands bound. */
+typedef struct duet_trial {
+  const duet_case *which; /* borrowed */
+  duet_stage stage;
+  duet_place places[DUET_MAX_OPERANDS];
+  size_t count, spread;
+} duet_trial;
+
+/* Several trials side by side in one kernel, and the words of its memories before, after `ref`, after the device. */
+typedef struct duet_trials {
+  duet_trial list[DUET_TRIALS];
+  size_t count, group;
+  unsigned vector_width; /* of the device that tiles are cut for; half of it with `many` units */
+  size_t words[DUET_MEMORIES];
+  uint32_t *before[DUET_MEMORIES], *wanted[DUET_MEMORIES], *got[DUET_MEMORIES];
+} duet_trials;
+
+/* The class of kernels that is tried on a device: cpu or gpu (`ref` computes either). */
+duet_status duet_trials_class(const duet_device_info *info, duet_kernel_class *kernel_class, duet_error *error);
+/* An empty set for a device: group and vectors as plans have them there. */
+duet_trials duet_trials_for(const duet_device_info *info, duet_kernel_class kernel_class);
+/* Adds a case (at most DUET_TRIALS); constants that it leaves out are completed, tiles cut for `compute_units` unless
+   it has TO; with few of them a group takes a block alone (`many`: several share one). */
+void duet_trials_add(duet_trials *set, const duet_case *which, duet_kernel_class kernel_class, unsigned compute_units,
+                     bool many);
+/* Allocates the memories and fills every operand with what `seed` draws; duet_trials_destroy frees them (also after a
+   failure). Errors: OUT_OF_MEMORY. */
+duet_status duet_trials_fill(duet_trials *set, uint32_t seed, duet_error *error);
+void duet_trials_destroy(duet_trials *set);
+
+/* The set's kernel on a device with the memories as they are before: it can be launched as often as one likes.
+   duet_trials_unload takes one that was loaded in part. */
+duet_status duet_trials_load(const duet_trials *set, const duet_handle *handle, duet_launch *launch, duet_error *error);
+void duet_trials_unload(const duet_handle *handle, duet_launch *launch);
+
+/* Loads, launches once, and reads what is left in the memories to `result` (wanted or got). */
+duet_status duet_trials_run(const duet_trials *set, const duet_handle *handle, uint32_t *const result[],
+                            duet_error *error);
+
+/* Whether `got` is `wanted`, operand by operand within the case's tolerance, inputs and sentinels bit for bit. *worst
+   (may be NULL) is the largest error found in an operand that is within. Errors: FAILED with the first thing that is
+   wrong, OUT_OF_MEMORY. */
+duet_status duet_trials_compare(const duet_trials *set, double *worst, duet_error *error);
+
+/* The bits of a float. */
+uint32_t duet_trial_bits(double value);
+
+#endif
