@@ -13,6 +13,9 @@ int cli_devices(const cli_options *options);
 int cli_info(const cli_options *options);
 int cli_train(const cli_options *options);
 int cli_eval(const cli_options *options);
+int cli_doctor(const cli_options *options);
+int cli_bench(const cli_options *options);
+int cli_compare(const cli_options *options);
 int cli_help(const cli_options *options); /* the text of a command, of the program, the man page or a completion */
 
 /* `duet info NET --plan`: the launches of one training step, instead of the table of layers; on failure it has

@@ -255,11 +255,13 @@ static duet_status parse_options(int argc, char **argv, const grammar *g, cli_op
 
 static duet_status take_argument(int argc, char **argv, cli_options *options, duet_error *error) {
   const cli_command_row *row = &cli_command_rows[options->command];
-  const int limit = *row->argument ? 1 : 0;
+  const int limit = strstr(row->argument, "...") ? argc : *row->argument ? 1 : 0;
   if (argc > limit)
     return duet_fail(error, DUET_USAGE, "%.100s: one argument too many (`duet help %s` explains)", argv[limit],
                      row->name);
   if (argc > 0) options->argument = argv[0];
+  options->arguments = argv;
+  options->argument_count = (size_t)argc;
   if (argc > 0 && !*argv[0]) return duet_fail(error, DUET_USAGE, "%s: %s is empty", row->name, row->argument);
   if (argc == 0 && *row->argument && *row->argument != '[' && !options->help)
     return duet_fail(error, DUET_USAGE, "%s: %s is missing (`duet help %s` explains)", row->name, row->argument,

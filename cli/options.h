@@ -36,7 +36,9 @@ typedef struct cli_extent {
 /* Texts point into argv or into the table. */
 typedef struct cli_options {
   cli_command command;
-  const char *argument; /* NET, CHECKPOINT, a command to explain; NULL when absent */
+  const char *argument;   /* NET, CHECKPOINT, a command to explain; the first of several; NULL when absent */
+  char *const *arguments; /* [argument_count], all of them */
+  size_t argument_count;
 #define OPTION(type, name, ...) cli_##type name;
 #include "cli/options.def"
   bool given[CLI_OPTIONS]; /* on the command line; otherwise the field holds the default (0 or NULL without one) */
@@ -44,7 +46,8 @@ typedef struct cli_options {
 
 /* What the table says of a command and of an option, for the parser and the help alike. */
 typedef struct cli_command_row {
-  const char *name, *argument, *summary; /* argument: "NET", "[NET]" when it may be absent, "" when there is none */
+  const char *name, *argument, *summary; /* argument: "NET", "[NET]" when it may be absent, "F..." when there may be
+                                            several, "" when there is none */
 } cli_command_row;
 
 typedef enum cli_type {

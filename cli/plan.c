@@ -1,5 +1,6 @@
 /* duet info --plan: the launches of one training step, and with --profile what each takes. */
 #include "cli/session.h"
+#include "engine/clock.h"
 #include "engine/profile.h"
 #include "engine/stage.h"
 
@@ -68,7 +69,7 @@ static duet_status make_runner(const cli_options *o, const cli_session *session,
 
 static bool trained_enough(void *context, size_t step, size_t steps, const double *losses, double rate) {
   (void)step, (void)steps, (void)losses, (void)rate;
-  return cli_now() - *(const double *)context > LEAD_IN;
+  return duet_now() - *(const double *)context > LEAD_IN;
 }
 
 /* Gradients are sparse as they are while training, not as at the start: the model learns for a moment first. */
@@ -83,7 +84,7 @@ static duet_status lead_in(const cli_options *o, const cli_session *session, due
                                                .beta2 = 0.99,
                                                .epsilon = 1e-8},
                                     .validation = 1};
-  double started = cli_now();
+  double started = duet_now();
   const duet_listener listener = {.context = &started, .progress = trained_enough};
   duet_train_result result = {0};
   const duet_status s = duet_train(session->model, session->train, session->test, &train, &listener, &result, error);

@@ -2,13 +2,6 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
-
-double cli_now(void) {
-  struct timespec t;
-  (void)clock_gettime(CLOCK_MONOTONIC, &t);
-  return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 duet_status cli_session_open(const cli_options *options, cli_session *session, duet_error *error) {
   const duet_status s = duet_device_open(options->device, &session->handle, error);

@@ -20,6 +20,4 @@ duet_status cli_session_open(const cli_options *options, cli_session *session, d
 duet_status cli_session_load(const cli_options *options, bool train, cli_session *session, duet_error *error);
 void cli_session_close(cli_session *session); /* takes a zeroed one, and one that was opened in part */
 
-double cli_now(void); /* seconds of a clock that only goes forward */
-
 #endif

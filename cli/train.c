@@ -1,6 +1,7 @@
 /* duet train: trains both heads on a device and says how fast and how well. */
 #include "cli/log.h"
 #include "cli/session.h"
+#include "engine/clock.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -97,7 +98,7 @@ static duet_status prepare(job *j, duet_error *error) {
   const duet_dataset *d = j->session.train_set;
   if (!s) s = duet_network_load(o->argument ? o->argument : "fast", d->height, d->width, &j->session.network, error);
   if (!s) s = duet_model_create(&j->session.handle, j->session.network, j->train.seed, &j->session.model, error);
-  j->setup_s = cli_now() - j->started;
+  j->setup_s = duet_now() - j->started;
   return s;
 }
 
@@ -147,7 +148,7 @@ static json_t *describe(const job *j) {
                    j->session.info->name, "backend", j->session.handle.backend->name, "precision",
                    j->options->precision, "seed", (json_int_t)j->train.seed, "batch", j->train.batch, "epochs", epochs,
                    "final", final, "interrupted", (int)r->interrupted, "time", "setup_s", j->setup_s, "compile_s",
-                   r->compile_s, "train_s", r->train_s, "total_s", cli_now() - j->started);
+                   r->compile_s, "train_s", r->train_s, "total_s", duet_now() - j->started);
 }
 
 static int print_result(const job *j) {
@@ -162,12 +163,12 @@ static int print_result(const job *j) {
       "all)\n",
       j->session.network->name, j->session.info->id, 100 * e->measured.accuracy[DUET_HEAD_DIGIT],
       100 * e->measured.accuracy[DUET_HEAD_SUM], j->train.validation ? "the validation images" : "the test images",
-      r->epoch_count, r->epoch_count == 1 ? "" : "s", r->train_s, images / r->train_s, cli_now() - j->started);
+      r->epoch_count, r->epoch_count == 1 ? "" : "s", r->train_s, images / r->train_s, duet_now() - j->started);
   return 0;
 }
 
 int cli_train(const cli_options *options) {
-  job j = {.options = options, .bar = !options->quiet && isatty(STDERR_FILENO), .started = cli_now()};
+  job j = {.options = options, .bar = !options->quiet && isatty(STDERR_FILENO), .started = duet_now()};
   duet_error error = {0};
   const duet_status s = run(&j, &error);
   int exit_status = s ? cli_fail(&error) : print_result(&j);

@@ -1,21 +1,15 @@
 #include "engine/profile.h"
 
+#include "engine/clock.h"
 #include "engine/generate.h"
 #include "engine/planner.h"
 #include "engine/random.h"
 #include "engine/schedule.h"
 
 #include <stdlib.h>
-#include <time.h>
 
 enum { REPETITIONS = 7 };
 static const double SPAN = 0.02; /* seconds of one repetition: far above what the clock and a wait cost */
-
-static double now(void) {
-  struct timespec t;
-  (void)clock_gettime(CLOCK_MONOTONIC, &t);
-  return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 duet_status duet_profile_begin(duet_runner *runner, duet_error *error) {
   const duet_recipe still = {.optimizer = DUET_OPTIMIZER_adam, .beta1 = 0.9, .beta2 = 0.99, .epsilon = 1e-8};
@@ -41,10 +35,10 @@ duet_status duet_profile_begin(duet_runner *runner, duet_error *error) {
 static duet_status time_replays(const duet_handle *h, duet_recording *recording, duet_runner *runner, size_t times,
                                 double *seconds, duet_error *error) {
   duet_status s = runner ? duet_profile_begin(runner, error) : DUET_OK;
-  const double started = now();
+  const double started = duet_now();
   if (!s) s = h->backend->replay(h->device, recording, times, NULL, error);
   if (!s) s = h->backend->sync(h->device, 0, error);
-  *seconds = now() - started;
+  *seconds = duet_now() - started;
   return s;
 }
 

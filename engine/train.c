@@ -1,16 +1,10 @@
 #include "engine/train.h"
 
+#include "engine/clock.h"
 #include "engine/random.h"
 
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
-
-static double now(void) {
-  struct timespec t;
-  (void)clock_gettime(CLOCK_MONOTONIC, &t);
-  return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 /* Sums rows of results (means over the n images of a step, counts) into a score over `samples`. */
 static void add_up(const float *results, size_t steps, size_t batch, size_t samples, duet_score *score) {
@@ -94,7 +88,7 @@ static bool keep_going(training *t, size_t in_epoch, double started, duet_error 
     *s = duet_runner_results(t->runner, in_epoch - 1, 1, row, error);
     losses[0] = (double)row[0], losses[1] = (double)row[2];
   }
-  const double rate = (double)(in_epoch * (size_t)t->options->batch) / (now() - started);
+  const double rate = (double)(in_epoch * (size_t)t->options->batch) / (duet_now() - started);
   t->result->interrupted =
       t->listener->progress(t->listener->context, t->step, t->total_steps, t->listener->watch ? losses : NULL, rate);
   return !*s && !t->result->interrupted;
@@ -105,7 +99,7 @@ static bool keep_going(training *t, size_t in_epoch, double started, duet_error 
    enqueued. */
 static duet_status run_steps(training *t, size_t steps, size_t *done, duet_error *error) {
   const duet_handle *h = &t->runner->model->handle;
-  const double started = now();
+  const double started = duet_now();
   double last = started;
   duet_ticket tickets[2] = {0, 0};
   size_t chunk = 1, turn = 0;
@@ -118,7 +112,7 @@ static duet_status run_steps(training *t, size_t steps, size_t *done, duet_error
     turn ^= 1;
     *done += chunk;
     t->step += chunk;
-    const double time = now();
+    const double time = duet_now();
     if (time - last < 0.01 && chunk < 256) chunk *= 2;
     last = time;
     if (!s && time - t->shown > 0.1) {
@@ -155,10 +149,10 @@ static duet_status run_epoch(training *t, int epoch, duet_error *error) {
   duet_random_shuffle(o->seed, (uint32_t)epoch, t->order, t->samples);
   for (size_t i = 0; i < t->steps_per_epoch; i++)
     duet_schedule_row(&o->recipe, t->step + i, t->total_steps, t->rates + i * DUET_RATES);
-  const double started = now();
+  const double started = duet_now();
   duet_status s = duet_runner_begin(t->runner, o->seed, (uint32_t)epoch, t->order, t->samples, t->rates, error);
   if (!s) s = run_steps(t, steps, &done, error);
-  row->seconds = now() - started;
+  row->seconds = duet_now() - started;
   if (!s) s = account(t, epoch, done, row, error);
   t->result->train_s += row->seconds;
   if (s || t->result->interrupted) return s;
@@ -199,7 +193,7 @@ static duet_status prepare(training *t, duet_model *model, const duet_resident *
   t->result->epochs = calloc((size_t)o->epochs, sizeof *t->result->epochs);
   if (!t->order || !t->rates || !t->results || !t->log || !t->result->epochs)
     return duet_fail(error, DUET_OUT_OF_MEMORY, "out of memory for an epoch of %zu samples", t->samples);
-  const double started = now();
+  const double started = duet_now();
   const duet_runner_options options = {.batch = o->batch,
                                        .train = true,
                                        .method = method_of(&o->recipe),
@@ -210,7 +204,7 @@ static duet_status prepare(training *t, duet_model *model, const duet_resident *
   if (!s && o->validation)
     s = measure_create(model, train, t->samples, o->validation, o->batch, o->seed, &t->measure, error);
   if (!s && !o->validation) s = measure_create(model, test, 0, test->count, o->batch, o->seed, &t->measure, error);
-  t->shown = now();
+  t->shown = duet_now();
   t->result->compile_s = t->shown - started;
   return s;
 }

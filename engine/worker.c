@@ -1,5 +1,6 @@
 #include "engine/worker.h"
 
+#include "engine/clock.h"
 #include "engine/text.h"
 
 #include <errno.h>
@@ -28,12 +29,6 @@ struct duet_worker {
   bool closed;
   char ended[64];
 };
-
-static double now(void) {
-  struct timespec t;
-  (void)clock_gettime(CLOCK_MONOTONIC, &t);
-  return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 /* ---- start ---- */
 
@@ -125,7 +120,7 @@ static void describe_end(duet_worker *w, int status, int *exit_status) {
 static bool reap(duet_worker *w, double deadline, int *exit_status) {
   for (int status; w->child;) {
     const pid_t got = waitpid(w->child, &status, WNOHANG);
-    if (got == 0 && now() >= deadline) return false;
+    if (got == 0 && duet_now() >= deadline) return false;
     if (got == 0) {
       (void)nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
       continue;
@@ -164,11 +159,11 @@ static void read_more(duet_worker *w) {
 }
 
 duet_worker_state duet_worker_next(duet_worker *w, double seconds, const char **text, int *exit_status) {
-  const double deadline = now() + seconds;
+  const double deadline = duet_now() + seconds;
   for (;;) {
     if ((*text = take_line(w))) return DUET_WORKER_LINE;
     if (w->closed) break;
-    const double rest = deadline - now();
+    const double rest = deadline - duet_now();
     struct pollfd ready = {.fd = w->output, .events = POLLIN};
     const int got = poll(&ready, 1, rest > 0 ? (int)fmin(ceil(1e3 * rest), 1e9) : 0);
     if (got > 0)

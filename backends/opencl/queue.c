@@ -1,7 +1,7 @@
 #include "backends/opencl/opencl.h"
+#include "engine/clock.h"
 
 #include <stdlib.h>
-#include <time.h>
 
 /* A launch with its arguments set: a kernel object of its own, so that a replay sets nothing. */
 typedef struct prepared {
@@ -15,12 +15,6 @@ struct duet_recording {
   size_t count;
   prepared launches[];
 };
-
-static double host_seconds(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 /* Sets the arguments of `kernel`, an object made of launch->kernel, and fills *p. */
 static duet_status prepare(const duet_device *device, const duet_launch *launch, cl_kernel kernel, prepared *p,
@@ -124,7 +118,7 @@ duet_status opencl_record(duet_device *device, const duet_launch *launches, size
 static void wait_span(duet_device *device, opencl_span *s) {
   if (!s->ticket || s->ended > 0) return;
   cl_int code = clWaitForEvents(1, &s->last);
-  s->ended = host_seconds();
+  s->ended = duet_now();
   opencl_note_failure(device, s->last);
   if (code != CL_SUCCESS && device->failure == CL_SUCCESS) device->failure = code;
 }
@@ -167,7 +161,7 @@ duet_status opencl_replay(duet_device *device, duet_recording *recording, size_t
     wait_span(device, s); /* only when this many replays are under way */
     opencl_release_event(&s->first);
     opencl_release_event(&s->last);
-    *s = (opencl_span){.launches = times * recording->count, .begun = host_seconds()};
+    *s = (opencl_span){.launches = times * recording->count, .begun = duet_now()};
     duet_status status = opencl_report(device, error);
     if (status == DUET_OK) status = enqueue_all(device, recording, times, s, error);
     if (status != DUET_OK) return status;

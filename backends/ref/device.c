@@ -1,12 +1,12 @@
 /* The built-in backend `ref`: host memory, and kernels that are lists of stages to walk. Everything is done when its
    call returns. */
 #include "backends/ref/ref.h"
+#include "engine/clock.h"
 #include "engine/registry.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { TICKETS = 64 };
@@ -247,22 +247,16 @@ static duet_status ref_record(duet_device *device, const duet_launch *launches, 
   return DUET_OK;
 }
 
-static double now(void) {
-  struct timespec time;
-  (void)clock_gettime(CLOCK_MONOTONIC, &time);
-  return (double)time.tv_sec + (double)time.tv_nsec * 1e-9;
-}
-
 static duet_status ref_replay(duet_device *device, duet_recording *recording, size_t times, duet_ticket *ticket,
                               duet_error *error) {
-  const double start = now();
+  const double start = duet_now();
   for (size_t i = 0; i < times; i++) {
     for (size_t l = 0; l < recording->count; l++) {
       const duet_status status = ref_launch(device, &recording->launches[l], error);
       if (status) return status;
     }
   }
-  device->seconds[++device->issued % TICKETS] = now() - start;
+  device->seconds[++device->issued % TICKETS] = duet_now() - start;
   if (ticket) *ticket = device->issued;
   return DUET_OK;
 }
