@@ -7,3 +7,8 @@ int cli_bench(const cli_options *options) {
   (void)duet_fail(&error, DUET_UNSUPPORTED, "bench: not in this version");
   return cli_fail(&error);
 }
+
+int cli_bench_work(int argc, char **argv) {
+  (void)argc, (void)argv;
+  return cli_bench(NULL);
+}

@@ -18,6 +18,10 @@ int cli_bench(const cli_options *options);
 int cli_compare(const cli_options *options);
 int cli_help(const cli_options *options); /* the text of a command, of the program, the man page or a completion */
 
+/* What the commands do as children of themselves, with arguments of their own: results, a line each, on stdout. */
+int cli_doctor_work(int argc, char **argv);
+int cli_bench_work(int argc, char **argv);
+
 /* `duet info NET --plan`: the launches of one training step, instead of the table of layers; on failure it has
    reported the error. */
 duet_status cli_info_plan(const cli_options *options, const duet_network *network);

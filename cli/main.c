@@ -32,6 +32,15 @@ static int run(const cli_options *options) {
   return options->help ? cli_help(options) : commands[options->command](options);
 }
 
+/* What doctor and bench start as a child (engine/worker.h): duet --worker COMMAND ARGUMENT... */
+static int work(int argc, char **argv) {
+  duet_error error;
+  if (argc > 0 && strcmp(argv[0], "doctor") == 0) return cli_doctor_work(argc - 1, argv + 1);
+  if (argc > 0 && strcmp(argv[0], "bench") == 0) return cli_bench_work(argc - 1, argv + 1);
+  (void)duet_fail(&error, DUET_USAGE, "--worker: for Duet's own use");
+  return cli_fail(&error);
+}
+
 /* Results that did not arrive (a full disk, a reader that has gone) are a failure. */
 static int close_output(int exit_status) {
   const bool before = ferror(stdout);
@@ -50,6 +59,7 @@ int main(int argc, char **argv) {
     puts("duet " DUET_VERSION);
     return close_output(0);
   }
+  if (argc >= 2 && strcmp(argv[1], "--worker") == 0) return close_output(work(argc - 2, argv + 2));
   if (cli_options_parse(argc, argv, &options, &error)) return cli_fail(&error);
   return close_output(run(&options));
 }
