@@ -64,8 +64,8 @@ class File:
             row["samples"] = samples
             row["statistics"] = describe(samples, self.rng, latency=name.startswith("latency"))
             if more.get("work"):
-                w = more["work"]
-                w["per_second"] = row["statistics"]["median"] / (w["flops"] if unit == "FLOP/s" else w["bytes"] or 1)
+                median = row["statistics"]["median"]
+                more["work"]["per_second"] = median / more["work"]["flops"] if unit == "FLOP/s" else median
         row.update(more)
         self.rows.append(row)
 
@@ -112,7 +112,7 @@ class File:
         for network, (flops, _) in PRESETS.items():
             for batch in (128, 1024):
                 self.row("step", network, {"batch": batch, "precision": "fp32"}, "images/s", self.device[5] * 0.3 / (3 * flops),
-                         work={"flops": 3 * flops, "bytes": 9e5, "per_second": self.device[5] * 0.3 / (3 * flops)},
+                         work={"flops": 3 * flops, "bytes": 3 * flops / 40},
                          telemetry={"clock_mhz": [2400, 2610], "temperature_c": 61.5, "power_w": 180.0, "energy_j": 900.0,
                                     "joules_per_image": 0.0021, "throttled": [], "source": "nvml"} if self.device[1] == "cuda" else None)
         epoch = 60000 * 3 * PRESETS["fast"][0] / (self.device[5] * 0.3) * self.slow

@@ -122,9 +122,9 @@
       h("td", null, box),
       h("th", { scope: "row", class: "device" }, swatch(i), h("b", null, c.key), ` ${c.label}`,
         h("span", { class: "small" }, note), c.note ? h("span", { class: "small" }, c.note) : null),
-      h("td", null, `${c.program} ${c.version}`, h("span", { class: "small" }, c.compiler || "")),
+      h("td", { class: c.version.length < 12 ? "fixed" : null }, `${c.program} ${c.version}`, h("span", { class: "small" }, c.compiler || "")),
       h("td", null, c.backend, h("span", { class: "small" }, c.type)),
-      h("td", null, c.cpu || "-", h("span", { class: "small" }, [c.cores && `${c.cores} cores`, c.memory && `${Math.round(c.memory / 2 ** 30)} GiB`, c.os].filter(Boolean).join(", "))),
+      h("td", { class: "machine" }, c.cpu || "-", h("span", { class: "small" }, [c.cores && `${c.cores} cores`, c.memory && `${Math.round(c.memory / 2 ** 30)} GiB`, c.os].filter(Boolean).join(", "))),
       h("td", { class: "fixed" }, c.date.slice(0, 10), h("span", { class: "small" }, c.load === undefined ? "" : `load before ${c.load}`)),
       h("td", { class: "number states" }, `${c.states[0]}`, h("span", { class: "small" }, bad.map(([n, word]) => `${n} ${word}`).join(", "))),
       ...meanGroups.map((g) => meanCell(c, i, g)));
@@ -282,6 +282,7 @@
   const pointsOf = (i, list) => list.filter((l) => l.by.has(i)).map((l) => ({ line: l, cell: l.by.get(i) }))
     .filter(({ cell }) => cell.s === 0 && cell.flops > 0 && cell.bytes > 0)
     .map(({ line, cell }) => ({ line, x: cell.flops / cell.bytes, y: line.unit === "FLOP/s" ? cell.m : cell.flops * (cell.rate || 0) })).filter((p) => p.y > 0);
+  const roofName = (p) => `${p.line.parameters.replace("precision=", "") || p.line.name} ${withUnit(p.value, p.line.unit)}`;
   const drawRoofline = (i, points) => {
     const { main, others, bytes } = roofsOf(i), xs = points.map((p) => p.x), ys = points.map((p) => p.y);
     const highs = [main, ...others].filter(Boolean).map((p) => p.value);
@@ -292,8 +293,7 @@
     a.svg.append(s("text", { class: "quiet", x: 0, y: 9 }, "FLOP/s"));
     const flat = (p, cls) => {
       const from = bytes ? Math.min(Math.max(p.value / bytes.value, a.x0), a.x1) : a.x0;
-      a.svg.append(s("line", { class: `roof ${cls}`, x1: a.x(from), x2: a.x(a.x1), y1: a.y(p.value), y2: a.y(p.value) }),
-        s("text", { class: "quiet", x: a.x(a.x1), y: a.y(p.value) - 4, "text-anchor": "end" }, `${cut(p.line.parameters.replace("precision=", "") || p.line.name, 12)} ${withUnit(p.value, "FLOP/s")}`));
+      a.svg.append(s("line", { class: `roof ${cls}`, x1: a.x(from), x2: a.x(a.x1), y1: a.y(p.value), y2: a.y(p.value) }, s("title", null, roofName(p))));
     };
     if (main) flat(main, "");
     for (const p of others) flat(p, "other");
@@ -304,7 +304,9 @@
     for (const p of points)
       a.svg.append(s("circle", { cx: a.x(p.x), cy: a.y(p.y), r: 3.2, colour: ["fill", `var(--s${p.line.g})`], stroke: "var(--card)", "stroke-width": 0.7 }, s("title", null, `${nameOf(p.line)}: ${withUnit(p.y, "FLOP/s")}, ${plain(p.x)} FLOP per byte`)));
     const seen = [...new Set(points.map((p) => p.line.g))];
-    const legend = h("ul", { class: "legend" }, ...seen.map((g) => h("li", null, swatch(g), groups[g][1])), bytes ? h("li", null, `memory (${bytes.line.name}) ${withUnit(bytes.value, "B/s")}`) : h("li", null, "no peak of memory was measured"), main ? null : h("li", null, "no peak of arithmetic was measured"));
+    const roofs = [main ? roofName(main) : "no peak of arithmetic was measured", bytes ? `${bytes.line.name} ${withUnit(bytes.value, "B/s")}` : "no peak of memory was measured"];
+    const legend = h("ul", { class: "legend" }, ...seen.map((g) => h("li", null, swatch(g), groups[g][1])), h("li", null, `— ${roofs.join(", ")}`),
+      others.length ? h("li", null, `- - ${others.map(roofName).join(", ")}`) : null);
     return [a.svg, legend];
   };
   const drawRooflines = () => {
