@@ -20,7 +20,8 @@ static duet_status choose_writer(const char *path, writer **write, duet_error *e
   static const struct {
     const char *end;
     writer *write;
-  } forms[] = {{".html", duet_compare_html_write}, {".md", duet_compare_markdown_write}, {".csv", duet_compare_csv_write}};
+  } forms[] = {
+      {".html", duet_compare_html_write}, {".md", duet_compare_markdown_write}, {".csv", duet_compare_csv_write}};
   const size_t length = strlen(path);
   for (size_t i = 0; i < sizeof forms / sizeof *forms; i++) {
     const size_t end = strlen(forms[i].end);
@@ -130,14 +131,16 @@ static duet_status judge(const duet_comparison *comparison, double percent, duet
   putchar('\n');
   print_faults(comparison, j.slower, j.slower_count, false);
   print_faults(comparison, j.lost, j.lost_count, true);
-  printf("judged %zu: %zu slower than the base by more than %g %% beyond noise; %zu without a result that the base has; "
-         "%zu not judged (fewer than %d samples, or a number not above 0)\n",
-         j.judged, j.slower_count, percent, j.lost_count, j.unsure, DUET_RATIO_LEAST);
+  printf(
+      "judged %zu: %zu slower than the base by more than %g %% beyond noise; %zu without a result that the base has; "
+      "%zu not judged (fewer than %d samples, or a number not above 0)\n",
+      j.judged, j.slower_count, percent, j.lost_count, j.unsure, DUET_RATIO_LEAST);
   if (j.slower_count || j.lost_count)
     status = duet_fail(error, DUET_FAILED, "compare: slower than %s", comparison->files[0]->path);
   else if (j.judged == 0)
-    status = duet_fail(error, DUET_FAILED, "--fail-if-slower: nothing could be judged: no row with %d samples is in both",
-                       DUET_RATIO_LEAST);
+    status =
+        duet_fail(error, DUET_FAILED, "--fail-if-slower: nothing could be judged: no row with %d samples is in both",
+                  DUET_RATIO_LEAST);
   duet_compare_judgement_free(&j);
   return status;
 }
@@ -148,13 +151,11 @@ int cli_compare(const cli_options *options) {
   writer *write = NULL;
   size_t bad = 0;
   duet_status status;
-  (void)((status = check_usage(options, &write, &error)) ||
-         (status = duet_comparison_create(&comparison, &error)) ||
+  (void)((status = check_usage(options, &write, &error)) || (status = duet_comparison_create(&comparison, &error)) ||
          (status = read_files(options, comparison, &bad, &error)) ||
          (status = duet_comparison_finish(comparison, &error)) ||
          (status = report(options, comparison, write, &error)));
-  if (!status && options->given[CLI_OPTION_fail_if_slower])
-    status = judge(comparison, options->fail_if_slower, &error);
+  if (!status && options->given[CLI_OPTION_fail_if_slower]) status = judge(comparison, options->fail_if_slower, &error);
   duet_comparison_destroy(comparison);
   if (status) return cli_fail(&error);
   return bad ? duet_status_exit(DUET_BAD_INPUT) : 0;

@@ -158,9 +158,7 @@ static bool has_number(const duet_compare_cell *cell) {
   return cell->row && cell->row->state == DUET_COMPARE_OK && cell->row->median > 0;
 }
 
-static bool has_interval(const duet_compare_row *row) {
-  return row->kept >= DUET_RATIO_LEAST && row->samples[0] > 0;
-}
+static bool has_interval(const duet_compare_row *row) { return row->kept >= DUET_RATIO_LEAST && row->samples[0] > 0; }
 
 /* Resampled medians of a base's cell, kept from column to column. */
 typedef struct resampled_base {

@@ -40,9 +40,9 @@ typedef struct duet_compare_column {
   const duet_compare_device *device;
   size_t file_index, device_index;
   char key[DUET_COMPARE_KEY + 1];
-  char *label;    /* short, and no other column has it */
-  size_t base;    /* the column that its ratios are to; its own index: none */
-  bool is_base;   /* of some other column */
+  char *label;                        /* short, and no other column has it */
+  size_t base;                        /* the column that its ratios are to; its own index: none */
+  bool is_base;                       /* of some other column */
   size_t states[DUET_COMPARE_STATES]; /* lines by state */
   duet_compare_mean means[DUET_COMPARE_GROUP_COUNT];
 } duet_compare_column;
@@ -50,8 +50,9 @@ typedef struct duet_compare_column {
 typedef struct duet_comparison {
   duet_compare_file **files; /* [file_count]; the first is the base */
   duet_compare_column *columns;
-  const duet_compare_row **lines; /* [line_count]: a row that tells what a line measures; by group, then as files have them */
-  duet_compare_cell *cells;       /* [line_count][column_count] */
+  const duet_compare_row *
+      *lines;               /* [line_count]: a row that tells what a line measures; by group, then as files have them */
+  duet_compare_cell *cells; /* [line_count][column_count] */
   size_t file_count, file_capacity, column_count, line_count;
   size_t bytes; /* of the files read */
   struct duet_compare_index *index;
@@ -91,8 +92,8 @@ typedef struct duet_compare_fault {
 typedef struct duet_compare_judgement {
   duet_compare_fault *slower, *lost; /* lost: the base has the line ok and the column has not */
   size_t slower_count, lost_count;
-  size_t judged;  /* cells whose ratio has an interval */
-  size_t unsure;  /* cells with a ratio and without interval: not judged */
+  size_t judged; /* cells whose ratio has an interval */
+  size_t unsure; /* cells with a ratio and without interval: not judged */
 } duet_compare_judgement;
 
 /* Which cells are slower than the base's by more than `percent` beyond noise: the whole interval of the ratio is below

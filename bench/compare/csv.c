@@ -4,7 +4,8 @@
 #include <math.h>
 #include <string.h>
 
-/* A text cell. A spreadsheet takes one that begins with = + - @ for a formula: an apostrophe before it makes it text. */
+/* A text cell. A spreadsheet takes one that begins with = + - @ for a formula: an apostrophe before it makes it text.
+ */
 static void put_text(duet_text *text, const char *cell) {
   duet_text_append(text, ",", 1);
   if (!cell) return;
@@ -28,16 +29,23 @@ static void put_number(duet_text *text, double number) {
 
 static const char head[] =
     "key,label,base,file,date,suite,program,version,commit,options,device,backend,device_name,platform,driver,type,cpu,"
-    "cores,os,group,name,parameters,unit,better,status,reason,median,interval_low,interval_high,mad,mean,sd,p99,samples,"
+    "cores,os,group,name,parameters,unit,better,status,reason,median,interval_low,interval_high,mad,mean,sd,p99,"
+    "samples,"
     "stopped_by,ratio,ratio_low,ratio_high,verdict,accuracy_digit,accuracy_sum,seeds,check_worst,check_tolerance,flops,"
-    "bytes,per_second,seconds,clock_mhz_low,clock_mhz_high,temperature_c,power_w,energy_j,joules_per_image,throttled\r\n";
+    "bytes,per_second,seconds,clock_mhz_low,clock_mhz_high,temperature_c,power_w,energy_j,joules_per_image,"
+    "throttled\r\n";
 
 static void put_column(const duet_comparison *c, const duet_compare_column *column, duet_text *text) {
   const duet_compare_file *f = column->file;
   const duet_compare_device *d = column->device;
-  const char *const before[] = {column->label, c->columns[column->base].key, f->path,   f->date, f->suite,
-                                f->program,    f->version,                   f->commit, f->options, d->id,
-                                d->backend,    d->name,                      d->platform, d->driver, d->type, f->cpu};
+  const char *const before[] = {column->label, c->columns[column->base].key,
+                                f->path,       f->date,
+                                f->suite,      f->program,
+                                f->version,    f->commit,
+                                f->options,    d->id,
+                                d->backend,    d->name,
+                                d->platform,   d->driver,
+                                d->type,       f->cpu};
   duet_text_append(text, column->key, strlen(column->key));
   for (size_t i = 0; i < sizeof before / sizeof *before; i++) put_text(text, before[i]);
   put_number(text, f->cores);
@@ -52,11 +60,21 @@ static void put_measured(const duet_compare_row *row, duet_text *text) {
 }
 
 static void put_beside(const duet_compare_row *row, duet_text *text) {
-  const double beside[] = {row->digit,      row->sum,       row->seeds ? (double)row->seeds : (double)NAN,
-                           row->check_worst, row->check_tolerance, row->flops,
-                           row->bytes,      row->per_second, row->seconds,
-                           row->clock_low,  row->clock_high, row->temperature_c,
-                           row->power_w,    row->energy_j,   row->joules_per_image};
+  const double beside[] = {row->digit,
+                           row->sum,
+                           row->seeds ? (double)row->seeds : (double)NAN,
+                           row->check_worst,
+                           row->check_tolerance,
+                           row->flops,
+                           row->bytes,
+                           row->per_second,
+                           row->seconds,
+                           row->clock_low,
+                           row->clock_high,
+                           row->temperature_c,
+                           row->power_w,
+                           row->energy_j,
+                           row->joules_per_image};
   for (size_t i = 0; i < sizeof beside / sizeof *beside; i++) put_number(text, beside[i]);
   put_text(text, row->throttled);
 }

@@ -158,8 +158,8 @@ duet_status duet_fields_choice(const duet_fields_reader *reader, const char *tex
     }
   duet_text all = {0};
   for (size_t i = 0; i < count; i++) duet_text_add(&all, "%s%s", i ? ", " : "", words[i]);
-  const duet_status status =
-      duet_fields_fail(reader, place, "'%.100s' is none of %s", text, all.data && !all.failed ? all.data : "those known");
+  const duet_status status = duet_fields_fail(reader, place, "'%.100s' is none of %s", text,
+                                              all.data && !all.failed ? all.data : "those known");
   free(all.data);
   return status;
 }

@@ -56,7 +56,8 @@ static void put_path(duet_text *text, const char *path) {
   put_key(text, "file");
   duet_text_append(text, "\"", 1);
   for (const char *c = slash ? slash + 1 : path; *c; c++)
-    duet_text_append(text, (unsigned char)*c < 0x20 || (unsigned char)*c >= 0x7f || strchr("\"\\<>&'", *c) ? "?" : c, 1);
+    duet_text_append(text, (unsigned char)*c < 0x20 || (unsigned char)*c >= 0x7f || strchr("\"\\<>&'", *c) ? "?" : c,
+                     1);
   duet_text_append(text, "\"", 1);
 }
 

@@ -8,7 +8,7 @@
 
 typedef struct duet_compare_index duet_compare_index;
 
-duet_compare_index *duet_compare_index_create(void); /* NULL: no memory */
+duet_compare_index *duet_compare_index_create(void);        /* NULL: no memory */
 void duet_compare_index_destroy(duet_compare_index *index); /* takes NULL */
 
 /* Makes room for so many more; false: no memory. */
@@ -19,6 +19,7 @@ void duet_compare_index_add(duet_compare_index *index, const duet_compare_row *r
 /* The number of what `row` measures; SIZE_MAX: not there. */
 size_t duet_compare_index_find(const duet_compare_index *index, const duet_compare_row *row);
 size_t duet_compare_index_count(const duet_compare_index *index);
-const duet_compare_row *const *duet_compare_index_rows(const duet_compare_index *index); /* [count], the first of each */
+const duet_compare_row *const *duet_compare_index_rows(
+    const duet_compare_index *index); /* [count], the first of each */
 
 #endif

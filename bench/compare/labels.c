@@ -35,7 +35,20 @@ static const char *base_name(const char *path) {
 }
 
 /* What may tell two columns of the same device apart, the most telling first. */
-typedef enum trait { BACKEND, PROGRAM, OPTIONS, PLATFORM, DRIVER, CPU, CORES, OS, DATE, NAME_OF_FILE, ID, TRAITS } trait;
+typedef enum trait {
+  BACKEND,
+  PROGRAM,
+  OPTIONS,
+  PLATFORM,
+  DRIVER,
+  CPU,
+  CORES,
+  OS,
+  DATE,
+  NAME_OF_FILE,
+  ID,
+  TRAITS
+} trait;
 
 static void spell_trait(const duet_compare_column *column, trait which, char part[PART]) {
   const duet_compare_file *f = column->file;

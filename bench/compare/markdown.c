@@ -7,7 +7,8 @@
 
 enum { COLUMNS = 12 }; /* of more, only the summary: a table would be too wide to read */
 
-/* Text that stays text: what Markdown, HTML or a forum (mentions, addresses that become links) would read is escaped. */
+/* Text that stays text: what Markdown, HTML or a forum (mentions, addresses that become links) would read is escaped.
+ */
 static void put_escaped(duet_text *text, const char *words) {
   for (; *words; words++) {
     if (*words == '<')
@@ -34,8 +35,9 @@ static void put_cell(duet_text *text, const char *words) {
 }
 
 static void put_columns(const duet_comparison *c, duet_text *text) {
-  duet_text_add(text, "| | device | program | backend | driver | CPU | date | rows ok |\n"
-                      "|---|---|---|---|---|---|---|---:|\n");
+  duet_text_add(text,
+                "| | device | program | backend | driver | CPU | date | rows ok |\n"
+                "|---|---|---|---|---|---|---|---:|\n");
   for (size_t i = 0; i < c->column_count; i++) {
     const duet_compare_column *column = &c->columns[i];
     const duet_compare_file *f = column->file;
@@ -81,7 +83,8 @@ static void put_heads(const duet_comparison *c, duet_compare_group group, duet_t
                 duet_compare_group_titles[group] + 1);
   for (size_t i = 0; i < c->column_count; i++) {
     duet_text_add(text, " %s |", c->columns[i].key);
-    if (c->columns[i].base != i) duet_text_add(text, " %s / %s |", c->columns[i].key, c->columns[c->columns[i].base].key);
+    if (c->columns[i].base != i)
+      duet_text_add(text, " %s / %s |", c->columns[i].key, c->columns[c->columns[i].base].key);
   }
   duet_text_add(text, "\n|---|---|");
   for (size_t i = 0; i < c->column_count; i++) duet_text_add(text, c->columns[i].base != i ? "---:|---:|" : "---:|");
@@ -137,7 +140,8 @@ void duet_compare_markdown_write(const duet_comparison *comparison, duet_text *t
   put_columns(comparison, text);
   put_means(comparison, text);
   if (comparison->column_count > COLUMNS) {
-    duet_text_add(text, "\n%zu rows in %zu columns: too wide for a table here; `duet compare --out F.html` has them all.\n",
+    duet_text_add(text,
+                  "\n%zu rows in %zu columns: too wide for a table here; `duet compare --out F.html` has them all.\n",
                   comparison->line_count, comparison->column_count);
     return;
   }

@@ -17,8 +17,7 @@ static void draw(int side, size_t count, struct duet_ratio_places *places) {
     uint16_t times[DUET_RATIO_SAMPLES] = {0};
     uint32_t words[4] = {0};
     for (size_t i = 0; i < count; i++) {
-      if (i % 4 == 0)
-        duet_philox((uint64_t)count, (uint32_t)(i / 4), r, (uint32_t)side, DUET_STREAM_RATIO, words);
+      if (i % 4 == 0) duet_philox((uint64_t)count, (uint32_t)(i / 4), r, (uint32_t)side, DUET_STREAM_RATIO, words);
       times[duet_random_below(words[i % 4], (uint32_t)count)]++;
     }
     const size_t lower = (count - 1) / 2, upper = count / 2;

@@ -1,8 +1,8 @@
 /* How many times as fast: the ratio of two medians with its interval, by the percentile bootstrap (Efron, 1979).
 
    The median of a resample depends on which places of the sorted samples were drawn, not on their values. So the places
-   of DUET_RATIO_RESAMPLES resamples are drawn once for each number of samples, and a row costs a look-up a resample. Both
-   sides have places of their own. */
+   of DUET_RATIO_RESAMPLES resamples are drawn once for each number of samples, and a row costs a look-up a resample.
+   Both sides have places of their own. */
 #ifndef DUET_COMPARE_RATIO_H
 #define DUET_COMPARE_RATIO_H
 
@@ -30,8 +30,8 @@ typedef struct duet_ratio {
   double value, low, high; /* above 1: better than the base, whether higher or lower is. NAN: there is none */
 } duet_ratio;
 
-/* medians[DUET_RATIO_RESAMPLES] of resamples of sorted[count], `count` from DUET_RATIO_LEAST to DUET_RATIO_SAMPLES; side
-   0 is the base. Errors: OUT_OF_MEMORY. */
+/* medians[DUET_RATIO_RESAMPLES] of resamples of sorted[count], `count` from DUET_RATIO_LEAST to DUET_RATIO_SAMPLES;
+   side 0 is the base. Errors: OUT_OF_MEMORY. */
 duet_status duet_ratio_resample(duet_ratios *ratios, int side, const double *sorted, size_t count, double *medians,
                                 duet_error *error);
 

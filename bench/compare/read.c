@@ -1,13 +1,13 @@
 /* The file as a whole: program, system, devices; its rows are read by read_row.c. */
 #include "bench/compare/read.h"
 
+#include "engine/file.h"
+
 #include <math.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include "engine/file.h"
 
 const char *const duet_compare_group_names[] = {
 #define GROUP(name, title) #name,
@@ -21,7 +21,8 @@ const char *const duet_compare_group_titles[] = {
 };
 const char *const duet_compare_state_names[] = {"ok", "unsupported", "skipped", "error", "missing"};
 
-#define FIELD(key, type, need) {#key, DUET_FIELD_##type, DUET_FIELD_##need, offsetof(duet_compare_file, key)}
+#define FIELD(key, type, need) \
+  { #key, DUET_FIELD_##type, DUET_FIELD_##need, offsetof(duet_compare_file, key) }
 
 static duet_status read_program(const duet_fields_reader *reader, const json_t *root, duet_compare_file *file) {
   static const duet_field fields[] = {
@@ -33,13 +34,12 @@ static duet_status read_program(const duet_fields_reader *reader, const json_t *
   };
   const json_t *program;
   const duet_status status = duet_fields_child(reader, root, "", "program", JSON_OBJECT, &program);
-  return status ? status
-                : duet_fields_read(reader, program, "program", fields, sizeof fields / sizeof *fields, file);
+  return status ? status : duet_fields_read(reader, program, "program", fields, sizeof fields / sizeof *fields, file);
 }
 
 static duet_status read_system(const duet_fields_reader *reader, const json_t *root, duet_compare_file *file) {
   static const duet_field fields[] = {
-      FIELD(cpu, TEXT, NULLABLE),          FIELD(architecture, TEXT, NEEDED), FIELD(cores, WHOLE, NEEDED),
+      FIELD(cpu, TEXT, NULLABLE),           FIELD(architecture, TEXT, NEEDED), FIELD(cores, WHOLE, NEEDED),
       FIELD(memory_bytes, WHOLE, NULLABLE), FIELD(os, TEXT, NULLABLE),         FIELD(kernel, TEXT, NEEDED),
       FIELD(load_before, NUMBER, NULLABLE),
   };
@@ -74,7 +74,8 @@ static duet_status read_head(const duet_fields_reader *reader, const json_t *roo
 }
 
 static duet_status read_devices(const duet_fields_reader *reader, const json_t *root, duet_compare_file *file) {
-#define DEVICE(key, type, need) {#key, DUET_FIELD_##type, DUET_FIELD_##need, offsetof(duet_compare_device, key)}
+#define DEVICE(key, type, need) \
+  { #key, DUET_FIELD_##type, DUET_FIELD_##need, offsetof(duet_compare_device, key) }
   static const duet_field fields[] = {
       DEVICE(id, TEXT, NEEDED),
       DEVICE(backend, TEXT, NEEDED),
@@ -174,8 +175,7 @@ static duet_status read_root(const duet_fields_reader *reader, const json_t *roo
   return read_rows(reader, root, file);
 }
 
-static duet_status parse(const duet_fields_reader *reader, const uint8_t *data, size_t bytes,
-                         duet_compare_file *file) {
+static duet_status parse(const duet_fields_reader *reader, const uint8_t *data, size_t bytes, duet_compare_file *file) {
   json_error_t where;
   json_t *root = json_loadb((const char *)data, bytes, JSON_REJECT_DUPLICATES, &where);
   if (!root) {

@@ -10,7 +10,8 @@
 
 enum { PLACE = 64, PARAMETERS = 64, PARAMETER_BYTES = 1000 };
 
-#define FIELD(key, type, need) {#key, DUET_FIELD_##type, DUET_FIELD_##need, offsetof(duet_compare_row, key)}
+#define FIELD(key, type, need) \
+  { #key, DUET_FIELD_##type, DUET_FIELD_##need, offsetof(duet_compare_row, key) }
 #define COUNT(list) (sizeof(list) / sizeof *(list))
 
 static int by_value(const void *a, const void *b) {
@@ -175,8 +176,8 @@ static duet_status read_samples(const duet_fields_reader *reader, const json_t *
 }
 
 /* list[2] of numbers, or NANs where there is none. */
-static duet_status read_pair(const duet_fields_reader *reader, const json_t *object, const char *place,
-                             const char *key, double *low, double *high) {
+static duet_status read_pair(const duet_fields_reader *reader, const json_t *object, const char *place, const char *key,
+                             double *low, double *high) {
   const json_t *list = json_object_get(object, key);
   char here[PLACE + 40];
   (void)snprintf(here, sizeof here, "%s.%s", place, key);
@@ -232,7 +233,8 @@ static void end_curve(duet_compare_row *row) {
 
 static duet_status read_curve(const duet_fields_reader *reader, const json_t *object, const char *place,
                               duet_compare_row *row) {
-#define POINT(key, type) {#key, DUET_FIELD_##type, DUET_FIELD_NEEDED, offsetof(duet_compare_point, key)}
+#define POINT(key, type) \
+  { #key, DUET_FIELD_##type, DUET_FIELD_NEEDED, offsetof(duet_compare_point, key) }
   static const duet_field fields[] = {POINT(seed, WHOLE), POINT(epoch, NUMBER), POINT(seconds, NUMBER),
                                       POINT(digit, NUMBER), POINT(sum, NUMBER)};
 #undef POINT

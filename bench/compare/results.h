@@ -11,13 +11,13 @@
 #include <stddef.h>
 
 /* X(name, what its rows are) in the order of reports. */
-#define DUET_COMPARE_GROUPS(X)   \
-  X(peak, "peaks")               \
-  X(gemm, "matrix products")     \
-  X(conv, "layers of networks")  \
-  X(step, "training steps")      \
-  X(train, "training")           \
-  X(infer, "inference")          \
+#define DUET_COMPARE_GROUPS(X)  \
+  X(peak, "peaks")              \
+  X(gemm, "matrix products")    \
+  X(conv, "layers of networks") \
+  X(step, "training steps")     \
+  X(train, "training")          \
+  X(infer, "inference")         \
   X(start, "start")
 
 typedef enum duet_compare_group {
@@ -65,8 +65,8 @@ typedef struct duet_compare_row {
   duet_compare_state state;
   const char *reason; /* NULL when ok */
   double seconds;
-  double *samples;         /* [kept], ascending */
-  size_t kept, count;      /* count: as many as were measured */
+  double *samples;                              /* [kept], ascending */
+  size_t kept, count;                           /* count: as many as were measured */
   double median, mad, mean, sd, low, high, p99; /* low, high: 95 % interval of the median */
   const char *stopped_by;
   double check_worst, check_tolerance;

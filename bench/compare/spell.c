@@ -6,7 +6,8 @@
 
 const char duet_spell_about_ratios[] =
     "Ratios are to the base and above 1 where the column is better, whether higher or lower is. In parentheses: 95 % "
-    "interval, by bootstrap, of the noise within both runs; runs may differ by more. =: no difference found (the interval "
+    "interval, by bootstrap, of the noise within both runs; runs may differ by more. =: no difference found (the "
+    "interval "
     "holds 1). ?: fewer than 5 samples on a side, so no interval. -: not measured.";
 const char duet_spell_about_means[] =
     "Geometric means of ratios over the rows that column and base both have (how many: n); accuracies are left out.";
@@ -22,8 +23,8 @@ static duet_spell_scale scale_for(double value, const char *unit) {
   static const struct {
     double factor;
     const char *prefix;
-  } prefixes[] = {{1e15, "P"}, {1e12, "T"}, {1e9, "G"}, {1e6, "M"}, {1e3, "k"}, {1, ""}, {1e-3, "m"}, {1e-6, "µ"},
-                  {1e-9, "n"}};
+  } prefixes[] = {{1e15, "P"}, {1e12, "T"}, {1e9, "G"},  {1e6, "M"}, {1e3, "k"},
+                  {1, ""},     {1e-3, "m"}, {1e-6, "µ"}, {1e-9, "n"}};
   duet_spell_scale scale = {1, ""};
   if (strcmp(unit, "fraction") == 0) return (duet_spell_scale){0.01, "%"};
   const char *prefix = "";

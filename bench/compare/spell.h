@@ -1,5 +1,5 @@
-/* Numbers and statuses as people read them, alike in all reports; never by the locale of the machine, as the program sets
-   none. */
+/* Numbers and statuses as people read them, alike in all reports; never by the locale of the machine, as the program
+   sets none. */
 #ifndef DUET_COMPARE_SPELL_H
 #define DUET_COMPARE_SPELL_H
 

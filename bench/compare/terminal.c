@@ -7,15 +7,15 @@
 #include <string.h>
 
 enum {
-  NAMES = 24,      /* characters for names, at least */
+  NAMES = 24, /* characters for names, at least */
   NAMES_MOST = 60,
   UNIT = 8,
   VALUE = 8,
-  RATIO = 8,       /* "0.987 =" */
-  INTERVAL = 20,   /* "0.98 = (0.91-1.02)" */
+  RATIO = 8,     /* "0.987 =" */
+  INTERVAL = 20, /* "0.98 = (0.91-1.02)" */
   MEAN = 7,
-  LISTED = 50,     /* columns of which the summary tells, at most */
-  NOTES = 20       /* reasons listed, at most */
+  LISTED = 50, /* columns of which the summary tells, at most */
+  NOTES = 20   /* reasons listed, at most */
 };
 
 #define BOLD "1"
@@ -174,12 +174,13 @@ static void put_cells(const terminal *t, size_t line) {
   for (size_t i = 0; i < c->column_count; i++) {
     const duet_compare_cell *cell = duet_comparison_cell(c, line, i);
     const bool ok = duet_compare_cell_state(cell) == DUET_COMPARE_OK;
-    if (i == 0 || t->detail == VALUES) put(t, duet_spell_cell(cell, scale, text), VALUE + (i ? 1 : 0), ok ? NULL : YELLOW);
+    if (i == 0 || t->detail == VALUES)
+      put(t, duet_spell_cell(cell, scale, text), VALUE + (i ? 1 : 0), ok ? NULL : YELLOW);
     if (c->column_count == 1) put_alone(t, cell, scale);
     if (i == 0) continue;
     const bool interval = t->detail == VALUES && c->column_count == 2;
-    const char *verdict = t->detail == RATIOS && !ok ? duet_spell_cell(cell, scale, text)
-                                                     : duet_spell_verdict(cell, interval, text);
+    const char *verdict =
+        t->detail == RATIOS && !ok ? duet_spell_cell(cell, scale, text) : duet_spell_verdict(cell, interval, text);
     put(t, verdict, (interval ? INTERVAL : RATIO) + 1, style_of(cell));
   }
   end_line(t);
@@ -254,7 +255,8 @@ static void put_notes(const terminal *t) {
         put_wrapped(t, note.data);
       free(note.data);
     }
-  if (count > NOTES) duet_text_add(t->text, "and %zu more without a number: --out F.html has all reasons\n", count - NOTES);
+  if (count > NOTES)
+    duet_text_add(t->text, "and %zu more without a number: --out F.html has all reasons\n", count - NOTES);
 }
 
 void duet_compare_terminal_write(const duet_comparison *comparison, duet_compare_terminal terminal_is,
