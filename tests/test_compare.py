@@ -266,6 +266,38 @@ class Compare(unittest.TestCase):
                 run(*files, "--out", out)
             self.assertEqual(outs[0].read_bytes(), outs[1].read_bytes())
 
+    def test_benchmarks_page(self):
+        """scripts/benchmarks: made anew, kept but for what is between the markers, left alone when a file is broken."""
+        script = pathlib.Path(__file__).resolve().parent.parent / "scripts" / "benchmarks"
+        results, page = self.folder / "results", self.folder / "page.md"
+        results.mkdir()
+
+        def write(status):
+            done = subprocess.run([script, "--results", results, "--out", page, "--duet", os.path.abspath(DUET)],
+                                  capture_output=True, text=True, timeout=60)
+            self.assertEqual(status, done.returncode, done.stderr)
+            return done.stderr
+
+        self.assertIn("no file of the form duet-bench-1", write(4))
+        (results / "other.json").write_text('{"format": "duet-side-by-side-1"}')
+        make_bench.fleet(results, 2)
+        write(0)
+        first = page.read_text(encoding="utf-8")
+        self.assertIn("duet bench --suite standard", first)
+        self.assertIn("### Training steps", first)
+        write(0)
+        self.assertEqual(first, page.read_text(encoding="utf-8"))
+        page.write_text(first.replace("# Benchmarks", "# Ours").replace("### Training steps", "### Old") + "The end.\n", encoding="utf-8")
+        make_bench.fleet(results, 3)
+        write(0)
+        later = page.read_text(encoding="utf-8")
+        for words in ("# Ours", "### Training steps", "| C |", "The end.\n"):
+            self.assertIn(words, later)
+        self.assertNotIn("### Old", later)
+        (results / "broken.json").write_text('{"format": "duet-bench-1"')
+        self.assertIn("broken.json", write(4))
+        self.assertEqual(later, page.read_text(encoding="utf-8"))
+
     def test_thousand_files(self):
         files = self.fleet(1000, samples=10)
         for end in ("csv", "html", "md"):
