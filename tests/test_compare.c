@@ -190,8 +190,8 @@ static void test_clean(void **state) {
   (void)state;
   static const char *const texts[][2] = {{"a\nb\tc\x1b[31m\x7f", "a b c [31m "},
                                          {"\xe2\x80\xae"
-                                          "abc\xc2\x9b",
-                                          "?abc "},
+                                          "abc\xe2\x80\xac\xc2\x9b",
+                                          "?abc? "},
                                          {"Gr\xc3\xb6\xc3\x9f"
                                           "e \xe2\x82\xac \xf0\x9f\x98\x80",
                                           NULL},
@@ -275,6 +275,26 @@ static void test_matching(void **state) {
   assert_int_equal(column->states[DUET_COMPARE_OK], 3);
   assert_int_equal(column->states[DUET_COMPARE_MISSING], 1);
   duet_comparison_destroy(c);
+}
+
+/* Means are of speeds: accuracies have ratios and stay out. */
+static void test_means(void **state) {
+  (void)state;
+  char *four = with(GOOD, "[1, 2, 3]", "[1, 8, 9]"), *twice = with(four, "\"median\": 2", "\"median\": 8");
+  char *accuracy = with(GOOD, "FLOP/s", "fraction");
+  const char *const speeds[] = {GOOD, twice}, *const accuracies[] = {accuracy, accuracy};
+  duet_comparison *c = compare_texts(speeds, 2);
+  assert_true(fabs(c->columns[1].means[DUET_COMPARE_peak].ratio - 4) < 1e-12);
+  assert_int_equal(c->columns[1].means[DUET_COMPARE_peak].lines, 1);
+  assert_int_equal(duet_comparison_cell(c, 0, 1)->verdict, DUET_COMPARE_UNSURE);
+  duet_comparison_destroy(c);
+  c = compare_texts(accuracies, 2);
+  assert_true(duet_comparison_cell(c, 0, 1)->ratio.value == 1);
+  assert_int_equal(c->columns[1].means[DUET_COMPARE_peak].lines, 0);
+  duet_comparison_destroy(c);
+  free(four);
+  free(twice);
+  free(accuracy);
 }
 
 static void test_labels(void **state) {
@@ -415,11 +435,11 @@ static void test_no_difference(void **state) {
 
 /* ---- slower ---- */
 
-/* A file with one row: `count` samples around `value`, of a seed. */
-static char *around(double value, size_t count, uint32_t seed, const char *direction) {
+/* A file with one row: `count` samples around `value`, with this relative deviation, of a seed. */
+static char *spread(double value, double noise, size_t count, uint32_t seed, const char *direction) {
   double samples[64];
   duet_text list = {0}, median = {0};
-  for (uint32_t i = 0; i < count; i++) samples[i] = value * exp(0.01 * normal(seed, i));
+  for (uint32_t i = 0; i < count; i++) samples[i] = value * exp(noise * normal(seed, i));
   for (size_t i = 0; i < count; i++) duet_text_add(&list, "%s%.17g", i ? ", " : "[", samples[i]);
   duet_text_add(&list, "]");
   qsort(samples, count, sizeof(double), by_value);
@@ -431,6 +451,10 @@ static char *around(double value, size_t count, uint32_t seed, const char *direc
   free(list.data);
   free(median.data);
   return c;
+}
+
+static char *around(double value, size_t count, uint32_t seed, const char *direction) {
+  return spread(value, 0.01, count, seed, direction);
 }
 
 static void expect_judged(const char *base, const char *other, size_t slower, size_t lost, size_t judged,
@@ -451,6 +475,7 @@ static void test_judge(void **state) {
   (void)state;
   char *base = around(100, 15, 1, "\"higher\""), *same = around(100, 15, 2, "\"higher\"");
   char *slow = around(90, 15, 3, "\"higher\""), *little = around(97, 15, 4, "\"higher\"");
+  char *noisy = spread(92, 0.15, 15, 6, "\"higher\"");
   char *few = around(50, 3, 5, "\"higher\"");
   char *quick_base = around(100, 15, 1, "\"lower\""), *longer = around(112, 15, 3, "\"lower\"");
   char *lost = with(GOOD, "\"status\": \"ok\", \"reason\": null", "\"status\": \"error\", \"reason\": \"crash\"");
@@ -459,14 +484,54 @@ static void test_judge(void **state) {
   expect_judged(base, slow, 1, 0, 1, 0);
   expect_judged(slow, base, 0, 0, 1, 0);
   expect_judged(base, little, 0, 0, 1, 0); /* slower, but not by 5 % */
+  expect_judged(base, noisy, 0, 0, 1, 0);  /* by more perhaps, but not beyond noise */
   expect_judged(base, few, 0, 0, 0, 1);
   expect_judged(quick_base, longer, 1, 0, 1, 0);
   expect_judged(longer, quick_base, 0, 0, 1, 0);
   expect_judged(base, lost, 0, 1, 0, 0);
   expect_judged(lost, base, 0, 0, 0, 0);
   expect_judged(base, missing, 0, 1, 0, 0);
-  char *const all[] = {base, same, slow, little, few, quick_base, longer, lost, missing};
+  char *const all[] = {base, same, slow, little, noisy, few, quick_base, longer, lost, missing};
   for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
+}
+
+/* Damaged files, one or two bytes changed: each is read and reported, or refused; the sanitizers look on. */
+static void test_damaged(void **state) {
+  (void)state;
+  char *whole = with(GOOD, "\"seconds\": 1",
+                     "\"seconds\": 1, \"check\": {\"against\": \"ref\", \"what\": \"all\", \"worst\": 1e-7, "
+                     "\"tolerance\": 1e-5}, \"work\": {\"flops\": 8e9, \"bytes\": 64, \"per_second\": 30}, \"curve\": "
+                     "[{\"seed\": 1, \"epoch\": 1, \"seconds\": 2.5, \"digit\": 0.98, \"sum\": 0.97}], \"telemetry\": "
+                     "{\"clock_mhz\": [900, 1800], \"throttled\": [\"power\"], \"power_w\": 55}");
+  const size_t length = strlen(whole);
+  size_t good = 0;
+  for (uint32_t trial = 0; trial < 4000; trial++) {
+    uint32_t words[4];
+    duet_philox(7, trial, 0, 0, 98, words);
+    char *text = strdup(whole);
+    assert_non_null(text);
+    static const char bytes[] = "\"{}[],:0123456789-.eE \\un\x80\xc3\xff";
+    text[duet_random_below(words[0], (uint32_t)length)] = bytes[duet_random_below(words[1], sizeof bytes - 1)];
+    if (trial % 2) text[duet_random_below(words[2], (uint32_t)length)] = (char)words[3];
+    duet_comparison *c = NULL;
+    OK(duet_comparison_create(&c, &error));
+    OK(duet_comparison_add(c, write_file("good.json", whole, length), &error));
+    const duet_status status = duet_comparison_add(c, write_file("damaged.json", text, length), &error);
+    assert_true(status == DUET_OK || status == DUET_BAD_INPUT);
+    good += status == DUET_OK;
+    OK(duet_comparison_finish(c, &error));
+    duet_text out = {0};
+    duet_compare_terminal_write(c, (duet_compare_terminal){80, true}, &out);
+    duet_compare_markdown_write(c, &out);
+    duet_compare_csv_write(c, &out);
+    duet_compare_html_write(c, &out);
+    assert_true(out.data && !out.failed);
+    free(out.data);
+    duet_comparison_destroy(c);
+    free(text);
+  }
+  assert_in_range(good, 100, 3900); /* both kinds came up */
+  free(whole);
 }
 
 static void test_bounds(void **state) {
@@ -508,7 +573,8 @@ int main(void) {
       cmocka_unit_test(test_labels),        cmocka_unit_test(test_bases),
       cmocka_unit_test(test_resampling),    cmocka_unit_test(test_interval),
       cmocka_unit_test(test_no_difference), cmocka_unit_test(test_judge),
-      cmocka_unit_test(test_bounds),
+      cmocka_unit_test(test_bounds),        cmocka_unit_test(test_means),
+      cmocka_unit_test(test_damaged),
   };
   return cmocka_run_group_tests(tests, make_directory, remove_directory);
 }

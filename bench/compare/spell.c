@@ -113,3 +113,55 @@ void duet_spell_line(const duet_comparison *comparison, size_t line, duet_text *
   const duet_compare_row *row = comparison->lines[line];
   duet_text_add(text, "%s%s%s", row->name, *row->parameters ? " " : "", row->parameters);
 }
+
+/* The bytes of the first pair of "a=1, b=2"; *next: what follows it, NULL at the end. */
+static size_t pair_bytes(const char *pairs, const char **next) {
+  const char *end = strstr(pairs, ", ");
+  *next = end ? end + 2 : NULL;
+  return end ? (size_t)(end - pairs) : strlen(pairs);
+}
+
+static bool has_pair(const char *pairs, const char *pair, size_t bytes) {
+  for (const char *p = *pairs ? pairs : NULL, *next; p; p = next)
+    if (pair_bytes(p, &next) == bytes && memcmp(p, pair, bytes) == 0) return true;
+  return false;
+}
+
+/* The first line of a group, and how many it has: they are neighbours. */
+static size_t find_group(const duet_comparison *comparison, duet_compare_group group, size_t *count) {
+  size_t first = 0;
+  while (first < comparison->line_count && comparison->lines[first]->group != group) first++;
+  *count = 0;
+  while (first + *count < comparison->line_count && comparison->lines[first + *count]->group == group) ++*count;
+  return first;
+}
+
+void duet_spell_common(const duet_comparison *comparison, duet_compare_group group, duet_text *text) {
+  size_t count;
+  const size_t first = find_group(comparison, group, &count);
+  if (count < 2) return;
+  bool any = false;
+  const char *pairs = comparison->lines[first]->parameters;
+  for (const char *p = *pairs ? pairs : NULL, *next; p; p = next) {
+    const size_t bytes = pair_bytes(p, &next);
+    size_t have = 1;
+    while (have < count && has_pair(comparison->lines[first + have]->parameters, p, bytes)) have++;
+    if (have < count) continue;
+    if (any) duet_text_append(text, ", ", 2);
+    duet_text_append(text, p, bytes);
+    any = true;
+  }
+}
+
+void duet_spell_short(const duet_comparison *comparison, size_t line, const char *common, duet_text *text) {
+  const duet_compare_row *row = comparison->lines[line];
+  bool any = false;
+  duet_text_append(text, row->name, strlen(row->name));
+  for (const char *p = *row->parameters ? row->parameters : NULL, *next; p; p = next) {
+    const size_t bytes = pair_bytes(p, &next);
+    if (has_pair(common, p, bytes)) continue;
+    duet_text_append(text, any ? ", " : " ", any ? 2 : 1);
+    duet_text_append(text, p, bytes);
+    any = true;
+  }
+}

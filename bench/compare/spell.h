@@ -35,6 +35,12 @@ bool duet_spell_has_accuracy(const duet_comparison *comparison, size_t line);
 /* "fast batch=128, precision=fp32" added to `text`. */
 void duet_spell_line(const duet_comparison *comparison, size_t line, duet_text *text);
 
+/* The parameters that all lines of a group have alike, "batch=128, precision=fp32", added to `text`; of one line none.
+ */
+void duet_spell_common(const duet_comparison *comparison, duet_compare_group group, duet_text *text);
+/* As duet_spell_line, but without the parameters in `common`. */
+void duet_spell_short(const duet_comparison *comparison, size_t line, const char *common, duet_text *text);
+
 /* What the marks in reports mean, in one sentence each. */
 extern const char duet_spell_about_ratios[], duet_spell_about_means[];
 

@@ -69,13 +69,41 @@ static size_t table_width(const duet_comparison *c, int detail, size_t names) {
   return fixed + others * (1 + VALUE + 1 + (others == 1 ? (size_t)INTERVAL : (size_t)RATIO));
 }
 
-static size_t longest_name(const duet_comparison *c) {
+/* The parameters that all lines of the group have, said once; the caller frees them. NULL: no memory. */
+static char *common_of(const terminal *t, duet_compare_group group) {
+  duet_text common = {0};
+  duet_text_append(&common, "", 0);
+  duet_spell_common(t->c, group, &common);
+  if (!common.failed) return common.data;
+  free(common.data);
+  t->text->failed = true;
+  return NULL;
+}
+
+static char *name_of(const terminal *t, size_t line, const char *common) {
+  duet_text name = {0};
+  duet_spell_short(t->c, line, common, &name);
+  if (!name.failed) return name.data;
+  free(name.data);
+  t->text->failed = true;
+  return NULL;
+}
+
+static size_t longest_name(const terminal *t) {
   size_t longest = 0;
-  for (size_t line = 0; line < c->line_count; line++) {
-    const duet_compare_row *row = c->lines[line];
-    const size_t length = duet_spell_length(row->name) + 1 + duet_spell_length(row->parameters);
+  char *common = NULL;
+  for (size_t line = 0; line < t->c->line_count; line++) {
+    const duet_compare_group group = t->c->lines[line]->group;
+    if (line == 0 || t->c->lines[line - 1]->group != group) {
+      free(common);
+      common = common_of(t, group);
+    }
+    char *name = common ? name_of(t, line, common) : NULL;
+    const size_t length = name ? duet_spell_length(name) : 0;
     if (length > longest) longest = length;
+    free(name);
   }
+  free(common);
   return longest < NAMES_MOST ? longest : (size_t)NAMES_MOST;
 }
 
@@ -83,7 +111,8 @@ static void choose_layout(terminal *t) {
   t->detail = VALUES;
   while (t->detail != SUMMARY && table_width(t->c, t->detail, NAMES) > t->width) t->detail++;
   t->names = NAMES;
-  const size_t wanted = longest_name(t->c);
+  if (t->detail == SUMMARY) return;
+  const size_t wanted = longest_name(t);
   while (t->names < wanted && table_width(t->c, t->detail, t->names + 1) <= t->width) t->names++;
 }
 
@@ -217,24 +246,35 @@ static void put_heads(const terminal *t, const char *title) {
   end_line(t);
 }
 
-static void put_table(const terminal *t) {
-  const duet_comparison *c = t->c;
-  for (size_t line = 0; line < c->line_count; line++) {
-    const duet_compare_group group = c->lines[line]->group;
-    if (line == 0 || c->lines[line - 1]->group != group) put_heads(t, duet_compare_group_titles[group]);
-    duet_text name = {0};
-    duet_spell_line(c, line, &name);
-    if (name.failed) t->text->failed = true;
-    const char *words = name.data && !name.failed ? name.data : "";
-    put(t, words, -(int)t->names - 1, NULL);
-    if (duet_spell_length(words) > t->names) { /* in full, numbers below */
-      end_line(t);
-      put(t, "", -(int)t->names - 1, NULL);
-    }
-    free(name.data);
-    put_cells(t, line);
-    if (duet_spell_has_accuracy(c, line)) put_accuracies(t, line);
+static void put_line(const terminal *t, size_t line, const char *common) {
+  char *name = name_of(t, line, common);
+  if (!name) return;
+  put(t, name, -(int)t->names - 1, NULL);
+  if (duet_spell_length(name) > t->names) { /* in full, numbers below */
+    end_line(t);
+    put(t, "", -(int)t->names - 1, NULL);
   }
+  free(name);
+  put_cells(t, line);
+  if (duet_spell_has_accuracy(t->c, line)) put_accuracies(t, line);
+}
+
+static void put_table(const terminal *t) {
+  char *common = NULL;
+  for (size_t line = 0; line < t->c->line_count; line++) {
+    const duet_compare_group group = t->c->lines[line]->group;
+    if (line == 0 || t->c->lines[line - 1]->group != group) {
+      put_heads(t, duet_compare_group_titles[group]);
+      free(common);
+      common = common_of(t, group);
+      if (common && *common) {
+        put(t, common, 0, DIM);
+        end_line(t);
+      }
+    }
+    if (common) put_line(t, line, common);
+  }
+  free(common);
 }
 
 /* Why there is no number: the reasons, as files give them. */
