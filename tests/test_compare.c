@@ -437,7 +437,7 @@ static void test_no_difference(void **state) {
 
 /* A file with one row: `count` samples around `value`, with this relative deviation, of a seed. */
 static char *spread(double value, double noise, size_t count, uint32_t seed, const char *direction) {
-  double samples[64];
+  double samples[64] = {0};
   duet_text list = {0}, median = {0};
   for (uint32_t i = 0; i < count; i++) samples[i] = value * exp(noise * normal(seed, i));
   for (size_t i = 0; i < count; i++) duet_text_add(&list, "%s%.17g", i ? ", " : "[", samples[i]);

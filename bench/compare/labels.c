@@ -36,8 +36,8 @@ static const char *base_name(const char *path) {
 
 /* What may tell two columns of the same device apart, the most telling first. */
 typedef enum trait {
-  BACKEND,
   PROGRAM,
+  BACKEND,
   OPTIONS,
   PLATFORM,
   DRIVER,
@@ -150,7 +150,7 @@ static bool label_all(duet_comparison *c, labelled *list) {
     if (!extend(&c->columns[i].label, part)) return false;
   }
   /* In the end numbers, twice: a device may have been named like one that got its number. */
-  for (int which = BACKEND; which <= TRAITS + 1; which++)
+  for (int which = PROGRAM; which <= TRAITS + 1; which++)
     if (!label_round(list, c->column_count, which)) return false;
   return true;
 }

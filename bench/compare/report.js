@@ -126,7 +126,7 @@
       h("td", null, c.backend, h("span", { class: "small" }, c.type)),
       h("td", { class: "machine" }, c.cpu || "-", h("span", { class: "small" }, [c.cores && `${c.cores} cores`, c.memory && `${Math.round(c.memory / 2 ** 30)} GiB`, c.os].filter(Boolean).join(", "))),
       h("td", { class: "fixed" }, c.date.slice(0, 10), h("span", { class: "small" }, c.load === undefined ? "" : `load before ${c.load}`)),
-      h("td", { class: "number states" }, `${c.states[0]}`, h("span", { class: "small" }, bad.map(([n, word]) => `${n} ${word}`).join(", "))),
+      h("td", { class: "number states" }, `${c.states[0]}`, h("span", { class: "small" }, bad.map(([n, word]) => `${n}\u00a0${word}`).join(", "))),
       ...meanGroups.map((g) => meanCell(c, i, g)));
   };
   const drawSummary = () => {
@@ -322,6 +322,9 @@
 
   /* ---- time to accuracy ---- */
 
+  const dash = (column) => ["", "5 3", "2 2", "8 3 2 3"][Math.floor(column / 8) % 4]; /* colours come again after eight */
+  const sample = (column) => s("svg", { viewBox: "0 0 26 8", "aria-hidden": "true" }, s("line", { x1: 0, x2: 26, y1: 4, y2: 4, "stroke-width": 2.5, "stroke-dasharray": dash(column), colour: ["stroke", colour(column)] }));
+
   const drawCurves = (line, cells, which, head) => {
     const error = (p) => Math.max(100 * (1 - p[which]), 0.01), usable = (p) => p[1] > 0;
     const points = cells.flatMap((c) => c.curve.filter(usable));
@@ -334,7 +337,7 @@
         const own = c.curve.filter((p) => p[0] === seed && usable(p));
         if (own.length === 0) continue;
         const last = own[own.length - 1];
-        a.svg.append(s("polyline", { class: "seed", points: own.map((p) => `${a.x(p[1])},${a.y(error(p))}`).join(" "), colour: ["stroke", colour(c.c)], "stroke-dasharray": ["", "5 3", "2 2", "8 3 2 3"][Math.floor(c.c / 8) % 4] }, s("title", null, `${columns[c.c].label}, seed ${seed}`)),
+        a.svg.append(s("polyline", { class: "seed", points: own.map((p) => `${a.x(p[1])},${a.y(error(p))}`).join(" "), colour: ["stroke", colour(c.c)], "stroke-dasharray": dash(c.c) }, s("title", null, `${columns[c.c].label}, seed ${seed}`)),
           s("circle", { cx: a.x(last[1]), cy: a.y(error(last)), r: 2.6, colour: ["fill", colour(c.c)] }));
       }
     return [a.svg];
@@ -345,7 +348,7 @@
     for (const line of shownLines()) {
       const all = line.cells.filter((c) => c.curve && shown.has(c.c)), cells = all.slice(0, BARS);
       if (cells.length === 0) continue;
-      const legend = () => h("ul", { class: "legend" }, ...cells.map((c) => h("li", null, swatch(c.c), `${columns[c.c].key} ${cut(columns[c.c].label, 34)}: ${percent(c.digit)} / ${percent(c.sum)} %`)), all.length > cells.length ? h("li", null, `and ${all.length - cells.length} more: choose devices above`) : null);
+      const legend = () => h("ul", { class: "legend" }, ...cells.map((c) => h("li", null, sample(c.c), `${columns[c.c].key} ${cut(columns[c.c].label, 34)}: ${percent(c.digit)} / ${percent(c.sum)} %`)), all.length > cells.length ? h("li", null, `and ${all.length - cells.length} more: choose devices above`) : null);
       for (const [which, head] of [[2, "digit"], [3, "sum"]])
         figures.push(chart(h("figcaption", null, head, h("span", { class: "small" }, nameOf(line))), 340, () => [...drawCurves(line, cells, which, head), legend()]));
     }

@@ -23,12 +23,14 @@ enum {
 #define CYAN "36"   /* better; with yellow, told apart by eyes that do not tell red from green */
 #define YELLOW "33" /* worse, or not measured */
 
+typedef enum detail { VALUES, RATIOS, SUMMARY } detail; /* less and less */
+
 typedef struct terminal {
   const duet_comparison *c;
   duet_text *text;
   size_t width, names; /* names: characters of the first column of the table */
   bool colour;
-  enum { VALUES, RATIOS, SUMMARY } detail;
+  detail detail;
 } terminal;
 
 /* `word` in a field of `width` characters, or wider if it does not fit; negative: to the left. */
@@ -62,7 +64,7 @@ static void put_wrapped(const terminal *t, const char *words) {
   duet_text_append(t->text, "\n", 1);
 }
 
-static size_t table_width(const duet_comparison *c, int detail, size_t names) {
+static size_t table_width(const duet_comparison *c, detail detail, size_t names) {
   const size_t others = c->column_count - 1, fixed = names + 1 + UNIT + 1 + VALUE;
   if (others == 0) return fixed + 1 + INTERVAL + 6;
   if (detail == RATIOS) return fixed + others * (1 + RATIO);
