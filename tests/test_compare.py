@@ -133,6 +133,10 @@ class Compare(unittest.TestCase):
         for words in ("GFLOP/s", "GB/s", "images/s", "µs", "ms", "unsupp.", "digit / sum, %", "(3 seeds)"):
             self.assertIn(words, out)
         self.assertRegex(out, r"A: fma precision=tf32: unsupported: tensor cores")
+        content = json.loads(pathlib.Path(self.file("a.json")).read_text())
+        content["rows"][1]["telemetry"] = {"throttled": ["power cap", "heat"]}
+        (self.folder / "b.json").write_text(json.dumps(content))
+        self.assertIn("A: fast batch=1024, precision=fp32: throttled: power cap, heat", run(self.folder / "b.json")[0])
 
     def test_colours_only_on_a_terminal(self):
         files = self.fleet(2)

@@ -23,14 +23,14 @@ enum {
 #define CYAN "36"   /* better; with yellow, told apart by eyes that do not tell red from green */
 #define YELLOW "33" /* worse, or not measured */
 
-typedef enum detail { VALUES, RATIOS, SUMMARY } detail; /* less and less */
+typedef enum table_detail { VALUES, RATIOS, SUMMARY } table_detail; /* less and less */
 
 typedef struct terminal {
   const duet_comparison *c;
   duet_text *text;
   size_t width, names; /* names: characters of the first column of the table */
   bool colour;
-  detail detail;
+  table_detail detail;
 } terminal;
 
 /* `word` in a field of `width` characters, or wider if it does not fit; negative: to the left. */
@@ -64,7 +64,7 @@ static void put_wrapped(const terminal *t, const char *words) {
   duet_text_append(t->text, "\n", 1);
 }
 
-static size_t table_width(const duet_comparison *c, detail detail, size_t names) {
+static size_t table_width(const duet_comparison *c, table_detail detail, size_t names) {
   const size_t others = c->column_count - 1, fixed = names + 1 + UNIT + 1 + VALUE;
   if (others == 0) return fixed + 1 + INTERVAL + 6;
   if (detail == RATIOS) return fixed + others * (1 + RATIO);
@@ -279,26 +279,32 @@ static void put_table(const terminal *t) {
   free(common);
 }
 
-/* Why there is no number: the reasons, as files give them. */
+/* What to know of a row: why it has no number, or that the device was slowed down; NULL: nothing. */
+static const char *remark_of(const duet_compare_row *row, const char **why) {
+  if (!row) return NULL;
+  *why = row->state == DUET_COMPARE_OK ? row->throttled : row->reason;
+  if (row->state != DUET_COMPARE_OK) return duet_compare_state_names[row->state];
+  return row->throttled && *row->throttled ? "throttled" : NULL;
+}
+
 static void put_notes(const terminal *t) {
   size_t count = 0;
   for (size_t line = 0; line < t->c->line_count; line++)
     for (size_t i = 0; i < t->c->column_count; i++) {
-      const duet_compare_row *row = duet_comparison_cell(t->c, line, i)->row;
-      if (!row || row->state == DUET_COMPARE_OK || count++ >= NOTES) continue;
+      const char *why, *remark = remark_of(duet_comparison_cell(t->c, line, i)->row, &why);
+      if (!remark || count++ >= NOTES) continue;
       if (count == 1) duet_text_add(t->text, "\n");
       duet_text note = {0};
       duet_text_add(&note, "%s: ", t->c->columns[i].key);
       duet_spell_line(t->c, line, &note);
-      duet_text_add(&note, ": %s: %s", duet_compare_state_names[row->state], row->reason);
+      duet_text_add(&note, ": %s: %s", remark, why);
       if (note.failed)
         t->text->failed = true;
       else
         put_wrapped(t, note.data);
       free(note.data);
     }
-  if (count > NOTES)
-    duet_text_add(t->text, "and %zu more without a number: --out F.html has all reasons\n", count - NOTES);
+  if (count > NOTES) duet_text_add(t->text, "and %zu more remarks: --out F.html has them all\n", count - NOTES);
 }
 
 void duet_compare_terminal_write(const duet_comparison *comparison, duet_compare_terminal terminal_is,
