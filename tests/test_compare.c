@@ -147,12 +147,14 @@ static void test_truncated(void **state) {
 
 static void test_deep_and_foreign(void **state) {
   (void)state;
-  enum { DEPTH = 100000 };
-  char *deep = malloc(DEPTH);
+  enum { DEPTH = 100000, WIDTH = DUET_COMPARE_CONTAINERS + 1 };
+  char *deep = malloc(WIDTH);
   assert_non_null(deep);
   memset(deep, '[', DEPTH);
   duet_compare_file *file;
   REFUSED(DUET_BAD_INPUT, "depth", read_text(deep, DEPTH, &file));
+  memset(deep, '{', WIDTH);
+  REFUSED(DUET_BAD_INPUT, "contents: 300001 lists and objects", read_text(deep, WIDTH, &file));
   free(deep);
   REFUSED(DUET_BAD_INPUT, "is no JSON object", read_text("[1]", 3, &file));
   REFUSED(DUET_BAD_INPUT, "line 1", read_text("GIF89a\0\x1b[31m", 12, &file));

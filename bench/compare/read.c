@@ -175,7 +175,19 @@ static duet_status read_root(const duet_fields_reader *reader, const json_t *roo
   return read_rows(reader, root, file);
 }
 
+/* A small file may ask for much memory: "{},{}," is two objects. Those within strings count too; there are few. */
+static duet_status check_containers(const duet_fields_reader *reader, const uint8_t *data, size_t bytes) {
+  size_t count = 0;
+  for (size_t i = 0; i < bytes; i++) count += data[i] == '{' || data[i] == '[';
+  return count <= DUET_COMPARE_CONTAINERS
+             ? DUET_OK
+             : duet_fields_fail(reader, "contents", "%zu lists and objects, at most %d can be read", count,
+                                DUET_COMPARE_CONTAINERS);
+}
+
 static duet_status parse(const duet_fields_reader *reader, const uint8_t *data, size_t bytes, duet_compare_file *file) {
+  const duet_status counted = check_containers(reader, data, bytes);
+  if (counted) return counted;
   json_error_t where;
   json_t *root = json_loadb((const char *)data, bytes, JSON_REJECT_DUPLICATES, &where);
   if (!root) {

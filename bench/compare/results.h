@@ -41,10 +41,12 @@ extern const char *const duet_compare_group_titles[DUET_COMPARE_GROUP_COUNT];
 extern const char *const duet_compare_state_names[DUET_COMPARE_STATES];
 
 enum {
-  DUET_COMPARE_FILE_BYTES = 32 << 20, /* of one file, at most */
-  DUET_COMPARE_DEVICES = 64,          /* of one file, at most */
-  DUET_COMPARE_ROWS = 20000,          /* of one file, at most */
-  DUET_COMPARE_SAMPLES = 1000         /* kept of a row; of more, this many quantiles stand for all */
+  DUET_COMPARE_FILE_BYTES = 16 << 20, /* of one file, at most */
+  DUET_COMPARE_CONTAINERS =
+      300000,                /* lists and objects of one file, at most: each takes hundreds of bytes while it is read */
+  DUET_COMPARE_DEVICES = 64, /* of one file, at most */
+  DUET_COMPARE_ROWS = 20000, /* of one file, at most */
+  DUET_COMPARE_SAMPLES = 1000 /* kept of a row; of more, this many quantiles stand for all */
 };
 
 /* A number that a file leaves out, or says null for, is NAN; such a text is NULL. */
