@@ -130,7 +130,7 @@ class Compare(unittest.TestCase):
 
     def test_prefixes_and_states(self):
         out = run(*self.fleet(2))[0]
-        for words in ("GFLOP/s", "GB/s", "images/s", "µs", "ms", "unsupp.", "digit / sum, %", "(3 seeds)"):
+        for words in ("GFLOP/s", "GB/s", "images/s", "µs", "ms", "unsupp.", "digit / sum, %", "(3 seeds)", "\n  p99 "):
             self.assertIn(words, out)
         self.assertRegex(out, r"A: fma precision=tf32: unsupported: tensor cores")
         content = json.loads(pathlib.Path(self.file("a.json")).read_text())

@@ -217,6 +217,28 @@ static void put_cells(const terminal *t, size_t line) {
   end_line(t);
 }
 
+/* The 99th percentile of latencies, below their medians. */
+static void put_p99(const terminal *t, size_t line) {
+  const duet_comparison *c = t->c;
+  const duet_spell_scale scale = duet_spell_scale_of(c, line);
+  bool any = false;
+  for (size_t i = 0; i < c->column_count && !any; i++) {
+    const duet_compare_row *row = duet_comparison_cell(c, line, i)->row;
+    any = row && !isnan(row->p99);
+  }
+  if (!any) return;
+  put(t, "  p99", -(int)t->names - 1, DIM);
+  put(t, scale.unit, -UNIT - 1, DIM);
+  for (size_t i = 0; i < c->column_count && (i == 0 || t->detail == VALUES); i++) {
+    const duet_compare_row *row = duet_comparison_cell(c, line, i)->row;
+    char text[DUET_SPELL_BYTES] = "";
+    if (row && !isnan(row->p99)) (void)duet_spell_number(row->p99 / scale.factor, text);
+    put(t, text, VALUE + (i ? 1 : 0), DIM);
+    if (i) put(t, "", (c->column_count == 2 ? INTERVAL : RATIO) + 1, NULL);
+  }
+  end_line(t);
+}
+
 static void put_accuracies(const terminal *t, size_t line) {
   char text[DUET_SPELL_BYTES];
   put(t, "  digit / sum, %", 0, DIM);
@@ -258,6 +280,7 @@ static void put_line(const terminal *t, size_t line, const char *common) {
   }
   free(name);
   put_cells(t, line);
+  put_p99(t, line);
   if (duet_spell_has_accuracy(t->c, line)) put_accuracies(t, line);
 }
 
