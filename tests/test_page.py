@@ -178,6 +178,8 @@ def check_access(browser):
     check("headers have a scope", 0, browser.run("document.querySelectorAll('th:not([scope])').length"))
     check("charts have words", 0, browser.run("document.querySelectorAll('svg:not([aria-label], [aria-hidden]), svg:not([role=img], [aria-hidden])').length"))
     check("inputs have labels", 0, browser.run("[...document.querySelectorAll('input,select')].filter((e) => !e.labels.length && !e.ariaLabel).length"))
+    check("a roofline a device that did work", 8, browser.run("document.querySelectorAll('#roofline-charts svg').length"))
+    check("curves of both heads", 2, browser.run("document.querySelectorAll('#curve-charts svg[role=img]').length"))
     browser.run("document.body.focus()")
     reached = []
     for _ in range(7):

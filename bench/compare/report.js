@@ -279,14 +279,15 @@
     const main = flops.find((p) => isPrecision(p.line, "fp32")) || flops[0];
     return { main, others: flops.filter((p) => p !== main), bytes: bytes[0] };
   };
-  const pointsOf = (i, list) => list.filter((l) => l.by.has(i)).map((l) => ({ line: l, cell: l.by.get(i) }))
-    .filter(({ cell }) => cell.s === 0 && cell.flops > 0 && cell.bytes > 0)
-    .map(({ line, cell }) => ({ line, x: cell.flops / cell.bytes, y: line.unit === "FLOP/s" ? cell.m : cell.flops * (cell.rate || 0) })).filter((p) => p.y > 0);
+  const pointsOf = (i, list) => list.filter((l) => l.g !== 0 && l.by.has(i)).map((l) => ({ line: l, cell: l.by.get(i) }))
+    .filter(({ cell }) => cell.s === 0 && cell.flops > 0)
+    .map(({ line, cell }) => ({ line, x: cell.bytes > 0 ? cell.flops / cell.bytes : null, y: line.unit === "FLOP/s" ? cell.m : cell.flops * (cell.rate || 0) })).filter((p) => p.y > 0);
   const roofName = (p) => `${p.line.parameters.replace("precision=", "") || p.line.name} ${withUnit(p.value, p.line.unit)}`;
   const drawRoofline = (i, points) => {
-    const { main, others, bytes } = roofsOf(i), xs = points.map((p) => p.x), ys = points.map((p) => p.y);
+    const { main, others, bytes } = roofsOf(i), placed = points.filter((p) => p.x !== null), xs = placed.map((p) => p.x), ys = points.map((p) => p.y);
     const highs = [main, ...others].filter(Boolean).map((p) => p.value);
     if (main && bytes) xs.push(main.value / bytes.value);
+    if (xs.length === 0) xs.push(1, 100);
     xs.push(Math.min(...xs) / 2, Math.max(...xs) * 2);
     const label = `Roofline of ${columns[i].label}: ${points.length} measurements` + (main ? `, arithmetic ${withUnit(main.value, "FLOP/s")}` : "") + (bytes ? `, memory ${withUnit(bytes.value, "B/s")}` : "");
     const a = axes([400, 250, 52, 12, 14, 32], xs, [...ys, ...highs], plain, (v) => { const k = scaleOf(v, "FLOP/s"); return `${plain(v / k.factor)} ${k.unit[0] === "F" ? "" : k.unit[0]}`; }, "FLOP per byte", label);
@@ -301,12 +302,16 @@
       const top = Math.max(...highs, 0) || a.y1, x0 = Math.max(a.x0, a.y0 / bytes.value), x1 = Math.min(a.x1, top / bytes.value);
       if (x1 > x0) a.svg.append(s("line", { class: "roof", x1: a.x(x0), y1: a.y(x0 * bytes.value), x2: a.x(x1), y2: a.y(x1 * bytes.value) }));
     }
-    for (const p of points)
-      a.svg.append(s("circle", { cx: a.x(p.x), cy: a.y(p.y), r: 3.2, colour: ["fill", `var(--s${p.line.g})`], stroke: "var(--card)", "stroke-width": 0.7 }, s("title", null, `${nameOf(p.line)}: ${withUnit(p.y, "FLOP/s")}, ${plain(p.x)} FLOP per byte`)));
+    const about = (p) => s("title", null, `${nameOf(p.line)}: ${withUnit(p.y, "FLOP/s")}` + (p.x === null ? ", bytes not stated" : `, ${plain(p.x)} FLOP per byte`));
+    for (const p of placed)
+      a.svg.append(s("circle", { cx: a.x(p.x), cy: a.y(p.y), r: 3.2, colour: ["fill", `var(--s${p.line.g})`], stroke: "var(--card)", "stroke-width": 0.7 }, about(p)));
+    for (const p of points) /* without a place on the axis of intensity: a mark at the edge */
+      if (p.x === null) a.svg.append(s("line", { x1: a.x(a.x1) - 9, x2: a.x(a.x1), y1: a.y(p.y), y2: a.y(p.y), "stroke-width": 2, colour: ["stroke", `var(--s${p.line.g})`] }, about(p)));
     const seen = [...new Set(points.map((p) => p.line.g))];
     const roofs = [main ? roofName(main) : "no peak of arithmetic was measured", bytes ? `${bytes.line.name} ${withUnit(bytes.value, "B/s")}` : "no peak of memory was measured"];
     const legend = h("ul", { class: "legend" }, ...seen.map((g) => h("li", null, swatch(g), groups[g][1])), h("li", null, `— ${roofs.join(", ")}`),
-      others.length ? h("li", null, `- - ${others.map(roofName).join(", ")}`) : null);
+      others.length ? h("li", null, `- - ${others.map(roofName).join(", ")}`) : null,
+      placed.length < points.length ? h("li", null, `marks at the edge: ${points.length - placed.length} that state no bytes`) : null);
     return [a.svg, legend];
   };
   const drawRooflines = () => {
