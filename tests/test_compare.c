@@ -506,8 +506,10 @@ static void test_damaged(void **state) {
                      "[{\"seed\": 1, \"epoch\": 1, \"seconds\": 2.5, \"digit\": 0.98, \"sum\": 0.97}], \"telemetry\": "
                      "{\"clock_mhz\": [900, 1800], \"throttled\": [\"power\"], \"power_w\": 55}");
   const size_t length = strlen(whole);
+  char intact[64];
+  (void)snprintf(intact, sizeof intact, "%s", write_file("good.json", whole, length));
   size_t good = 0;
-  for (uint32_t trial = 0; trial < 4000; trial++) {
+  for (uint32_t trial = 0; trial < 2000; trial++) {
     uint32_t words[4];
     duet_philox(7, trial, 0, 0, 98, words);
     char *text = strdup(whole);
@@ -517,7 +519,7 @@ static void test_damaged(void **state) {
     if (trial % 2) text[duet_random_below(words[2], (uint32_t)length)] = (char)words[3];
     duet_comparison *c = NULL;
     OK(duet_comparison_create(&c, &error));
-    OK(duet_comparison_add(c, write_file("good.json", whole, length), &error));
+    OK(duet_comparison_add(c, intact, &error));
     const duet_status status = duet_comparison_add(c, write_file("damaged.json", text, length), &error);
     assert_true(status == DUET_OK || status == DUET_BAD_INPUT);
     good += status == DUET_OK;
@@ -532,7 +534,7 @@ static void test_damaged(void **state) {
     duet_comparison_destroy(c);
     free(text);
   }
-  assert_in_range(good, 100, 3900); /* both kinds came up */
+  assert_in_range(good, 50, 1950); /* both kinds came up */
   free(whole);
 }
 
