@@ -177,12 +177,18 @@ static void check_stops(const char *network, const duet_train_options *options, 
 
 /* ---- every place, optimiser and schedule ---- */
 
+/* Running statistics, and numbers that are drawn by epoch and sample. */
+static const char norm_and_drop[] =
+    "c1 = conv image channels=5 kernel=3\nn1 = batch_norm c1\nr1 = relu n1\np1 = max_pool r1 kernel=2\n"
+    "d1 = dropout p1 rate=0.25\ndigit = dense d1 units=10\nboth = concat digit number\nsum = dense both units=19\n"
+    "ld = cross_entropy digit target=digit\nls = cross_entropy sum target=sum\n";
+
 static void test_every_step(void **state) {
   (void)state;
-  static const size_t all[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 0}, few[] = {2, 6, 7, 0};
+  static const size_t all[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 0}, few[] = {3, 7, 0};
   const size_t *stops = getenv("DUET_TEST_SMALL") ? few : all;
   const duet_train_options options = options_of(DUET_OPTIMIZER_adam, DUET_SCHEDULE_onecycle, false);
-  check_stops(small_norm, &options, stops);
+  check_stops(norm_and_drop, &options, stops);
 }
 
 static void test_optimizers_and_schedules(void **state) {
@@ -193,7 +199,6 @@ static void test_optimizers_and_schedules(void **state) {
   static const duet_schedule schedules[] = {DUET_SCHEDULE_constant, DUET_SCHEDULE_onecycle, DUET_SCHEDULE_cosine};
   for (size_t o = 0; o < 4; o++)
     for (size_t c = 0; c < 3; c++) {
-      if (getenv("DUET_TEST_SMALL") && (o != 1 || c != 2)) continue; /* Nesterov, cosine, dropout */
       const duet_train_options options = options_of(optimizers[o], schedules[c], o == 1);
       const size_t stops[] = {1 + (3 * o + c) * 5 % (TOTAL - 1), 0};
       check_stops(networks[(o + c) % 3], &options, stops);
@@ -486,7 +491,7 @@ int main(void) {
       cmocka_unit_test(test_damage_is_refused),
       cmocka_unit_test(test_weights),
   };
-  const struct CMUnitTest few[] = {cmocka_unit_test(test_every_step), cmocka_unit_test(test_optimizers_and_schedules)};
+  const struct CMUnitTest few[] = {cmocka_unit_test(test_every_step)};
   if (getenv("DUET_TEST_SMALL")) return cmocka_run_group_tests_name("checkpoints, few", few, set_up, tear_down);
   return cmocka_run_group_tests_name("checkpoints", tests, set_up, tear_down);
 }
