@@ -1,4 +1,5 @@
 /* duet train: trains both heads on a device and says how fast and how well. */
+#include "cli/board.h"
 #include "cli/log.h"
 #include "cli/resume.h"
 #include "cli/session.h"
@@ -28,6 +29,7 @@ typedef struct job {
   uint32_t data;               /* duet_checkpoint_data, when something is saved */
   cli_session session;
   cli_log log;
+  cli_board board;
   duet_train_options train;
   duet_train_result result;
   bool bar; /* a progress bar: stderr is a terminal */
@@ -65,7 +67,8 @@ static bool show_progress(void *context, size_t step, size_t steps, const double
 }
 
 static void show_epoch(void *context, const duet_epoch *e) {
-  const job *j = context;
+  job *j = context;
+  cli_board_epoch(&j->board, e);
   clear_bar(j);
   if (!j->options->quiet)
     (void)fprintf(stderr, "epoch %d: loss digit %.4f sum %.4f, %s digit %.2f %% sum %.2f %%, %.2f s, %.0f images/s\n",
@@ -75,7 +78,9 @@ static void show_epoch(void *context, const duet_epoch *e) {
 }
 
 static duet_status write_steps(void *context, const duet_step *steps, size_t count, duet_error *error) {
-  return cli_log_write(&((job *)context)->log, steps, count, error);
+  job *j = context;
+  const duet_status s = j->log.file ? cli_log_write(&j->log, steps, count, error) : DUET_OK;
+  return s ? s : cli_board_steps(&j->board, steps, count, error);
 }
 
 /* The log first: lines that a checkpoint counts must be there after it. */
@@ -196,6 +201,9 @@ static duet_status prepare(job *j, duet_error *error) {
     say_where(j);
     s = cli_log_resume(&j->log, o->log, (size_t)o->log_every, j->checkpoint->run.step, error);
   }
+  if (!s)
+    s = cli_board_open(&j->board, o->tensorboard, (size_t)o->log_every, j->train.validation > 0,
+                       j->checkpoint ? j->checkpoint->run.step : 0, error);
   j->setup_s = duet_now() - j->started;
   return s;
 }
@@ -209,13 +217,15 @@ static duet_status run(job *j, duet_error *error) {
   const duet_listener listener = {.context = j,
                                   .building = show_building,
                                   .progress = show_progress,
-                                  .steps = j->log.file ? write_steps : NULL,
+                                  .steps = j->log.file || j->board.file ? write_steps : NULL,
                                   .epoch = show_epoch,
                                   .checkpoint = j->options->save ? write_checkpoint : NULL,
                                   .watch = j->bar};
   s = duet_train(j->session.model, j->session.train, j->session.test, &j->train, &listener, &j->result, error);
   clear_bar(j);
+  if (!s && !j->result.interrupted) s = cli_board_mistakes(&j->board, &j->session, &j->train, error);
   if (!s) s = cli_log_close(&j->log, error);
+  if (!s) s = cli_board_close(&j->board, error);
   return s;
 }
 
@@ -280,6 +290,7 @@ int cli_train(const cli_options *options) {
     exit_status = duet_status_exit(DUET_FAILED);
   }
   (void)cli_log_close(&j.log, &error);
+  (void)cli_board_close(&j.board, &error);
   free(j.result.epochs);
   free(j.best);
   duet_checkpoint_destroy(j.checkpoint);
