@@ -201,7 +201,7 @@ duet_status duet_event_file_close(duet_event_file *f, duet_error *error) {
 
 /* ---- what is said ---- */
 
-/* Summary: value 1. Value: tag 1, simple_value 2, image 4, metadata 9. */
+/* Summary: value 1. Value: tag 1, simple_value 2, tensor 8, metadata 9. */
 duet_status duet_event_file_scalars(duet_event_file *f, size_t step, const duet_scalar *scalars, size_t count,
                                     duet_error *error) {
   message event = begin_event(step), summary = {0};
@@ -217,21 +217,38 @@ duet_status duet_event_file_scalars(duet_event_file *f, size_t step, const duet_
   return write_event(f, &event, error);
 }
 
-/* Image: height 1, width 2, colorspace 3 (1: grey), encoded_image_string 4. SummaryMetadata: summary_description 3. */
+/* What the plugin `images` takes: texts [3], width, height and the picture. TensorProto: dtype 1 (7: text),
+   tensor_shape 2 (dim 2, its size 1), string_val 8. */
+static message picture(const uint8_t *png, size_t bytes, int height, int width) {
+  message tensor = {0}, shape = {0}, dimension = {0};
+  char number[16];
+  put_number(&dimension, 1, 3);
+  put_message(&shape, 2, &dimension);
+  put_number(&tensor, 1, 7);
+  put_message(&tensor, 2, &shape);
+  (void)snprintf(number, sizeof number, "%d", width);
+  put_text(&tensor, 8, number);
+  (void)snprintf(number, sizeof number, "%d", height);
+  put_text(&tensor, 8, number);
+  put_bytes(&tensor, 8, png, bytes);
+  return tensor;
+}
+
+/* SummaryMetadata: plugin_data 1 (plugin_name 1), summary_description 3, data_class 4 (3: blobs). */
 duet_status duet_event_file_image(duet_event_file *f, size_t step, const char *tag, const char *words,
                                   const uint8_t *pixels, int height, int width, duet_error *error) {
   uint8_t *png;
   size_t bytes;
   const duet_status s = duet_gray_png(pixels, height, width, &png, &bytes, error);
   if (s) return s;
-  message event = begin_event(step), summary = {0}, value = {0}, image = {0}, metadata = {0};
-  put_number(&image, 1, (uint64_t)height);
-  put_number(&image, 2, (uint64_t)width);
-  put_number(&image, 3, 1);
-  put_bytes(&image, 4, png, bytes);
+  message event = begin_event(step), summary = {0}, value = {0}, plugin = {0}, metadata = {0};
+  message tensor = picture(png, bytes, height, width);
+  put_text(&plugin, 1, "images");
+  put_message(&metadata, 1, &plugin);
   put_text(&metadata, 3, words);
+  put_number(&metadata, 4, 3);
   put_text(&value, 1, tag);
-  put_message(&value, 4, &image);
+  put_message(&value, 8, &tensor);
   put_message(&value, 9, &metadata);
   put_message(&summary, 1, &value);
   put_message(&event, 5, &summary);

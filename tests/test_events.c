@@ -91,21 +91,47 @@ typedef struct told {
   size_t step;
   char tag[48];
   double value;
-  bool scalar, restart;
+  bool scalar, restart, plugin;
   piece png, words;
-  int height, width, colours;
+  int height, width;
 } told;
 
 static told list[MOST];
 static size_t list_count;
 static uint8_t file[TEXT];
 
-static void read_image(piece image, told *t) {
-  for (part p; take_part(&image, &p);) {
-    if (p.field == 1) t->height = (int)p.number;
-    if (p.field == 2) t->width = (int)p.number;
-    if (p.field == 3) t->colours = (int)p.number;
-    if (p.field == 4) t->png = p.bytes;
+static int read_number(piece text) {
+  int value = 0;
+  for (size_t i = 0; i < text.bytes; i++) value = 10 * value + text.data[i] - '0';
+  return value;
+}
+
+/* A tensor of three texts. */
+static void read_image(piece tensor, told *t) {
+  int texts = 0;
+  part dimension, size;
+  for (part p; take_part(&tensor, &p);) {
+    if (p.field == 1) assert_int_equal(p.number, 7);
+    if (p.field == 2) {
+      assert_true(take_part(&p.bytes, &dimension) && dimension.field == 2 && p.bytes.bytes == 0);
+      assert_true(take_part(&dimension.bytes, &size) && size.field == 1 && size.number == 3);
+    }
+    if (p.field != 8) continue;
+    texts++;
+    if (texts == 1) t->width = read_number(p.bytes);
+    if (texts == 2) t->height = read_number(p.bytes);
+    if (texts == 3) t->png = p.bytes;
+  }
+  assert_int_equal(texts, 3);
+}
+
+static void read_metadata(piece metadata, told *t) {
+  part name;
+  for (part p; take_part(&metadata, &p);) {
+    if (p.field == 1)
+      t->plugin = take_part(&p.bytes, &name) && name.bytes.bytes == 6 && !memcmp(name.bytes.data, "images", 6);
+    if (p.field == 3) t->words = p.bytes;
+    if (p.field == 4) assert_int_equal(p.number, 3);
   }
 }
 
@@ -121,12 +147,10 @@ static void read_value(piece value, told *t) {
       memcpy(&number, p.bytes.data, 4);
       t->value = (double)number;
       t->scalar = true;
-    } else if (p.field == 4) {
+    } else if (p.field == 8) {
       read_image(p.bytes, t);
     } else if (p.field == 9) {
-      part words;
-      assert_true(take_part(&p.bytes, &words) && words.field == 3);
-      t->words = words.bytes;
+      read_metadata(p.bytes, t);
     } else {
       fail_msg("field %u in a value", p.field);
     }
@@ -271,7 +295,7 @@ static void test_what_is_written_is_read(void **state) {
   assert_true(list[1].step == 3 && !strcmp(list[1].tag, "c") && list[1].value == (double)-1e30f);
   assert_true(isnan(list[2].value));
   assert_true(list[3].step == 5000000000 && !strcmp(list[3].tag, "worst") && !list[3].scalar);
-  assert_true(list[3].height == 2 && list[3].width == 3 && list[3].colours == 1);
+  assert_true(list[3].height == 2 && list[3].width == 3 && list[3].plugin);
   assert_true(list[3].words.bytes == 5 && !memcmp(list[3].words.data, "an \xc3\xa9", 5));
   check_png(list[3].png.data, list[3].png.bytes, pixels, 2, 3);
   OK(duet_event_file_open("runs", 7, &f, &error)); /* the directory is there */
