@@ -5,8 +5,8 @@
 #include "engine/runner.h"
 
 typedef struct duet_mistake {
-  uint32_t sample;
   double loss[DUET_HEADS];
+  uint32_t sample;
   bool wrong[DUET_HEADS]; /* at least one */
 } duet_mistake;
 

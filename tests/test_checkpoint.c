@@ -247,6 +247,10 @@ static void test_cut_short_and_made_longer(void **state) {
   OK(train_from_start(small_norm, &options, &all, &wanted));
   few.max_steps = 4;
   OK(train_from_start(small_norm, &few, &w, &part));
+  OK(resume(small_norm, NULL, &w, &got)); /* nothing to do but to measure again */
+  assert_true(w.first == 4 && w.logged == 0 && got.result.epoch_count == 2);
+  check_same(&got, &part);
+  forget(&got);
   OK(resume(small_norm, &options, &w, &got));
   assert_int_equal(w.first, 4);
   check_log(&w, &all);
