@@ -88,7 +88,7 @@ static duet_status write_checkpoint(void *context, const duet_run *run, bool bes
   job *j = context;
   const char *path = best ? j->best : j->options->save;
   const duet_status s = cli_log_sync(&j->log, error);
-  return s || !path ? s : duet_checkpoint_write(path, j->session.model, &j->train, run, j->data, error);
+  return s || !path ? s : duet_checkpoint_save(path, j->session.model, &j->train, run, j->data, error);
 }
 
 /* ---- the run ---- */

@@ -300,8 +300,8 @@ static duet_status write_run(const char *path, const duet_parameters *p, const d
   return s;
 }
 
-duet_status duet_checkpoint_write(const char *path, const duet_model *model, const duet_train_options *options,
-                                  const duet_run *run, uint32_t data, duet_error *error) {
+duet_status duet_checkpoint_save(const char *path, const duet_model *model, const duet_train_options *options,
+                                 const duet_run *run, uint32_t data, duet_error *error) {
   const duet_parameters *p = &model->layout;
   const duet_device_info *info = model->handle.backend->info(model->handle.device);
   duet_checkpoint c = {.options = *options, .run = *run, .data = data};

@@ -22,8 +22,8 @@ uint32_t duet_checkpoint_data(const duet_dataset *dataset);
 
 /* Writes a model with all that is needed to go on with its run (duet_file_write). Errors: IO, OUT_OF_MEMORY, those of
    the backend. */
-duet_status duet_checkpoint_write(const char *path, const duet_model *model, const duet_train_options *options,
-                                  const duet_run *run, uint32_t data, duet_error *error);
+duet_status duet_checkpoint_save(const char *path, const duet_model *model, const duet_train_options *options,
+                                 const duet_run *run, uint32_t data, duet_error *error);
 
 /* Reads a run; the caller destroys it. Errors: BAD_INPUT with the key or the tensor that is missing or wrong (also of a
    file that holds parameters alone), OUT_OF_MEMORY. */

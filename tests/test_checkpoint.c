@@ -53,7 +53,7 @@ static duet_status on_checkpoint(void *context, const duet_run *run, bool best, 
   }
   w->checkpoints++;
   assert_int_equal(run->step, w->first + w->logged); /* what was done is in the log */
-  const duet_status s = duet_checkpoint_write(path, w->rig->model, w->options, run, 77, e);
+  const duet_status s = duet_checkpoint_save(path, w->rig->model, w->options, run, 77, e);
   if (w->slow) (void)nanosleep(&(struct timespec){.tv_nsec = 120000000}, NULL);
   return !s && run->step == w->stop_after ? duet_fail(e, DUET_FAILED, "killed") : s;
 }

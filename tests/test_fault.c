@@ -23,7 +23,7 @@ static char path[64];
 static duet_status keep_run(void *context, const duet_run *run, bool best, duet_error *error) {
   const duet_train_options options = small_options();
   (void)best;
-  return duet_checkpoint_write(path, context, &options, run, 0, error);
+  return duet_checkpoint_save(path, context, &options, run, 0, error);
 }
 
 /* What a run does with a device, from the first buffer to the file. */
