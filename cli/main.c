@@ -2,6 +2,7 @@
 #include "cli/cli.h"
 
 #include <errno.h>
+#include <math.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -10,6 +11,8 @@ int cli_fail(const duet_error *error) {
   (void)fprintf(stderr, "duet: %s\n", error->text);
   return duet_status_exit(error->status);
 }
+
+json_t *cli_json_real(double value) { return isfinite(value) ? json_real(value) : json_null(); }
 
 int cli_print_json(json_t *object) {
   duet_error error;
@@ -55,6 +58,7 @@ int main(int argc, char **argv) {
   cli_options options;
   duet_error error;
   (void)signal(SIGPIPE, SIG_IGN); /* a write to a closed pipe fails instead of ending the program */
+  (void)signal(SIGXFSZ, SIG_IGN); /* and so does one beyond the limit of a file's size */
   if (argc == 2 && strcmp(argv[1], "--version") == 0) {
     puts("duet " DUET_VERSION);
     return close_output(0);

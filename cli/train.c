@@ -1,7 +1,10 @@
 /* duet train: trains both heads on a device and says how fast and how well. */
+#include "cli/board.h"
 #include "cli/log.h"
+#include "cli/resume.h"
 #include "cli/session.h"
 #include "engine/clock.h"
+#include "engine/weights.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -18,9 +21,15 @@ static void on_signal(int number) {
 }
 
 typedef struct job {
-  const cli_options *options;
+  const cli_options *given;    /* on the command line */
+  cli_options merged;          /* with those of the run that goes on */
+  const cli_options *options;  /* one of the two */
+  duet_checkpoint *checkpoint; /* NULL unless a run goes on */
+  char *best;                  /* where the best epoch goes; NULL: nowhere */
+  uint32_t data;               /* duet_checkpoint_data, when something is saved */
   cli_session session;
   cli_log log;
+  cli_board board;
   duet_train_options train;
   duet_train_result result;
   bool bar; /* a progress bar: stderr is a terminal */
@@ -28,6 +37,12 @@ typedef struct job {
 } job;
 
 /* ---- progress, on stderr ---- */
+
+/* Where lines can be written anew. There are no colours, so $NO_COLOR changes nothing. */
+static bool has_bar(void) {
+  const char *terminal = getenv("TERM");
+  return isatty(STDERR_FILENO) && !(terminal && strcmp(terminal, "dumb") == 0);
+}
 
 static void clear_bar(const job *j) {
   if (j->bar) (void)fputs("\r\033[K", stderr);
@@ -52,7 +67,8 @@ static bool show_progress(void *context, size_t step, size_t steps, const double
 }
 
 static void show_epoch(void *context, const duet_epoch *e) {
-  const job *j = context;
+  job *j = context;
+  cli_board_epoch(&j->board, e);
   clear_bar(j);
   if (!j->options->quiet)
     (void)fprintf(stderr, "epoch %d: loss digit %.4f sum %.4f, %s digit %.2f %% sum %.2f %%, %.2f s, %.0f images/s\n",
@@ -62,7 +78,17 @@ static void show_epoch(void *context, const duet_epoch *e) {
 }
 
 static duet_status write_steps(void *context, const duet_step *steps, size_t count, duet_error *error) {
-  return cli_log_write(&((job *)context)->log, steps, count, error);
+  job *j = context;
+  const duet_status s = j->log.file ? cli_log_write(&j->log, steps, count, error) : DUET_OK;
+  return s ? s : cli_board_steps(&j->board, steps, count, error);
+}
+
+/* The log first: lines that a checkpoint counts must be there after it. */
+static duet_status write_checkpoint(void *context, const duet_run *run, bool best, duet_error *error) {
+  job *j = context;
+  const char *path = best ? j->best : j->options->save;
+  const duet_status s = cli_log_sync(&j->log, error);
+  return s || !path ? s : duet_checkpoint_save(path, j->session.model, &j->train, run, j->data, error);
 }
 
 /* ---- the run ---- */
@@ -89,15 +115,95 @@ static duet_status set_recipe(const cli_options *o, duet_train_options *train, d
   return DUET_OK;
 }
 
+/* "dir/m.st" becomes "dir/m.best.st". NULL without memory. */
+static char *name_best(const char *path) {
+  const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path, *dot = strrchr(name, '.');
+  const size_t size = strlen(path) + sizeof ".best";
+  char *best = malloc(size);
+  const int stem = (int)(dot && dot > name ? (size_t)(dot - path) : strlen(path));
+  if (best) (void)snprintf(best, size, "%.*s.best%s", stem, path, path + stem);
+  return best;
+}
+
+static duet_status set_interval(job *j, duet_error *error) {
+  const char *every = j->given->checkpoint_every;
+  if (!every && j->checkpoint) j->train.every = j->checkpoint->options.every;
+  if (every && !duet_interval_parse(every, &j->train.every))
+    return duet_fail(error, DUET_USAGE, "--checkpoint-every %s: not N, Ns, Nsteps or Nepochs (30s, 500, 1epochs)",
+                     every);
+  if (every && !j->options->save)
+    return duet_fail(error, DUET_USAGE, "--checkpoint-every %s: needs --save F, where the run is to be kept", every);
+  if (j->train.every.unit == DUET_EVERY_NOTHING) return DUET_OK;
+  j->best = name_best(j->options->save);
+  return j->best ? DUET_OK : duet_fail(error, DUET_OUT_OF_MEMORY, "out of memory for a name");
+}
+
+/* The options, with those of the run that goes on. */
+static duet_status settle(job *j, duet_error *error) {
+  duet_status s = DUET_OK;
+  j->options = j->given;
+  if (j->given->resume) {
+    s = duet_checkpoint_load(j->given->resume, &j->checkpoint, error);
+    if (!s) s = cli_resume_merge(j->given, j->checkpoint, &j->merged, error);
+    j->options = &j->merged;
+  }
+  if (!s) s = set_recipe(j->options, &j->train, error);
+  if (s || !j->checkpoint) return s ? s : set_interval(j, error);
+  j->train.resume = &j->checkpoint->run;
+  j->train.recipe.epsilon = j->checkpoint->options.recipe.epsilon;
+  return set_interval(j, error);
+}
+
+static duet_status take_network(job *j, duet_error *error) {
+  const duet_dataset *d = j->session.train_set;
+  const char *name = j->options->argument ? j->options->argument : "fast";
+  if (!j->checkpoint) return duet_network_load(name, d->height, d->width, &j->session.network, error);
+  const duet_status s = cli_resume_check(j->given, j->checkpoint, d, error);
+  j->session.network = j->checkpoint->network;
+  j->checkpoint->network = NULL;
+  return s;
+}
+
+/* Parameters and state that come from a file. */
+static duet_status take_values(job *j, duet_error *error) {
+  const duet_model *model = j->session.model;
+  float *values = NULL;
+  if (j->checkpoint) {
+    const duet_status s = duet_model_write(model, j->checkpoint->values, error);
+    return s ? s : duet_model_write_state(model, j->checkpoint->state, error);
+  }
+  if (!j->options->init) return DUET_OK;
+  duet_status s = duet_weights_read(j->options->init, j->session.network, &values, error);
+  if (!s) s = duet_model_write(model, values, error);
+  free(values);
+  return s;
+}
+
+/* Bits repeat on one device only; that a run moved to another is no secret. */
+static void say_where(const job *j) {
+  char device[DUET_DEVICE_TEXT];
+  (void)snprintf(device, sizeof device, "%s, %s", j->session.info->id, j->session.info->name);
+  if (!j->options->quiet && strcmp(device, j->checkpoint->device) != 0)
+    (void)fprintf(stderr, "duet: the run was on %s; on %s its last digits differ\n", j->checkpoint->device, device);
+}
+
 static duet_status prepare(job *j, duet_error *error) {
+  duet_status s = settle(j, error);
   const cli_options *o = j->options;
-  duet_status s = set_recipe(o, &j->train, error);
-  if (!s) s = cli_log_open(&j->log, o->log, (size_t)o->log_every, error);
+  if (!s && !j->checkpoint) s = cli_log_open(&j->log, o->log, (size_t)o->log_every, error);
   if (!s) s = cli_session_open(o, &j->session, error);
   if (!s) s = cli_session_load(o, true, &j->session, error);
-  const duet_dataset *d = j->session.train_set;
-  if (!s) s = duet_network_load(o->argument ? o->argument : "fast", d->height, d->width, &j->session.network, error);
+  if (!s) s = take_network(j, error);
   if (!s) s = duet_model_create(&j->session.handle, j->session.network, j->train.seed, &j->session.model, error);
+  if (!s) s = take_values(j, error);
+  if (!s && o->save) j->data = duet_checkpoint_data(j->session.train_set);
+  if (!s && j->checkpoint) {
+    say_where(j);
+    s = cli_log_resume(&j->log, o->log, (size_t)o->log_every, j->checkpoint->run.step, error);
+  }
+  if (!s)
+    s = cli_board_open(&j->board, o->tensorboard, (size_t)o->log_every, j->train.validation > 0,
+                       j->checkpoint ? j->checkpoint->run.step : 0, error);
   j->setup_s = duet_now() - j->started;
   return s;
 }
@@ -111,23 +217,26 @@ static duet_status run(job *j, duet_error *error) {
   const duet_listener listener = {.context = j,
                                   .building = show_building,
                                   .progress = show_progress,
-                                  .steps = j->log.file ? write_steps : NULL,
+                                  .steps = j->log.file || j->board.file ? write_steps : NULL,
                                   .epoch = show_epoch,
+                                  .checkpoint = j->options->save ? write_checkpoint : NULL,
                                   .watch = j->bar};
   s = duet_train(j->session.model, j->session.train, j->session.test, &j->train, &listener, &j->result, error);
   clear_bar(j);
-  if (!s && j->options->save) s = duet_model_save(j->session.model, j->options->save, j->train.seed, error);
+  if (!s && !j->result.interrupted) s = cli_board_mistakes(&j->board, &j->session, &j->train, error);
   if (!s) s = cli_log_close(&j->log, error);
+  if (!s) s = cli_board_close(&j->board, error);
   return s;
 }
 
 /* ---- results, on stdout ---- */
 
 static json_t *describe_epoch(const duet_epoch *e, const char *measured_digit, const char *measured_sum) {
-  return json_pack("{s:i, s:f, s:f, s:f, s:f, s:f, s:f}", "epoch", e->epoch, "train_loss_digit",
-                   e->train.loss[DUET_HEAD_DIGIT], "train_loss_sum", e->train.loss[DUET_HEAD_SUM], measured_digit,
-                   e->measured.accuracy[DUET_HEAD_DIGIT], measured_sum, e->measured.accuracy[DUET_HEAD_SUM], "seconds",
-                   e->seconds, "images_per_second", e->images_per_second);
+  return json_pack("{s:i, s:o, s:o, s:f, s:f, s:f, s:f}", "epoch", e->epoch, "train_loss_digit",
+                   cli_json_real(e->train.loss[DUET_HEAD_DIGIT]), "train_loss_sum",
+                   cli_json_real(e->train.loss[DUET_HEAD_SUM]), measured_digit, e->measured.accuracy[DUET_HEAD_DIGIT],
+                   measured_sum, e->measured.accuracy[DUET_HEAD_SUM], "seconds", e->seconds, "images_per_second",
+                   e->images_per_second);
 }
 
 static json_t *describe(const job *j) {
@@ -168,19 +277,23 @@ static int print_result(const job *j) {
 }
 
 int cli_train(const cli_options *options) {
-  job j = {.options = options, .bar = !options->quiet && isatty(STDERR_FILENO), .started = duet_now()};
+  job j = {.given = options, .options = options, .bar = !options->quiet && has_bar(), .started = duet_now()};
   duet_error error = {0};
   const duet_status s = run(&j, &error);
   int exit_status = s ? cli_fail(&error) : print_result(&j);
   if (!s && j.result.interrupted) {
     (void)fprintf(stderr, "duet: interrupted\n");
+    cli_resume_hint(options, j.options->save);
     exit_status = duet_status_exit(DUET_INTERRUPTED);
   } else if (!s && j.train.target > 0 && !j.result.reached) {
     (void)fprintf(stderr, "duet: the target of %.2f %% on both heads was not reached\n", 100 * j.train.target);
     exit_status = duet_status_exit(DUET_FAILED);
   }
   (void)cli_log_close(&j.log, &error);
+  (void)cli_board_close(&j.board, &error);
   free(j.result.epochs);
+  free(j.best);
+  duet_checkpoint_destroy(j.checkpoint);
   cli_session_close(&j.session);
   return exit_status;
 }

@@ -101,11 +101,33 @@ duet_status duet_file_write(const char *path, const duet_span *parts, size_t cou
   return code ? fail_write(path, code, error) : DUET_OK;
 }
 
-/* Reads until the end or until `size` + 1 bytes, so that a file that grew is noticed. -1: errno says why. */
+duet_status duet_file_open(const char *path, int *file, size_t *bytes, duet_error *error) {
+  struct stat there;
+  /* O_NONBLOCK: opening a pipe that nobody writes to must not wait. */
+  *file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  if (*file < 0)
+    return duet_fail(error, DUET_BAD_INPUT, "%s: cannot be opened: %s (check the name)", path, strerror(errno));
+  duet_status s = DUET_OK;
+  if (fstat(*file, &there))
+    s = duet_fail(error, DUET_BAD_INPUT, "%s: cannot be read: %s", path, strerror(errno));
+  else if (!S_ISREG(there.st_mode))
+    s = duet_fail(error, DUET_BAD_INPUT, "%s: is no regular file (name a file)", path);
+  else if ((uintmax_t)there.st_size > SIZE_MAX / 8)
+    s = duet_fail(error, DUET_BAD_INPUT, "%s: %jd bytes: larger than any memory", path, (intmax_t)there.st_size);
+  if (s) {
+    close(*file);
+    *file = -1;
+    return s;
+  }
+  *bytes = (size_t)there.st_size;
+  return DUET_OK;
+}
+
+/* Reads until the end or until `size` bytes. -1: errno says why. */
 static ssize_t read_up_to(int file, uint8_t *data, size_t size) {
   size_t got = 0;
-  while (got <= size) {
-    const ssize_t n = read(file, data + got, size + 1 - got);
+  while (got < size) {
+    const ssize_t n = read(file, data + got, size - got);
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) return -1;
     if (n == 0) break;
@@ -114,35 +136,37 @@ static ssize_t read_up_to(int file, uint8_t *data, size_t size) {
   return (ssize_t)got;
 }
 
-static duet_status read_open(int file, const char *path, size_t limit, uint8_t **data, size_t *bytes,
-                             duet_error *error) {
-  struct stat there;
-  if (fstat(file, &there)) return duet_fail(error, DUET_BAD_INPUT, "%s: cannot be read: %s", path, strerror(errno));
-  if (!S_ISREG(there.st_mode)) return duet_fail(error, DUET_BAD_INPUT, "%s: is no regular file (name a file)", path);
-  if ((uintmax_t)there.st_size > limit)
-    return duet_fail(error, DUET_BAD_INPUT, "%s: %jd bytes, at most %zu can be read (is this the right file?)", path,
-                     (intmax_t)there.st_size, limit);
-  const size_t size = (size_t)there.st_size;
+duet_status duet_file_next(int file, const char *path, void *data, size_t bytes, duet_error *error) {
+  const ssize_t got = read_up_to(file, data, bytes);
+  if (got >= 0 && (size_t)got == bytes) return DUET_OK;
+  return duet_fail(error, DUET_BAD_INPUT, "%s: cannot be read: %s", path,
+                   got < 0 ? strerror(errno) : "its size changed meanwhile");
+}
+
+static duet_status read_open(int file, const char *path, size_t limit, size_t size, uint8_t **data, duet_error *error) {
+  uint8_t more;
+  if (size > limit)
+    return duet_fail(error, DUET_BAD_INPUT, "%s: %zu bytes, at most %zu can be read (is this the right file?)", path,
+                     size, limit);
   uint8_t *content = malloc(size + 1);
   if (!content) return duet_fail(error, DUET_OUT_OF_MEMORY, "%s: no memory for its %zu bytes", path, size);
-  const ssize_t got = read_up_to(file, content, size);
-  if (got < 0 || (size_t)got != size) {
-    const char *why = got < 0 ? strerror(errno) : "its size changed meanwhile";
+  duet_status s = duet_file_next(file, path, content, size, error);
+  if (!s && read_up_to(file, &more, 1) != 0) /* it grew */
+    s = duet_fail(error, DUET_BAD_INPUT, "%s: cannot be read: its size changed meanwhile", path);
+  if (s) {
     free(content);
-    return duet_fail(error, DUET_BAD_INPUT, "%s: cannot be read: %s", path, why);
+    return s;
   }
   content[size] = 0;
   *data = content;
-  *bytes = size;
   return DUET_OK;
 }
 
 duet_status duet_file_read(const char *path, size_t limit, uint8_t **data, size_t *bytes, duet_error *error) {
-  /* O_NONBLOCK: opening a pipe that nobody writes to must not wait. */
-  const int file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-  if (file < 0)
-    return duet_fail(error, DUET_BAD_INPUT, "%s: cannot be opened: %s (check the name)", path, strerror(errno));
-  const duet_status status = read_open(file, path, limit, data, bytes, error);
+  int file;
+  duet_status s = duet_file_open(path, &file, bytes, error);
+  if (s) return s;
+  s = read_open(file, path, limit, *bytes, data, error);
   close(file);
-  return status;
+  return s;
 }

@@ -21,4 +21,9 @@ duet_status duet_file_write(const char *path, const duet_span *parts, size_t cou
    Errors: BAD_INPUT (cannot be read, is no file, is larger), OUT_OF_MEMORY. */
 duet_status duet_file_read(const char *path, size_t limit, uint8_t **data, size_t *bytes, duet_error *error);
 
+/* Opens a regular file to read it piece by piece; *bytes is its length. The caller closes *file. Errors: BAD_INPUT. */
+duet_status duet_file_open(const char *path, int *file, size_t *bytes, duet_error *error);
+/* The next `bytes` bytes, all of them. Errors: BAD_INPUT (cannot be read, ends before). */
+duet_status duet_file_next(int file, const char *path, void *data, size_t bytes, duet_error *error);
+
 #endif

@@ -59,6 +59,16 @@ duet_status duet_model_write(const duet_model *model, const float *values, duet_
                                        model->layout.total * sizeof *values, error);
 }
 
+duet_status duet_model_read_state(const duet_model *model, float *state, duet_error *error) {
+  return model->handle.backend->download(model->handle.device, model->state, 0, state,
+                                         2 * model->layout.trained * sizeof *state, error);
+}
+
+duet_status duet_model_write_state(const duet_model *model, const float *state, duet_error *error) {
+  return model->handle.backend->upload(model->handle.device, model->state, 0, state,
+                                       2 * model->layout.trained * sizeof *state, error);
+}
+
 /* ---- resident data ---- */
 
 duet_status duet_resident_create(const duet_handle *handle, const duet_dataset *dataset, duet_resident **out,
@@ -255,6 +265,12 @@ duet_status duet_runner_begin(duet_runner *runner, uint64_t seed, uint32_t epoch
   if (!s && rates)
     s = h->backend->upload(h->device, runner->rates, 0, rates, steps * DUET_RATES * sizeof *rates, error);
   return s;
+}
+
+duet_status duet_runner_skip(duet_runner *runner, size_t step, duet_error *error) {
+  const uint32_t next = (uint32_t)step;
+  return runner->model->handle.backend->upload(runner->model->handle.device, runner->control,
+                                               DUET_CONTROL_next * sizeof next, &next, sizeof next, error);
 }
 
 duet_status duet_runner_steps(duet_runner *runner, size_t times, duet_ticket *ticket, duet_error *error) {

@@ -23,6 +23,9 @@ void duet_model_destroy(duet_model *model); /* takes NULL */
 /* values[layout.total], all parameters. */
 duet_status duet_model_read(const duet_model *model, float *values, duet_error *error);
 duet_status duet_model_write(const duet_model *model, const float *values, duet_error *error);
+/* state[2 * layout.trained]: momentum buffer, or first and second moment. */
+duet_status duet_model_read_state(const duet_model *model, float *state, duet_error *error);
+duet_status duet_model_write_state(const duet_model *model, const float *state, duet_error *error);
 
 /* A data set in the device's memory. */
 typedef struct duet_resident {
@@ -66,6 +69,8 @@ void duet_runner_destroy(duet_runner *runner); /* takes NULL */
 /* Starts an epoch over order[count] (sample indices); rates[steps][8] when training, else NULL. Waits for nothing. */
 duet_status duet_runner_begin(duet_runner *runner, uint64_t seed, uint32_t epoch, const uint32_t *order, size_t count,
                               const float *rates, duet_error *error);
+/* After duet_runner_begin: the epoch goes on at its step `step` (from 0), as if those before had been run. */
+duet_status duet_runner_skip(duet_runner *runner, size_t step, duet_error *error);
 /* Enqueues the next `times` steps. */
 duet_status duet_runner_steps(duet_runner *runner, size_t times, duet_ticket *ticket, duet_error *error);
 /* results[count][4] of steps first...; waits for all work. */

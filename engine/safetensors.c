@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the file's floats are little-endian");
 
@@ -101,7 +102,7 @@ duet_status duet_tensor_file_write(const char *path, const duet_tensor_file *fil
 
 /* What a file that was read owns. */
 typedef struct contents {
-  uint8_t *bytes; /* first the whole file, in the end the data alone, from the start (aligned) */
+  uint8_t *bytes; /* first the header, in the end the data */
   json_t *header; /* holds the names and the metadata */
 } contents;
 
@@ -135,12 +136,24 @@ static int get_size(const json_t *value, size_t *size) {
   return 1;
 }
 
+/* Bytes of an element, 0 when there is no such type. */
+static size_t element_size(const char *dtype) {
+  static const struct {
+    const char *name;
+    size_t bytes;
+  } types[] = {{"F32", 4}, {"F64", 8}, {"I64", 8}, {"U64", 8}, {"I32", 4},  {"U32", 4},     {"F16", 2},    {"BF16", 2},
+               {"I16", 2}, {"U16", 2}, {"I8", 1},  {"U8", 1},  {"BOOL", 1}, {"F8_E4M3", 1}, {"F8_E5M2", 1}};
+  for (size_t i = 0; i < sizeof types / sizeof *types; i++)
+    if (strcmp(dtype, types[i].name) == 0) return types[i].bytes;
+  return 0;
+}
+
+/* *bytes: of an element, then of all. */
 static duet_status read_shape(const char *path, const json_t *shape, duet_tensor *t, size_t *bytes, duet_error *error) {
   if (!json_is_array(shape)) return fail_tensor(path, t->name, "\"shape\" is no list", error);
   if (json_array_size(shape) > DUET_TENSOR_RANK)
     return fail_tensor(path, t->name, "more than 4 dimensions (no network of Duet has that)", error);
   t->rank = (int)json_array_size(shape);
-  *bytes = sizeof(float);
   for (int i = 0; i < t->rank; i++) {
     if (!get_size(json_array_get(shape, (size_t)i), &t->shape[i]))
       return fail_tensor(path, t->name, "\"shape\" holds something that is no size", error);
@@ -154,13 +167,14 @@ static duet_status read_shape(const char *path, const json_t *shape, duet_tensor
 static duet_status read_tensor(const char *path, const char *name, const json_t *row, size_t data_bytes, placed *p,
                                duet_error *error) {
   duet_status s;
-  size_t bytes = 0;
   *p = (placed){.tensor.name = name};
   const char *dtype = json_string_value(json_object_get(row, "dtype"));
   if (!dtype) return fail_tensor(path, name, "has no \"dtype\"", error);
-  if (strcmp(dtype, "F32") != 0)
-    return duet_fail(error, DUET_BAD_INPUT, "%s: tensor %.200s: elements are %.20s, only F32 is read (convert it)",
-                     path, name, dtype);
+  size_t bytes = element_size(dtype);
+  if (!bytes)
+    return duet_fail(error, DUET_BAD_INPUT,
+                     "%s: tensor %.200s: elements are %.20s, an unknown type (convert it to F32)", path, name, dtype);
+  p->tensor.dtype = dtype;
   if ((s = read_shape(path, json_object_get(row, "shape"), &p->tensor, &bytes, error))) return s;
   const json_t *offsets = json_object_get(row, "data_offsets");
   if (json_array_size(offsets) != 2 || !get_size(json_array_get(offsets, 0), &p->begin) ||
@@ -225,51 +239,80 @@ static duet_status read_tensors(const char *path, json_t *header, size_t data_by
   }
   if (count) qsort(p, count, sizeof *p, by_place);
   if ((s = check_places(path, p, count, data_bytes, error))) return s;
-  const contents *owned = file->owned;
   file->tensor_count = count;
-  for (size_t i = 0; i < count; i++) {
-    file->tensors[i] = p[i].tensor;
-    file->tensors[i].data = (const float *)(const void *)(owned->bytes + p[i].begin);
+  for (size_t i = 0; i < count; i++) file->tensors[i] = p[i].tensor;
+  return DUET_OK;
+}
+
+/* Reads the data behind the header and gives every tensor its own. A float that does not lie at a multiple of 4, behind
+   elements of another type, is moved there: its own bytes before it are not used any more. */
+static duet_status read_data(int handle, const char *path, size_t data_bytes, const placed *p, duet_tensor_file *file,
+                             duet_error *error) {
+  contents *owned = file->owned;
+  owned->bytes = malloc(data_bytes + 1);
+  if (!owned->bytes) return duet_fail(error, DUET_OUT_OF_MEMORY, "%s: no memory for its %zu bytes", path, data_bytes);
+  const duet_status s = duet_file_next(handle, path, owned->bytes, data_bytes, error);
+  if (s) return s;
+  for (size_t i = 0; i < file->tensor_count; i++) {
+    if (strcmp(file->tensors[i].dtype, "F32") != 0) continue;
+    uint8_t *at = owned->bytes + p[i].begin / sizeof(float) * sizeof(float);
+    memmove(at, owned->bytes + p[i].begin, p[i].end - p[i].begin);
+    file->tensors[i].data = (const float *)(const void *)at;
   }
   return DUET_OK;
 }
 
-/* The header of the bytes; its length with the 8 bytes before it to *start. */
-static duet_status parse_header(const char *path, const uint8_t *bytes, size_t size, json_t **header, size_t *start,
+/* The header of a file of `size` bytes; *start is where its data begin. */
+static duet_status parse_header(int handle, const char *path, size_t size, contents *owned, size_t *start,
                                 duet_error *error) {
   uint64_t length;
   json_error_t wrong;
+  duet_status s;
   if (size < LENGTH_SIZE)
     return duet_fail(error, DUET_BAD_INPUT, "%s: byte %zu: ends within the header's length (no safetensors file)", path,
                      size);
-  memcpy(&length, bytes, LENGTH_SIZE);
+  if ((s = duet_file_next(handle, path, &length, LENGTH_SIZE, error))) return s;
   if (length > HEADER_LIMIT || length > size - LENGTH_SIZE)
     return duet_fail(error, DUET_BAD_INPUT,
                      "%s: byte 0: a header of %ju bytes announced in a file of %zu (no safetensors file, or cut off)",
                      path, (uintmax_t)length, size);
-  if (length == 0 || bytes[LENGTH_SIZE] != '{')
+  owned->bytes = malloc((size_t)length + 1);
+  if (!owned->bytes) return duet_fail(error, DUET_OUT_OF_MEMORY, "%s: no memory to read it", path);
+  if ((s = duet_file_next(handle, path, owned->bytes, (size_t)length, error))) return s;
+  if (length == 0 || owned->bytes[0] != '{')
     return duet_fail(error, DUET_BAD_INPUT, "%s: byte 8: the header does not begin with { (no safetensors file)", path);
-  *header = json_loadb((const char *)bytes + LENGTH_SIZE, (size_t)length, JSON_REJECT_DUPLICATES, &wrong);
-  if (!*header)
+  owned->header = json_loadb((const char *)owned->bytes, (size_t)length, JSON_REJECT_DUPLICATES, &wrong);
+  if (!owned->header)
     return duet_fail(error, DUET_BAD_INPUT, "%s: byte %d: %s (header damaged)", path, LENGTH_SIZE + wrong.position,
                      wrong.text);
+  free(owned->bytes);
+  owned->bytes = NULL;
   *start = LENGTH_SIZE + (size_t)length;
   return DUET_OK;
 }
 
-static duet_status read_file(const char *path, duet_tensor_file *file, duet_error *error) {
-  duet_status s;
+static duet_status read_file(int handle, const char *path, size_t size, duet_tensor_file *file, duet_error *error) {
   contents *owned = file->owned;
-  size_t size = 0, start = 0;
-  if ((s = duet_file_read(path, SIZE_MAX / 8, &owned->bytes, &size, error))) return s;
-  if ((s = parse_header(path, owned->bytes, size, &owned->header, &start, error))) return s;
-  memmove(owned->bytes, owned->bytes + start, size - start);
+  size_t start = 0;
+  duet_status s = parse_header(handle, path, size, owned, &start, error);
+  if (s) return s;
   const size_t rows = json_object_size(owned->header);
   placed *p = calloc(rows + 1, sizeof *p);
   file->tensors = calloc(rows + 1, sizeof *file->tensors);
   s = p && file->tensors ? read_tensors(path, owned->header, size - start, p, file, error)
                          : duet_fail(error, DUET_OUT_OF_MEMORY, "%s: no memory to read it", path);
+  if (!s) s = read_data(handle, path, size - start, p, file, error);
   free(p);
+  return s;
+}
+
+static duet_status open_and_read(const char *path, duet_tensor_file *file, duet_error *error) {
+  int handle;
+  size_t size;
+  duet_status s = duet_file_open(path, &handle, &size, error);
+  if (s) return s;
+  s = read_file(handle, path, size, file, error);
+  close(handle);
   return s;
 }
 
@@ -277,8 +320,8 @@ duet_status duet_tensor_file_read(const char *path, duet_tensor_file **file, due
   duet_tensor_file *f = calloc(1, sizeof *f);
   contents *owned = calloc(1, sizeof *owned);
   if (f) f->owned = owned;
-  const duet_status status =
-      f && owned ? read_file(path, f, error) : duet_fail(error, DUET_OUT_OF_MEMORY, "%s: no memory to read it", path);
+  const duet_status status = f && owned ? open_and_read(path, f, error)
+                                        : duet_fail(error, DUET_OUT_OF_MEMORY, "%s: no memory to read it", path);
   if (!f) free(owned);
   if (status) {
     duet_tensor_file_destroy(f);

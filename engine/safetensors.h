@@ -1,5 +1,6 @@
-/* Tensors by name in one file: safetensors (https://huggingface.co/docs/safetensors), element type F32. The file is an
-   unsigned 64-bit little-endian length, that many bytes of JSON (padded with spaces to a multiple of 8), the data. */
+/* Tensors by name in one file: safetensors (https://huggingface.co/docs/safetensors). The file is an unsigned 64-bit
+   little-endian length, that many bytes of JSON (padded with spaces to a multiple of 8), the data. F32 is written;
+   tensors of other types are passed over: they are there without data. */
 #ifndef DUET_SAFETENSORS_H
 #define DUET_SAFETENSORS_H
 
@@ -13,7 +14,8 @@ typedef struct duet_tensor {
   const char *name;
   size_t shape[DUET_TENSOR_RANK]; /* the first `rank` count */
   int rank;
-  const float *data; /* [shape[0]]...[shape[rank - 1]], row-major */
+  const float *data; /* [shape[0]]...[shape[rank - 1]], row-major; NULL when of another type */
+  const char *dtype; /* of one that was read: "F32"... */
 } duet_tensor;
 
 typedef struct duet_metadata {
@@ -33,7 +35,8 @@ typedef struct duet_tensor_file {
    OUT_OF_MEMORY. */
 duet_status duet_tensor_file_write(const char *path, const duet_tensor_file *file, duet_error *error);
 
-/* Reads a file, of which nothing is believed before it is checked; the caller destroys it. Errors: BAD_INPUT with
+/* Reads a file, of which nothing is believed before it is checked: the data are read last, into as much memory as
+   the checked header and the file's length agree on. The caller destroys it. Errors: BAD_INPUT with
    "FILE: byte N: ..." or "FILE: tensor NAME: ...", OUT_OF_MEMORY. */
 duet_status duet_tensor_file_read(const char *path, duet_tensor_file **file, duet_error *error);
 void duet_tensor_file_destroy(duet_tensor_file *file); /* takes NULL */

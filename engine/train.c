@@ -3,6 +3,7 @@
 #include "engine/clock.h"
 #include "engine/random.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,6 +17,20 @@ static void add_up(const float *results, size_t steps, size_t batch, size_t samp
       score->accuracy[h] += (double)results[i * DUET_RESULTS + 2 * (size_t)h + 1] / (double)samples;
     }
   }
+}
+
+bool duet_interval_parse(const char *text, duet_interval *interval) {
+  char *end;
+  const double count = strtod(text, &end);
+  if (end == text || end != text + strspn(text, "0123456789.")) return false; /* strtod takes more forms */
+  const bool whole = count >= 1 && count <= 1e12 && floor(count) == count;
+  interval->count = count;
+  interval->unit = !strcmp(end, "s")                ? DUET_EVERY_SECONDS
+                   : !*end || !strcmp(end, "steps") ? DUET_EVERY_STEPS
+                   : !strcmp(end, "epochs")         ? DUET_EVERY_EPOCHS
+                                                    : DUET_EVERY_NOTHING;
+  if (interval->unit == DUET_EVERY_SECONDS) return count > 0 && count <= 1e9;
+  return interval->unit != DUET_EVERY_NOTHING && whole;
 }
 
 /* ---- measuring ---- */
@@ -73,96 +88,195 @@ typedef struct training {
   duet_train_result *result;
   duet_runner *runner;
   measure measure;
-  size_t samples, steps_per_epoch, total_steps, step; /* step: those enqueued so far, over all epochs */
+  size_t samples, steps_per_epoch, total_steps;
+  size_t step; /* those enqueued so far, over all epochs */
+  size_t done; /* of them in this epoch */
+  size_t read; /* of those, the ones whose results are on the host and in the log */
   uint32_t *order;
   float *rates, *results;
   duet_step *log;
   double shown; /* when progress was told last, in seconds: epochs may be far shorter than its interval */
+  double saved; /* when the last checkpoint was written */
+  size_t saved_step;
+  double begun;   /* the clock when this epoch began, less what it took before a resume, plus its pauses */
+  double seconds; /* of training in this epoch, as of its last fetch */
 } training;
 
-static bool keep_going(training *t, size_t in_epoch, double started, duet_error *error, duet_status *s) {
+/* Fetches the results of this epoch's steps that are still on the device, and logs them. */
+static duet_status fetch(training *t, duet_error *error) {
+  const size_t first = t->read, count = t->done - first;
+  if (!count) return DUET_OK;
+  duet_status s = duet_runner_results(t->runner, first, count, t->results + first * DUET_RESULTS, error);
+  if (s) return s;
+  t->read = t->done;
+  if (!t->listener->steps) return DUET_OK;
+  for (size_t i = 0; i < count; i++) {
+    const float *row = t->results + (first + i) * DUET_RESULTS;
+    t->log[i] = (duet_step){.step = t->step - count + i + 1,
+                            .epoch = (int)((t->step - 1) / t->steps_per_epoch) + 1,
+                            .loss = {(double)row[0], (double)row[2]},
+                            .learning_rate = (double)t->rates[(first + i) * DUET_RATES]};
+  }
+  return t->listener->steps(t->listener->context, t->log, count, error);
+}
+
+/* ---- checkpoints ---- */
+
+/* Hands the run over as it is: whole epochs, and the steps done since. */
+static duet_status save(training *t, bool best, duet_error *error) {
+  int whole = t->result->epoch_count;
+  if ((size_t)whole * t->steps_per_epoch > t->step) whole--; /* cut short by a limit of steps: it may go on */
+  const size_t left = t->step - (size_t)whole * t->steps_per_epoch;
+  const duet_run run = {.step = t->step,
+                        .samples = t->samples,
+                        .epochs = t->result->epochs,
+                        .epoch_count = whole,
+                        .results = t->results,
+                        .result_count = left,
+                        .epoch_seconds = left ? t->seconds : 0};
+  if (!t->listener->checkpoint || (!best && t->saved_step == t->step)) return DUET_OK;
+  const double started = duet_now();
+  const duet_status s = t->listener->checkpoint(t->listener->context, &run, best, error);
+  const double now = duet_now();
+  t->begun += now - started;
+  if (best) return s;
+  t->saved = now;
+  t->saved_step = t->step;
+  return s;
+}
+
+/* Steps until the next checkpoint that is due by their number. */
+static size_t steps_until_due(const training *t) {
+  const size_t every = (size_t)t->options->every.count;
+  return t->options->every.unit == DUET_EVERY_STEPS ? every - t->step % every : SIZE_MAX;
+}
+
+static bool is_due(const training *t) {
+  const duet_interval *every = &t->options->every;
+  switch (every->unit) {
+    case DUET_EVERY_SECONDS:
+      return duet_now() - t->saved >= every->count;
+    case DUET_EVERY_STEPS:
+      return t->step % (size_t)every->count == 0;
+    case DUET_EVERY_EPOCHS:
+      return t->step % ((size_t)every->count * t->steps_per_epoch) == 0;
+    case DUET_EVERY_NOTHING:
+      break;
+  }
+  return false;
+}
+
+/* In the middle of an epoch: all that is enqueued is waited for. */
+static duet_status save_inside(training *t, duet_error *error) {
+  const duet_status s = fetch(t, error);
+  t->seconds = duet_now() - t->begun;
+  return s ? s : save(t, false, error);
+}
+
+static double quality(const duet_epoch *e) {
+  return e->measured.accuracy[DUET_HEAD_DIGIT] + e->measured.accuracy[DUET_HEAD_SUM];
+}
+
+/* After an epoch that was measured, whole or cut short by a limit of steps. */
+static duet_status save_epoch(training *t, duet_error *error) {
+  const duet_train_result *r = t->result;
+  const int last = r->epoch_count - 1;
+  bool best = t->options->every.unit != DUET_EVERY_NOTHING;
+  for (int i = 0; i < last; i++) best = best && quality(&r->epochs[last]) > quality(&r->epochs[i]);
+  duet_status s = best ? save(t, true, error) : DUET_OK;
+  if (!s && is_due(t)) s = save(t, false, error);
+  return s;
+}
+
+/* ---- steps and epochs ---- */
+
+static bool keep_going(training *t, double rate, duet_error *error, duet_status *s) {
   if (!t->listener->progress) return true;
   double losses[DUET_HEADS];
   if (t->listener->watch) {
     float row[DUET_RESULTS];
-    *s = duet_runner_results(t->runner, in_epoch - 1, 1, row, error);
+    *s = duet_runner_results(t->runner, t->done - 1, 1, row, error);
     losses[0] = (double)row[0], losses[1] = (double)row[2];
   }
-  const double rate = (double)(in_epoch * (size_t)t->options->batch) / (duet_now() - started);
   t->result->interrupted =
       t->listener->progress(t->listener->context, t->step, t->total_steps, t->listener->watch ? losses : NULL, rate);
   return !*s && !t->result->interrupted;
 }
 
-/* Enqueues up to `steps` steps. The host runs at most two replays ahead, so that it can be stopped and the device never
-   waits; replays grow until one takes about 20 ms, so that short steps cost the host nothing. *done: how many were
-   enqueued. */
-static duet_status run_steps(training *t, size_t steps, size_t *done, duet_error *error) {
+static size_t least(size_t a, size_t b) { return a < b ? a : b; }
+
+/* Enqueues this epoch's steps up to `steps`. The host runs at most two replays ahead, so that it can be stopped and the
+   device never waits; replays grow until one takes about 20 ms, so that short steps cost the host nothing. */
+static duet_status run_steps(training *t, size_t steps, duet_error *error) {
   const duet_handle *h = &t->runner->model->handle;
   const double started = duet_now();
+  const size_t first = t->done;
   double last = started;
   duet_ticket tickets[2] = {0, 0};
   size_t chunk = 1, turn = 0;
   duet_status s = DUET_OK;
-  *done = 0;
-  while (!s && *done < steps) {
-    if (chunk > steps - *done) chunk = steps - *done;
+  while (!s && t->done < steps) {
+    const size_t times = least(chunk, least(steps - t->done, steps_until_due(t)));
     if (tickets[turn]) s = h->backend->sync(h->device, tickets[turn], error);
-    if (!s) s = duet_runner_steps(t->runner, chunk, &tickets[turn], error);
+    if (!s) s = duet_runner_steps(t->runner, times, &tickets[turn], error);
     turn ^= 1;
-    *done += chunk;
-    t->step += chunk;
+    t->done += times;
+    t->step += times;
     const double time = duet_now();
     if (time - last < 0.01 && chunk < 256) chunk *= 2;
     last = time;
     if (!s && time - t->shown > 0.1) {
       t->shown = time;
-      if (!keep_going(t, *done, started, error, &s)) break;
+      if (!keep_going(t, (double)((t->done - first) * (size_t)t->options->batch) / (time - started), error, &s)) break;
     }
+    if (s || t->done == steps || !is_due(t)) continue;
+    s = save_inside(t, error);
+    tickets[0] = tickets[1] = 0;
+    last = duet_now();
   }
   if (!s) s = h->backend->sync(h->device, 0, error);
   return s;
 }
 
-/* The rows of an epoch's steps: results, sums and the log. */
-static duet_status account(training *t, int epoch, size_t done, duet_epoch *row, duet_error *error) {
-  const size_t batch = (size_t)t->options->batch, samples = done * batch < t->samples ? done * batch : t->samples;
-  duet_status s = duet_runner_results(t->runner, 0, done, t->results, error);
-  if (s) return s;
-  add_up(t->results, done, batch, samples, &row->train);
-  row->images_per_second = (double)samples / row->seconds;
-  if (!t->listener->steps) return DUET_OK;
-  for (size_t i = 0; i < done; i++)
-    t->log[i] = (duet_step){.step = t->step - done + i + 1,
-                            .epoch = epoch + 1,
-                            .loss = {(double)t->results[i * DUET_RESULTS], (double)t->results[i * DUET_RESULTS + 2]},
-                            .learning_rate = (double)t->rates[i * DUET_RATES]};
-  return t->listener->steps(t->listener->context, t->log, done, error);
+/* Uploads what the steps of an epoch read; those of it that a resumed run has done are passed over. */
+static duet_status begin_epoch(training *t, int epoch, duet_error *error) {
+  const duet_train_options *o = t->options;
+  const size_t before = (size_t)epoch * t->steps_per_epoch;
+  duet_random_shuffle(o->seed, (uint32_t)epoch, t->order, t->samples);
+  for (size_t i = 0; i < t->steps_per_epoch; i++)
+    duet_schedule_row(&o->recipe, before + i, t->total_steps, t->rates + i * DUET_RATES);
+  const bool midway = t->step > before;
+  t->read = t->done = t->step - before;
+  t->begun = duet_now() - (midway ? o->resume->epoch_seconds : 0);
+  duet_status s = duet_runner_begin(t->runner, o->seed, (uint32_t)epoch, t->order, t->samples, t->rates, error);
+  if (!s && midway) s = duet_runner_skip(t->runner, t->done, error);
+  return s;
+}
+
+static bool is_reached(const training *t, const duet_epoch *e) {
+  const double target = t->options->target;
+  return target > 0 && e->measured.accuracy[DUET_HEAD_DIGIT] >= target && e->measured.accuracy[DUET_HEAD_SUM] >= target;
 }
 
 static duet_status run_epoch(training *t, int epoch, duet_error *error) {
-  const duet_train_options *o = t->options;
   duet_epoch *row = &t->result->epochs[t->result->epoch_count];
+  const size_t steps = least(t->total_steps - (size_t)epoch * t->steps_per_epoch, t->steps_per_epoch);
   *row = (duet_epoch){.epoch = epoch + 1};
-  size_t steps = t->total_steps - t->step, done;
-  if (steps > t->steps_per_epoch) steps = t->steps_per_epoch;
-  duet_random_shuffle(o->seed, (uint32_t)epoch, t->order, t->samples);
-  for (size_t i = 0; i < t->steps_per_epoch; i++)
-    duet_schedule_row(&o->recipe, t->step + i, t->total_steps, t->rates + i * DUET_RATES);
-  const double started = duet_now();
-  duet_status s = duet_runner_begin(t->runner, o->seed, (uint32_t)epoch, t->order, t->samples, t->rates, error);
-  if (!s) s = run_steps(t, steps, &done, error);
-  row->seconds = duet_now() - started;
-  if (!s) s = account(t, epoch, done, row, error);
+  duet_status s = begin_epoch(t, epoch, error);
+  if (!s) s = run_steps(t, steps, error);
+  row->seconds = t->seconds = duet_now() - t->begun;
+  if (!s) s = fetch(t, error);
   t->result->train_s += row->seconds;
   if (s || t->result->interrupted) return s;
+  const size_t samples = least(t->done * (size_t)t->options->batch, t->samples);
+  add_up(t->results, t->done, (size_t)t->options->batch, samples, &row->train);
+  row->images_per_second = (double)samples / row->seconds;
   s = measure_run(&t->measure, &row->measured, error);
   if (s) return s;
   t->result->epoch_count++;
+  t->result->reached = is_reached(t, row);
   if (t->listener->epoch) t->listener->epoch(t->listener->context, row);
-  t->result->reached = o->target > 0 && row->measured.accuracy[DUET_HEAD_DIGIT] >= o->target &&
-                       row->measured.accuracy[DUET_HEAD_SUM] >= o->target;
-  return DUET_OK;
+  return save_epoch(t, error);
 }
 
 static duet_method method_of(const duet_recipe *recipe) {
@@ -176,13 +290,36 @@ static duet_method method_of(const duet_recipe *recipe) {
   }
 }
 
-static duet_status prepare(training *t, duet_model *model, const duet_resident *train, const duet_resident *test,
-                           duet_error *error) {
+/* Takes over where an earlier run stopped. */
+static duet_status take_over(training *t, const duet_run *run, duet_error *error) {
+  const size_t whole = (size_t)run->epoch_count * t->steps_per_epoch;
+  if (run->samples != t->samples || run->step != whole + run->result_count || run->result_count > t->steps_per_epoch)
+    return duet_fail(error, DUET_BAD_INPUT,
+                     "the run to go on with: step %zu after %d epochs of %zu samples, here an epoch has %zu (is this "
+                     "its data?)",
+                     run->step, run->epoch_count, run->samples, t->samples);
+  if (run->step > t->total_steps)
+    return duet_fail(error, DUET_USAGE,
+                     "the run to go on with: has done %zu steps, this is to end after %zu (ask for more)", run->step,
+                     t->total_steps);
+  t->step = run->step;
+  t->seconds = run->epoch_seconds;
+  for (int i = 0; i < run->epoch_count; i++) t->result->train_s += run->epochs[i].seconds;
+  t->result->epoch_count = run->epoch_count;
+  if (run->epoch_count) {
+    memcpy(t->result->epochs, run->epochs, (size_t)run->epoch_count * sizeof *run->epochs);
+    t->result->reached = !run->result_count && is_reached(t, &run->epochs[run->epoch_count - 1]);
+  }
+  if (run->result_count) memcpy(t->results, run->results, run->result_count * DUET_RESULTS * sizeof *run->results);
+  return DUET_OK;
+}
+
+static duet_status make_room(training *t, size_t available, duet_error *error) {
   const duet_train_options *o = t->options;
-  if (o->validation >= train->count)
+  if (o->validation >= available)
     return duet_fail(error, DUET_BAD_INPUT, "validation %zu: the training set has only %zu samples (keep fewer aside)",
-                     o->validation, train->count);
-  t->samples = train->count - o->validation;
+                     o->validation, available);
+  t->samples = available - o->validation;
   t->steps_per_epoch = duet_steps(t->samples, (size_t)o->batch);
   t->total_steps = t->steps_per_epoch * (size_t)o->epochs;
   if (o->max_steps && o->max_steps < t->total_steps) t->total_steps = o->max_steps;
@@ -193,6 +330,13 @@ static duet_status prepare(training *t, duet_model *model, const duet_resident *
   t->result->epochs = calloc((size_t)o->epochs, sizeof *t->result->epochs);
   if (!t->order || !t->rates || !t->results || !t->log || !t->result->epochs)
     return duet_fail(error, DUET_OUT_OF_MEMORY, "out of memory for an epoch of %zu samples", t->samples);
+  return o->resume ? take_over(t, o->resume, error) : DUET_OK;
+}
+
+static duet_status prepare(training *t, duet_model *model, const duet_resident *train, const duet_resident *test,
+                           duet_error *error) {
+  const duet_train_options *o = t->options;
+  duet_status s = make_room(t, train->count, error);
   const double started = duet_now();
   const duet_runner_options options = {.batch = o->batch,
                                        .train = true,
@@ -200,24 +344,31 @@ static duet_status prepare(training *t, duet_model *model, const duet_resident *
                                        .samples = t->samples,
                                        .building = t->listener->building,
                                        .context = t->listener->context};
-  duet_status s = duet_runner_create(model, train, &options, &t->runner, error);
+  if (!s) s = duet_runner_create(model, train, &options, &t->runner, error);
   if (!s && o->validation)
     s = measure_create(model, train, t->samples, o->validation, o->batch, o->seed, &t->measure, error);
   if (!s && !o->validation) s = measure_create(model, test, 0, test->count, o->batch, o->seed, &t->measure, error);
-  t->shown = duet_now();
+  t->shown = t->saved = duet_now();
   t->result->compile_s = t->shown - started;
   return s;
+}
+
+/* Whether an epoch waits to be run, or to be measured. */
+static bool has_more(const training *t, int epoch) {
+  return t->step < t->total_steps || t->step > (size_t)epoch * t->steps_per_epoch;
 }
 
 duet_status duet_train(duet_model *model, const duet_resident *train, const duet_resident *test,
                        const duet_train_options *options, const duet_listener *listener, duet_train_result *result,
                        duet_error *error) {
   static const duet_listener silent = {0};
-  training t = {.options = options, .listener = listener ? listener : &silent, .result = result};
+  training t = {
+      .options = options, .listener = listener ? listener : &silent, .result = result, .saved_step = SIZE_MAX};
   *result = (duet_train_result){0};
   duet_status s = prepare(&t, model, train, test, error);
-  for (int epoch = 0; !s && !result->interrupted && !result->reached && t.step < t.total_steps; epoch++)
+  for (int epoch = result->epoch_count; !s && !result->interrupted && !result->reached && has_more(&t, epoch); epoch++)
     s = run_epoch(&t, epoch, error);
+  if (!s) s = save(&t, false, error);
   duet_runner_destroy(t.runner);
   measure_destroy(&t.measure);
   free(t.order);

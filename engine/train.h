@@ -26,6 +26,27 @@ typedef struct duet_step {
   double learning_rate;
 } duet_step;
 
+/* How often something is due: every so many seconds of a run, steps or epochs. */
+typedef struct duet_interval {
+  enum { DUET_EVERY_NOTHING, DUET_EVERY_SECONDS, DUET_EVERY_STEPS, DUET_EVERY_EPOCHS } unit;
+  double count; /* whole unless seconds */
+} duet_interval;
+
+/* "N", "Nsteps", "Ns", "Nepochs", N above 0 (seconds may have decimals); a number alone counts steps. False when it is
+   none of these. */
+bool duet_interval_parse(const char *text, duet_interval *interval);
+
+/* Where a run is: with the model, its optimiser's state and its options all that is needed to go on with it. */
+typedef struct duet_run {
+  size_t step;          /* done, over all epochs */
+  size_t samples;       /* of an epoch */
+  duet_epoch *epochs;   /* [epoch_count] that ended whole */
+  int epoch_count;      /* step = epoch_count * steps of an epoch + result_count */
+  float *results;       /* [result_count][DUET_RESULTS] of the epoch under way */
+  size_t result_count;  /* at most the steps of an epoch: all of them, when it was not measured yet */
+  double epoch_seconds; /* of training in the epoch under way */
+} duet_run;
+
 /* What a run tells while it goes on; every function may be NULL. */
 typedef struct duet_listener {
   void *context;
@@ -33,8 +54,13 @@ typedef struct duet_listener {
   /* Often enough for a progress bar. True stops the run after the steps that are enqueued. `losses` are NULL unless
    * watch is set. */
   bool (*progress)(void *context, size_t step, size_t steps, const double *losses, double images_per_second);
-  duet_status (*steps)(void *context, const duet_step *steps, size_t count, duet_error *error); /* once an epoch */
+  duet_status (*steps)(void *context, const duet_step *steps, size_t count,
+                       duet_error *error); /* once an epoch, and before a checkpoint */
   void (*epoch)(void *context, const duet_epoch *epoch);
+  /* The model is to be kept with `run` (lent for the call): when one is due, and when the run ends or is interrupted.
+     With `best` as the best epoch so far (the largest sum of both accuracies), after its epoch, where `every` is set.
+   */
+  duet_status (*checkpoint)(void *context, const duet_run *run, bool best, duet_error *error);
   bool watch; /* progress wants losses: costs a wait now and then */
 } duet_listener;
 
@@ -42,21 +68,24 @@ typedef struct duet_train_options {
   int epochs, batch;
   uint64_t seed;
   duet_recipe recipe;
-  size_t validation; /* the last samples of the training set are kept aside */
-  double target;     /* accuracy of both heads that ends the run; 0: none */
-  size_t max_steps;  /* 0: no limit */
+  size_t validation;      /* the last samples of the training set are kept aside */
+  double target;          /* accuracy of both heads that ends the run; 0: none */
+  size_t max_steps;       /* 0: no limit */
+  duet_interval every;    /* checkpoints while it goes on */
+  const duet_run *resume; /* where to go on, model and state being what they were there; NULL: from the start */
 } duet_train_options;
 
 typedef struct duet_train_result {
-  duet_epoch *epochs; /* the caller frees it */
+  duet_epoch *epochs; /* those of the run that is resumed first; the caller frees it */
   int epoch_count;
   bool interrupted, reached; /* by the listener; the target */
   double compile_s, train_s;
 } duet_train_result;
 
-/* Trains `model` on `train` and measures on `test` (or on the validation samples) after each epoch. On failure, and
-   when interrupted, the result holds the epochs that ended. Errors: BAD_INPUT (no samples left beside the validation
-   ones), those of the backend. */
+/* Trains `model` on `train` and measures on `test` (or on the validation samples) after each epoch. A run that is
+   resumed ends with the same bits as one that was never stopped, on the same device. On failure, and when interrupted,
+   the result holds the epochs that ended. Errors: BAD_INPUT (no samples left beside the validation ones; `resume` does
+   not fit data and options), those of the listener and of the backend. */
 duet_status duet_train(duet_model *model, const duet_resident *train, const duet_resident *test,
                        const duet_train_options *options, const duet_listener *listener, duet_train_result *result,
                        duet_error *error);

@@ -1,4 +1,6 @@
 /* Every call of a backend fails once: the failure arrives as it is, nothing is left behind, nothing crashes. */
+#include "engine/checkpoint.h"
+#include "engine/mistakes.h"
 #include "engine/profile.h"
 #include "tests/check.h"
 #include "tests/fault.h"
@@ -18,6 +20,12 @@ enum { MOST_CALLS = 5000, TRAIN = 20, TEST = 12 };
 static duet_dataset *train_data, *test_data;
 static char path[64];
 
+static duet_status keep_run(void *context, const duet_run *run, bool best, duet_error *error) {
+  const duet_train_options options = small_options();
+  (void)best;
+  return duet_checkpoint_save(path, context, &options, run, 0, error);
+}
+
 /* What a run does with a device, from the first buffer to the file. */
 static duet_status train_and_save(const duet_handle *h, duet_error *error) {
   duet_network *network = NULL;
@@ -27,12 +35,17 @@ static duet_status train_and_save(const duet_handle *h, duet_error *error) {
   duet_score score;
   duet_train_options options = small_options();
   options.epochs = 2;
+  options.every = (duet_interval){DUET_EVERY_STEPS, 3}; /* in the middle of the second epoch */
+  duet_mistake worst;
+  size_t found;
   duet_status s = duet_network_parse("small.net", small_norm, train_data->height, train_data->width, &network, error);
   if (!s) s = duet_resident_create(h, train_data, &train, error);
   if (!s) s = duet_resident_create(h, test_data, &test, error);
   if (!s) s = duet_model_create(h, network, 5, &model, error);
-  if (!s) s = duet_train(model, train, test, &options, NULL, &result, error);
+  const duet_listener listener = {.context = model, .checkpoint = keep_run};
+  if (!s) s = duet_train(model, train, test, &options, &listener, &result, error);
   if (!s) s = duet_evaluate(model, test, 0, TEST, 5, 5, &score, error);
+  if (!s) s = duet_mistakes_find(model, test, 0, TEST, 5, 5, &worst, 1, &found, error);
   if (!s) s = duet_model_save(model, path, 5, error);
   free(result.epochs);
   duet_model_destroy(model);

@@ -215,27 +215,37 @@ static pid_t start(int error_fd, const char *const *arguments) {
   _exit(127);
 }
 
-static void test_bar_on_a_terminal(void **state) {
-  (void)state;
-  static const char *const arguments[] = {"duet", "train",   "tiny.net", "--device", "ref",  "--data",
-                                          "data", "--batch", "16",       "--epochs", "2000", NULL};
+/* What a run of so many epochs says to a terminal, until it has drawn a bar, or to its end. */
+static void talk(const char *kind, const char *epochs, bool *building, bool *bar, bool *colour) {
+  const char *const arguments[] = {"duet", "train",   "tiny.net", "--device", "ref",  "--data",
+                                   "data", "--batch", "16",       "--epochs", epochs, NULL};
+  assert_int_equal(setenv("TERM", kind, 1), 0);
   const int master = posix_openpt(O_RDWR | O_NOCTTY);
   assert_true(master >= 0 && grantpt(master) == 0 && unlockpt(master) == 0);
   const int slave = open(ptsname(master), O_RDWR | O_NOCTTY);
   assert_true(slave >= 0);
   const pid_t child = start(slave, arguments);
   assert_int_equal(close(slave), 0);
-  bool building = false, bar = false;
+  *building = *bar = *colour = false;
   ssize_t n;
-  while ((n = read(master, out, 256)) > 0 && !(building && bar)) {
+  while ((n = read(master, out, 256)) > 0 && !(*building && *bar)) {
     out[n] = 0;
-    building = building || strstr(out, "building kernel") != NULL;
-    bar = bar || strstr(out, " images/s  ") != NULL;
+    *building = *building || strstr(out, "building kernel") != NULL;
+    *bar = *bar || strstr(out, " images/s  ") != NULL;
+    for (const char *at = out; (at = strstr(at, "\033[")); at++) *colour = *colour || at[2] != 'K';
   }
   (void)kill(child, SIGKILL);
   assert_int_equal(waitpid(child, NULL, 0), child);
   assert_int_equal(close(master), 0);
-  assert_true(building && bar);
+}
+
+static void test_bar_on_a_terminal(void **state) {
+  (void)state;
+  bool building, bar, colour;
+  talk("xterm", "2000", &building, &bar, &colour);
+  assert_true(building && bar && !colour); /* whatever $NO_COLOR says */
+  talk("dumb", "300", &building, &bar, &colour);
+  assert_false(building || bar || colour);
 }
 
 /* ---- signals ---- */
