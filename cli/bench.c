@@ -2,6 +2,7 @@
 #include "bench/suite/child.h"
 #include "bench/suite/report.h"
 #include "bench/suite/run.h"
+#include "bench/suite/start.h"
 #include "cli/cli.h"
 #include "engine/file.h"
 
@@ -130,6 +131,8 @@ int cli_bench_work(int argc, char **argv) {
     s = bench_child_devices(&emit, &error);
   else if (strcmp(argv[1], "run") == 0 && argc == 5)
     s = bench_child_run(argv[2], argv[3], (size_t)strtoul(argv[4], NULL, 10), &emit, &error);
+  else if (strcmp(argv[1], "first") == 0 && argc == 5)
+    s = bench_start_first(argv[2], argv[3], (int)strtol(argv[4], NULL, 10), &emit, &error);
   else
     s = duet_fail(&error, DUET_USAGE, "--worker bench %s: for Duet's own use", argv[1]);
   if (out) (void)fclose(out);

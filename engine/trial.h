@@ -15,6 +15,7 @@ typedef struct duet_case {
   double tolerance; /* of the largest error, in units of the root mean square of what `ref` gives; 0: bit for bit */
   const char *why;
   duet_constants constants;
+  bool by_block; /* of a TASK kind: as in duet_stage */
 } duet_case;
 
 extern const duet_case duet_cases[]; /* of kernels/cases.def */
@@ -22,6 +23,8 @@ extern const size_t duet_case_count;
 
 /* Whether a class of kernels (cpu or gpu) has this case. */
 bool duet_case_is_of(const duet_case *which, duet_kernel_class kernel_class);
+/* The largest tolerance among the cases of a stage. */
+double duet_case_tolerance(duet_stage_kind kind);
 /* Multiply-adds that `ref` takes, more or less. */
 double duet_case_cost(const duet_case *which);
 
@@ -37,7 +40,7 @@ typedef struct duet_trial {
   const duet_case *which; /* borrowed */
   duet_stage stage;
   duet_place places[DUET_MAX_OPERANDS];
-  size_t count, spread;
+  size_t blocks, count, spread;
 } duet_trial;
 
 /* Several trials side by side in one kernel, and the words of its memories before, after `ref`, after the device. */

@@ -36,16 +36,9 @@ duet_status bench_child_devices(const bench_emit *emit, duet_error *error) {
   return s;
 }
 
-static duet_status run_job(bench_rig *rig, const bench_job *job, bench_result *results, duet_error *error) {
-  switch (job->group) {
-    case BENCH_peak:
-      return bench_run_peak(rig, job, results, error);
-    case BENCH_step:
-      return bench_run_step(rig, job, results, error);
-    default:
-      return duet_fail(error, DUET_UNSUPPORTED, "%s: not in this version", bench_group_names[job->group]);
-  }
-}
+static bench_group_run *const groups[BENCH_GROUPS] = {
+    [BENCH_peak] = bench_run_peak, [BENCH_gemm] = bench_run_gemm,   [BENCH_conv] = bench_run_conv,
+    [BENCH_step] = bench_run_step, [BENCH_train] = bench_run_train, [BENCH_infer] = bench_run_infer};
 
 /* Runs one job and emits its rows. A failure spoils all of them that have not failed by themselves. */
 static duet_status emit_job(bench_rig *rig, const bench_job *job, size_t number, const bench_emit *emit,
@@ -54,7 +47,7 @@ static duet_status emit_job(bench_rig *rig, const bench_job *job, size_t number,
   for (size_t i = 0; i < job->row_count; i++) results[i] = bench_result_new();
   duet_error why;
   const double started = duet_now();
-  const duet_status failed = run_job(rig, job, results, &why);
+  const duet_status failed = groups[job->group](rig, job, results, &why);
   const double seconds = duet_now() - started;
   duet_status s = DUET_OK;
   for (size_t i = 0; i < job->row_count; i++) {

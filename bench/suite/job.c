@@ -10,7 +10,7 @@ const char *const bench_group_names[BENCH_GROUPS] = {"peak", "gemm", "conv", "st
 const char *const bench_direction_names[BENCH_DIRECTIONS] = {"forward", "backward", "weights"};
 
 typedef enum suite {
-#define SUITE(name, factor) SUITE_##name,
+#define SUITE(name, ...) SUITE_##name,
 #include "bench/suite/suites.def"
   SUITES
 } suite;
@@ -18,8 +18,9 @@ typedef enum suite {
 static const struct {
   const char *name;
   double factor;
+  int repeats;
 } suites[SUITES] = {
-#define SUITE(name, factor) {#name, factor},
+#define SUITE(name, factor, repeats) {#name, factor, repeats},
 #include "bench/suite/suites.def"
 };
 
@@ -90,8 +91,21 @@ char *bench_key_text(const bench_key *key, char *text, size_t size) {
 
 /* ---- jobs ---- */
 
+double bench_job_limit(const bench_job *job) {
+  const char *forced = getenv("DUET_BENCH_LIMIT");
+  return forced ? (double)strtol(forced, NULL, 10) : job->limit;
+}
+
+/* Of one image in one direction; the same for all three. */
+static double layer_flops(const duet_layer *layer) {
+  const bool convolves = layer->op == DUET_OP_conv;
+  if (!convolves && layer->op != DUET_OP_dense) return 0;
+  return 2.0 * (double)duet_layer_weight_count(layer) *
+         (convolves ? (double)layer->shape.height * (double)layer->shape.width : 1);
+}
+
 /* The last job, of which the others' names and parameters are set; NULL without memory or where it was not chosen. */
-static bench_job *add_job(bench_jobs *jobs, const line *l, double factor, const char *name, duet_status *status,
+static bench_job *add_job(bench_jobs *jobs, const line *l, suite which, const char *name, duet_status *status,
                           duet_error *error) {
   if (*status || !is_chosen(l->group, name)) return NULL;
   if (jobs->count == jobs->capacity) {
@@ -110,7 +124,8 @@ static bench_job *add_job(bench_jobs *jobs, const line *l, double factor, const 
                      .network = l->network,
                      .batch = l->batch,
                      .size = l->size,
-                     .seconds = l->seconds * factor,
+                     .seconds = l->seconds * suites[which].factor,
+                     .repeats = suites[which].repeats,
                      .limit = l->limit};
   return job;
 }
@@ -120,18 +135,114 @@ static void describe_network(bench_job *job) {
   set_text(job, "precision", "fp32");
 }
 
-static duet_status add_line(bench_jobs *jobs, const line *l, double factor, duet_error *error) {
+/* A layer's job for each direction that training has. */
+static duet_status add_layer(bench_jobs *jobs, const line *l, suite which, const duet_layer *layer, bool has_backward,
+                             duet_error *error) {
   duet_status s = DUET_OK;
-  bench_job *job = add_job(jobs, l, factor, l->name, &s, error);
+  for (int direction = 0; direction < BENCH_DIRECTIONS; direction++) {
+    char name[64];
+    (void)snprintf(name, sizeof name, "%s %s", layer->name, bench_direction_names[direction]);
+    if (direction == BENCH_BACKWARD && !has_backward) continue;
+    bench_job *job = add_job(jobs, l, which, name, &s, error);
+    if (!job) continue;
+    memcpy(job->layer, layer->name, sizeof job->layer);
+    job->direction = (bench_direction)direction;
+    job->flops = layer_flops(layer) * l->batch;
+    add_key(job, name, "FLOP/s", false);
+    set_text(job, "network", l->network);
+    describe_network(job);
+  }
+  return s;
+}
+
+static duet_status add_product(bench_jobs *jobs, const line *l, suite which, const char *name, const size_t mnk[3],
+                               bool transpose_b, duet_error *error) {
+  duet_status s = DUET_OK;
+  bench_job *job = add_job(jobs, l, which, name, &s, error);
+  if (!job) return s;
+  job->m = mnk[0], job->n = mnk[1], job->k = mnk[2];
+  job->transpose_b = transpose_b;
+  job->flops = 2.0 * (double)job->m * (double)job->n * (double)job->k;
+  add_key(job, name, "FLOP/s", false);
+  set_integer(job, "m", job->m);
+  set_integer(job, "n", job->n);
+  set_integer(job, "k", job->k);
+  set_text(job, "transposed", transpose_b ? "b" : "none");
+  set_text(job, "precision", "fp32");
+  return s;
+}
+
+/* conv: the layers with weights; gemm: the dense ones, as products of a batch with their weights. */
+static duet_status add_network(bench_jobs *jobs, const line *l, suite which, duet_error *error) {
+  duet_network *network = NULL;
+  duet_status s = duet_network_load(l->network, BENCH_IMAGE, BENCH_IMAGE, &network, error);
+  if (s) return s;
+  bool *trained = calloc((size_t)network->layer_count, sizeof *trained); /* a parameter lies in or before the layer */
+  if (!trained) s = duet_fail(error, DUET_OUT_OF_MEMORY, "out of memory for %d layers", network->layer_count);
+  double flops = 0;
+  for (int i = 0; !s && i < network->layer_count; i++) flops += layer_flops(&network->layers[i]);
+  for (int i = 0; !s && i < network->layer_count; i++) {
+    const duet_layer *layer = &network->layers[i];
+    bool upstream = false;
+    for (int j = 0; j < layer->input_count; j++) upstream = upstream || trained[layer->inputs[j]];
+    trained[i] = upstream || layer->weight_rows > 0;
+    if ((layer->op != DUET_OP_conv && layer->op != DUET_OP_dense) || 100 * layer_flops(layer) < l->size * flops)
+      continue;
+    char name[96];
+    (void)snprintf(name, sizeof name, "%s %s", l->network, layer->name);
+    const size_t mnk[] = {(size_t)l->batch, layer->weight_rows, layer->weight_row_length};
+    if (l->group == BENCH_conv)
+      s = add_layer(jobs, l, which, layer, upstream, error);
+    else if (layer->op == DUET_OP_dense)
+      s = add_product(jobs, l, which, name, mnk, true, error);
+  }
+  free(trained);
+  duet_network_destroy(network);
+  return s;
+}
+
+static void add_train_keys(bench_job *job) {
+  char name[64];
+  static const char *const what[] = {"time to accuracy", "final digit", "final sum"};
+  for (int i = 0; i < 3; i++) {
+    (void)snprintf(name, sizeof name, "%s %s", job->network, what[i]);
+    add_key(job, name, i ? "fraction" : "s", i == 0);
+  }
+  describe_network(job);
+  (void)json_object_set_new(job->keys[0].parameters, "digit", json_string("0.99"));
+  (void)json_object_set_new(job->keys[0].parameters, "sum", json_string("0.985"));
+}
+
+static void add_peak_key(bench_job *job) {
+  const bool rate = strncmp(job->name, "fma", 3) == 0, latency = strcmp(job->name, "launch") == 0;
+  add_key(job, job->name, rate ? "FLOP/s" : latency ? "s" : "B/s", latency);
+  if (rate) set_text(job, "precision", job->network);
+  if (job->size > 0) set_integer(job, "bytes", (size_t)job->size);
+}
+
+static duet_status add_line(bench_jobs *jobs, const line *l, suite which, duet_error *error) {
+  duet_status s = DUET_OK;
+  if (l->group == BENCH_conv || (l->group == BENCH_gemm && *l->network)) return add_network(jobs, l, which, error);
+  const size_t side = (size_t)l->size, square[] = {side, side, side};
+  if (l->group == BENCH_gemm) return add_product(jobs, l, which, l->name, square, false, error);
+  bench_job *job = add_job(jobs, l, which, l->name, &s, error);
   if (!job) return s;
   switch (l->group) {
-    case BENCH_step:
-      add_key(job, l->name, "images/s", false);
+    case BENCH_train:
+      add_train_keys(job);
+      break;
+    case BENCH_peak:
+      add_peak_key(job);
+      break;
+    case BENCH_start:
+      add_key(job, l->name, "s", true);
+      set_text(job, "network", l->network);
       describe_network(job);
       break;
     default:
-      add_key(job, l->name, "FLOP/s", false);
-      set_text(job, "precision", "fp32");
+      add_key(job, l->name, l->group == BENCH_infer && l->batch == 1 ? "s" : "images/s",
+              l->group == BENCH_infer && l->batch == 1);
+      describe_network(job);
       break;
   }
   return s;
@@ -147,7 +258,7 @@ duet_status bench_jobs_list(const char *name, bench_jobs *jobs, duet_error *erro
   duet_status s = DUET_OK;
   for (size_t i = 0; !s && i < sizeof lines / sizeof *lines; i++)
     if (which == SUITE_other ? lines[i].other : (int)lines[i].first <= which)
-      s = add_line(jobs, &lines[i], suites[which].factor, error);
+      s = add_line(jobs, &lines[i], (suite)which, error);
   if (!s && jobs->count == 0)
     s = duet_fail(error, DUET_USAGE, "DUET_BENCH_ONLY=%s: no row of suite %s is called so (\"GROUP NAME\", * and ?)",
                   only ? only : "", name);

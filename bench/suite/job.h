@@ -21,7 +21,7 @@ typedef enum bench_group {
 } bench_group;
 extern const char *const bench_group_names[BENCH_GROUPS];
 
-enum { BENCH_ROWS = 3 /* of one job at most */ };
+enum { BENCH_ROWS = 3 /* of one job at most */, BENCH_IMAGE = 28 /* sides of a picture */ };
 
 typedef enum bench_direction { BENCH_FORWARD, BENCH_BACKWARD, BENCH_WEIGHTS, BENCH_DIRECTIONS } bench_direction;
 extern const char *const bench_direction_names[BENCH_DIRECTIONS];
@@ -39,6 +39,8 @@ typedef struct bench_job {
   const char *name, *network; /* of suites.def */
   int batch;
   double size, seconds, limit;
+  int repeats;                /* seeds or starts */
+  double flops;               /* conv, gemm: of one pass over the batch, of one product */
   char layer[DUET_NAME_SIZE]; /* conv: its name */
   bench_direction direction;
   size_t m, n, k; /* gemm */
@@ -58,6 +60,9 @@ typedef struct bench_jobs {
    OUT_OF_MEMORY. bench_jobs_destroy takes what was made in part. */
 duet_status bench_jobs_list(const char *suite, bench_jobs *jobs, duet_error *error);
 void bench_jobs_destroy(bench_jobs *jobs);
+
+/* Seconds after which a job is given up: its own, or $DUET_BENCH_LIMIT (whole seconds, for tests). */
+double bench_job_limit(const bench_job *job);
 
 /* NAME and its parameters, for people: "fast, batch 128, fp32". Returns text. */
 char *bench_key_text(const bench_key *key, char *text, size_t size);

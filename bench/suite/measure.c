@@ -69,14 +69,14 @@ static duet_status calibrate(const bench_load *load, double span, size_t *times,
 
 /* Until the last samples are alike, or a third of the budget is over. */
 static duet_status warm_up(const bench_load *load, size_t times, double budget, duet_error *error) {
-  const double deadline = duet_now() + budget / 3;
+  const double started = duet_now();
   double last[WINDOW];
-  for (size_t i = 0; duet_now() < deadline; i++) {
+  for (size_t i = 0; duet_now() < started + budget / 3; i++) {
     const duet_status s = load->run(load->context, times, &last[i % WINDOW], error);
     if (s) return s;
     double low = last[0], high = last[0];
     for (size_t j = 1; j < WINDOW && j <= i; j++) low = fmin(low, last[j]), high = fmax(high, last[j]);
-    if (i + 1 >= WINDOW && high - low <= STEADY * high) break;
+    if (i + 1 >= WINDOW && high - low <= STEADY * high && duet_now() > started + budget / 20) break;
   }
   return DUET_OK;
 }

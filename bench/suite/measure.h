@@ -53,6 +53,6 @@ duet_status bench_check_passes(const bench_check *check, duet_error *error);
 
 /* The jobs of each group. results[job->row_count] are new; what a failure leaves in them is the caller's to clear. */
 typedef duet_status bench_group_run(bench_rig *rig, const bench_job *job, bench_result *results, duet_error *error);
-bench_group_run bench_run_peak, bench_run_step;
+bench_group_run bench_run_peak, bench_run_gemm, bench_run_conv, bench_run_step, bench_run_train, bench_run_infer;
 
 #endif

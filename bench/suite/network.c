@@ -1,13 +1,10 @@
 #include "bench/suite/network.h"
 
-#include "engine/random.h"
-#include "engine/schedule.h"
-
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { SEED = 1, EPOCHS = 2 };
+enum { SEED = 1 };
 static const double REF_FLOPS = 4e9;       /* that `ref` does in some seconds */
 static const double STEP_TOLERANCE = 1e-2; /* a maximum among near equals may fall to the other one */
 
@@ -16,6 +13,15 @@ double bench_network_flops(const duet_network *network, bool train) {
   for (int i = 0; i < network->layer_count; i++)
     flops += network->layers[i].flops_forward + (train ? network->layers[i].flops_backward : 0);
   return flops;
+}
+
+duet_recipe bench_recipe(void) {
+  return (duet_recipe){.optimizer = DUET_OPTIMIZER_adam,
+                       .schedule = DUET_SCHEDULE_onecycle,
+                       .learning_rate = 0.01,
+                       .beta1 = 0.9,
+                       .beta2 = 0.99,
+                       .epsilon = 1e-8};
 }
 
 duet_status bench_setup_open(bench_rig *rig, const bench_job *job, bool train, bench_setup *setup, duet_error *error) {
@@ -38,12 +44,7 @@ void bench_setup_close(bench_setup *setup) {
 }
 
 duet_status bench_begin_epoch(duet_runner *runner, duet_error *error) {
-  const duet_recipe recipe = {.optimizer = DUET_OPTIMIZER_adam,
-                              .schedule = DUET_SCHEDULE_onecycle,
-                              .learning_rate = 0.01,
-                              .beta1 = 0.9,
-                              .beta2 = 0.99,
-                              .epsilon = 1e-8};
+  const duet_recipe recipe = bench_recipe();
   const size_t samples = runner->resident->count;
   uint32_t *order = malloc(samples * sizeof *order);
   float *rates = malloc(runner->max_steps * DUET_RATES * sizeof *rates);
@@ -51,7 +52,7 @@ duet_status bench_begin_epoch(duet_runner *runner, duet_error *error) {
   if (order && rates) {
     duet_random_shuffle(SEED, 0, order, samples);
     for (size_t i = 0; i < runner->max_steps; i++)
-      duet_schedule_row(&recipe, i, EPOCHS * runner->max_steps, rates + i * DUET_RATES);
+      duet_schedule_row(&recipe, i, BENCH_EPOCHS * runner->max_steps, rates + i * DUET_RATES);
     s = duet_runner_begin(runner, SEED, 0, order, samples, rates, error);
   } else {
     s = duet_fail(error, DUET_OUT_OF_MEMORY, "out of memory for the order of %zu samples", samples);

@@ -3,6 +3,14 @@
 #define DUET_BENCH_NETWORK_H
 
 #include "bench/suite/measure.h"
+#include "engine/random.h"
+#include "engine/schedule.h"
+
+enum { BENCH_EPOCHS = 2 /* of the default recipe */ };
+static const double BENCH_TARGET_DIGIT = 0.99, BENCH_TARGET_SUM = 0.985; /* accuracies that group train is to reach */
+
+/* That of `duet train` without options. */
+duet_recipe bench_recipe(void);
 
 typedef struct bench_setup {
   duet_network *network;

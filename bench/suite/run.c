@@ -3,6 +3,7 @@
 #include "bench/suite/job.h"
 #include "bench/suite/minder.h"
 #include "bench/suite/result.h"
+#include "bench/suite/start.h"
 #include "bench/suite/system.h"
 #include "engine/clock.h"
 #include "engine/text.h"
@@ -12,6 +13,7 @@
 #include <string.h>
 
 static const double OPENING = 120; /* seconds in which drivers must have said what devices there are, or opened one */
+static const double CLOSING = 10;  /* seconds that a child may take to end */
 
 typedef struct run {
   const bench_options *options;
@@ -138,9 +140,15 @@ static void lose_job(run *r, const char *id, place *p, bool late, double limit, 
 }
 
 static double limit_of(const run *r, const place *p) {
-  const char *forced = getenv("DUET_BENCH_LIMIT"); /* whole seconds, for tests */
-  const double limit = forced ? (double)strtol(forced, NULL, 10) : r->jobs.list[p->job].limit;
-  return p->opened || forced ? limit : limit + OPENING;
+  const double limit = bench_job_limit(&r->jobs.list[p->job]);
+  return p->opened || getenv("DUET_BENCH_LIMIT") ? limit : limit + OPENING;
+}
+
+/* Lets a child that has told all its rows end by itself: drivers write their caches on the way out. */
+static void let_end(bench_minder *minder) {
+  json_t *line = NULL;
+  char why[512];
+  while (bench_minder_next(minder, CLOSING, &line, why, sizeof why) == BENCH_MINDER_LINE) json_decref(line);
 }
 
 /* One child, for as many jobs as it lives. */
@@ -154,8 +162,8 @@ static duet_status mind_child(run *r, const char *id, place *p, duet_error *erro
   p->opened = false;
   p->since = duet_now();
   const size_t before = p->job;
-  for (bool living = true;
-       living && !r->stopped && p->job < r->jobs.count && r->jobs.list[p->job].group != BENCH_start;) {
+  bool living = true;
+  while (living && !r->stopped && p->job < r->jobs.count && r->jobs.list[p->job].group != BENCH_start) {
     json_t *line = NULL;
     const double limit = limit_of(r, p);
     char what[128];
@@ -169,11 +177,21 @@ static duet_status mind_child(run *r, const char *id, place *p, duet_error *erro
     if (state == BENCH_MINDER_ENDED || state == BENCH_MINDER_LATE)
       lose_job(r, id, p, state == BENCH_MINDER_LATE, limit, why);
   }
+  if (living) let_end(minder);
   (void)bench_minder_end(minder);
   if (!p->opened && !r->stopped && p->job == before + 1) /* it will not open for the other jobs either */
     while (p->job < r->jobs.count)
       add_missing(r, id, &r->jobs.list[p->job++], 0, BENCH_ERROR, 0, "the device did not open, see the row before");
   return s;
+}
+
+static void start_row(run *r, const char *id, const bench_job *job) {
+  bench_result result = bench_result_new();
+  char what[128];
+  r->listener->starting(r->listener->context, r->done, r->total, id, bench_key_text(&job->keys[0], what, sizeof what));
+  r->stopped = bench_start_run(job, id, r->listener, &result);
+  add_row(r, bench_result_json(id, job->group, &job->keys[0], &result));
+  bench_result_clear(&result);
 }
 
 static duet_status run_device(run *r, const char *id, duet_error *error) {
@@ -183,7 +201,7 @@ static duet_status run_device(run *r, const char *id, duet_error *error) {
     if (r->jobs.list[p.job].group != BENCH_start)
       s = mind_child(r, id, &p, error);
     else
-      p.job++;
+      start_row(r, id, &r->jobs.list[p.job++]);
   while (!s && p.job < r->jobs.count) {
     add_missing(r, id, &r->jobs.list[p.job], p.row, BENCH_SKIPPED, 0, "interrupted");
     p.job++, p.row = 0;
