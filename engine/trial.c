@@ -19,7 +19,7 @@ enum { L = DUET_LANES, GUARD = 16, STEP = 1, SPREAD = 3, TASKS_OF_PEAK = 3 };
 #define CPU DUET_CASE_CPU
 #define GPU DUET_CASE_GPU
 const duet_case duet_cases[] = {
-#define CASE(class, stage, tolerance, why, ...) {class, DUET_STAGE_##stage, tolerance, why, {__VA_ARGS__}, false},
+#define CASE(class, stage, tolerance, why, ...) {class, DUET_STAGE_##stage, tolerance, why, {__VA_ARGS__}},
 #include "kernels/cases.def"
 };
 const size_t duet_case_count = sizeof duet_cases / sizeof *duet_cases;
@@ -83,7 +83,7 @@ static bool is_per_block(const duet_stage *stage, int operand) {
   const duet_stage_info *info = &duet_stage_infos[stage->kind];
   const char *name = info->operands[operand];
   if (stage->by_block && info->access[operand] == 'w') return true;
-  static const char *const once[] = {"statistics", "weight", "sink", "wt", "dwt"};
+  static const char *const once[] = {"statistics", "weight", "sink", "wt", "dwt", "a", "b", "c", "sums"};
   for (size_t i = 0; i < sizeof once / sizeof *once; i++)
     if (!strcmp(once[i], name)) return false;
   return memory_of(name) == DUET_MEMORY_work && stage->kind != DUET_STAGE_update;
@@ -267,7 +267,8 @@ duet_status duet_trials_fill(duet_trials *set, uint32_t seed, duet_error *error)
 /* ---- a set of trials ---- */
 
 static size_t tasks_of(const duet_stage *stage) {
-  return stage->kind == DUET_STAGE_peak ? TASKS_OF_PEAK : duet_stage_tasks(stage);
+  return stage->kind == DUET_STAGE_peak || stage->kind == DUET_STAGE_local_read ? TASKS_OF_PEAK
+                                                                                : duet_stage_tasks(stage);
 }
 
 duet_status duet_trials_class(const duet_device_info *info, duet_kernel_class *kernel_class, duet_error *error) {
@@ -281,16 +282,16 @@ duet_trials duet_trials_for(const duet_device_info *info, duet_kernel_class kern
                        .vector_width = info->vector_width};
 }
 
-void duet_trials_add(duet_trials *set, const duet_case *c, duet_kernel_class kernel_class, unsigned compute_units,
-                     bool many) {
+static void add(duet_trials *set, const duet_case *c, bool by_block, duet_kernel_class kernel_class,
+                unsigned compute_units, bool many) {
   duet_trial *t = &set->list[set->count++];
   *t = (duet_trial){.which = c, .stage = {.kind = c->kind, .constants = c->constants}};
   (void)snprintf(t->stage.label, sizeof t->stage.label, "%.47s", c->why);
   complete(&t->stage);
   duet_constants *k = &t->stage.constants;
   t->blocks = (size_t)k->BLOCKS;
-  t->stage.by_block = c->by_block;
-  if (c->by_block) k->BLOCKS = 1;
+  t->stage.by_block = by_block;
+  if (by_block) k->BLOCKS = 1;
   const duet_plan plan = {.options = {.batch = k->BATCH,
                                       .kernel_class = kernel_class,
                                       .compute_units = compute_units,
@@ -300,9 +301,19 @@ void duet_trials_add(duet_trials *set, const duet_case *c, duet_kernel_class ker
   if (!k->TO) duet_tiles_set(&t->stage, &plan);
   bind(set, t);
   const bool task = duet_stage_infos[c->kind].task;
-  t->count = task && !c->by_block ? tasks_of(&t->stage) : t->blocks;
+  t->count = task && !by_block ? tasks_of(&t->stage) : t->blocks;
   t->spread = set->group > 1 ? duet_tiles_groups(&t->stage, set->group) : task || !many ? 1 : SPREAD;
-  if (set->group > 1 && c->by_block) t->spread *= duet_stage_tasks(&t->stage);
+  if (set->group > 1 && by_block) t->spread *= duet_stage_tasks(&t->stage);
+}
+
+void duet_trials_add(duet_trials *set, const duet_case *which, duet_kernel_class kernel_class, unsigned compute_units,
+                     bool many) {
+  add(set, which, false, kernel_class, compute_units, many);
+}
+
+void duet_trials_add_stage(duet_trials *set, const duet_case *which, bool by_block, duet_kernel_class kernel_class,
+                           unsigned compute_units) {
+  add(set, which, by_block, kernel_class, compute_units, false);
 }
 
 void duet_trials_destroy(duet_trials *set) {

@@ -15,7 +15,6 @@ typedef struct duet_case {
   double tolerance; /* of the largest error, in units of the root mean square of what `ref` gives; 0: bit for bit */
   const char *why;
   duet_constants constants;
-  bool by_block; /* of a TASK kind: as in duet_stage */
 } duet_case;
 
 extern const duet_case duet_cases[]; /* of kernels/cases.def */
@@ -60,6 +59,9 @@ duet_trials duet_trials_for(const duet_device_info *info, duet_kernel_class kern
    it has TO; with few of them a group takes a block alone (`many`: several share one). */
 void duet_trials_add(duet_trials *set, const duet_case *which, duet_kernel_class kernel_class, unsigned compute_units,
                      bool many);
+/* Adds a stage as a plan has it, `by_block` too: what its constants leave open is completed likewise. */
+void duet_trials_add_stage(duet_trials *set, const duet_case *which, bool by_block, duet_kernel_class kernel_class,
+                           unsigned compute_units);
 /* Allocates the memories and fills every operand with what `seed` draws; duet_trials_destroy frees them (also after a
    failure). Errors: OUT_OF_MEMORY. */
 duet_status duet_trials_fill(duet_trials *set, uint32_t seed, duet_error *error);

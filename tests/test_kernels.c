@@ -107,8 +107,7 @@ static duet_trials good_trials(void) {
                                  DUET_STAGE_conv_weights,
                                  1e-5,
                                  "planted faults",
-                                 {.IC = 3, .IH = 5, .IW = 5, .OC = 4, .K = 3, .BATCH = 20},
-                                 false};
+                                 {.IC = 3, .IH = 5, .IW = 5, .OC = 4, .K = 3, .BATCH = 20}};
   duet_trials b = new_trials();
   duet_trials_add(&b, &sums, kernel_class, 1, false);
   OK(duet_trials_fill(&b, 7, &error));
@@ -149,8 +148,7 @@ static void test_planted_faults_are_found(void **state) {
 /* Outputs that lie elsewhere than `ref` puts them. */
 static void test_shifted_output_is_found(void **state) {
   (void)state;
-  static const duet_case rows = {DUET_CASE_ANY, DUET_STAGE_relu_forward,   0,
-                                 "shifted",     {.COUNT = 9, .BATCH = 20}, false};
+  static const duet_case rows = {DUET_CASE_ANY, DUET_STAGE_relu_forward, 0, "shifted", {.COUNT = 9, .BATCH = 20}};
   duet_trials b = new_trials();
   duet_trials_add(&b, &rows, kernel_class, 1, false);
   OK(duet_trials_fill(&b, 7, &error));

@@ -53,7 +53,7 @@ static duet_status emit_job(bench_rig *rig, const bench_job *job, size_t number,
   for (size_t i = 0; i < job->row_count; i++) {
     bench_result *r = &results[i];
     r->seconds = seconds;
-    if (failed && r->outcome == BENCH_OK) bench_result_fail(r, failed, &why);
+    if (failed && !*r->reason) bench_result_fail(r, failed, &why);
     if (!s)
       s = emit->line(emit->context,
                      json_pack("{s:I, s:o}", "job", (json_int_t)number, "row",

@@ -13,6 +13,7 @@ typedef struct directed {
   duet_network *network;
   duet_plan *plan;
   duet_case cases[STAGES];
+  bool by_block[STAGES];
   duet_trials *trials; /* [count], a kernel each */
   duet_launch launches[STAGES];
   duet_recording *recording;
@@ -75,11 +76,11 @@ static duet_status choose_stages(const bench_job *job, directed *d, duet_error *
     if (!is_of(stage, job->layer) || !serves(stage->kind, job->direction, has_backward)) continue;
     if (d->count == STAGES)
       return duet_fail(error, DUET_UNSUPPORTED, "%s: more than %d stages", job->keys[0].name, STAGES);
+    d->by_block[d->count] = stage->by_block;
     d->cases[d->count++] = (duet_case){.kind = stage->kind,
                                        .tolerance = duet_case_tolerance(stage->kind),
                                        .why = stage->label,
-                                       .constants = stage->constants,
-                                       .by_block = stage->by_block};
+                                       .constants = stage->constants};
   }
   if (d->count == 0)
     return duet_fail(error, DUET_UNSUPPORTED, "%s: the plan has no stage of its own for it", job->keys[0].name);
@@ -93,7 +94,7 @@ static duet_status try_stage(bench_rig *rig, const directed *d, size_t i, bench_
   if (s) return s;
   duet_trials *set = &d->trials[i];
   *set = duet_trials_for(rig->info, kernel_class);
-  duet_trials_add(set, &d->cases[i], kernel_class, rig->info->compute_units, false);
+  duet_trials_add_stage(set, &d->cases[i], d->by_block[i], kernel_class, rig->info->compute_units);
   double worst = 0;
   s = duet_trials_fill(set, 1000 * (uint32_t)i, error);
   if (!s) s = duet_trials_run(set, &rig->oracle, set->wanted, error);

@@ -83,8 +83,10 @@ char *bench_key_text(const bench_key *key, char *text, size_t size) {
     const size_t rest = size - (size_t)length;
     if (json_is_integer(value))
       length += snprintf(text + length, rest, ", %s %lld", name, (long long)json_integer_value(value));
-    else
+    else if (strcmp(name, "precision") == 0 || strcmp(name, "network") == 0)
       length += snprintf(text + length, rest, ", %s", json_string_value(value));
+    else
+      length += snprintf(text + length, rest, ", %s %s", name, json_string_value(value));
   }
   return text;
 }

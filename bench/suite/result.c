@@ -15,7 +15,7 @@ void bench_result_clear(bench_result *r) {
 }
 
 void bench_result_fail(bench_result *r, duet_status status, const duet_error *error) {
-  r->outcome = status == DUET_UNSUPPORTED ? BENCH_UNSUPPORTED : BENCH_ERROR;
+  if (r->outcome == BENCH_OK) r->outcome = status == DUET_UNSUPPORTED ? BENCH_UNSUPPORTED : BENCH_ERROR;
   memcpy(r->reason, error->text, sizeof error->text);
 }
 

@@ -40,7 +40,8 @@ typedef struct bench_result {
 bench_result bench_result_new(void);
 void bench_result_clear(bench_result *result);
 
-/* The outcome of a failed call: `unsupported` where it says so, else `error`. */
+/* Why a failed call leaves no measurement; the outcome is `unsupported` where the status says so, else `error`, unless
+   it was set before. */
 void bench_result_fail(bench_result *result, duet_status status, const duet_error *error);
 
 /* NULL without memory. */
