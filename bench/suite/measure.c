@@ -20,6 +20,7 @@ duet_status bench_rig_open(const char *device, bench_rig *rig, duet_error *error
   if (!s) s = duet_device_open("ref", &rig->oracle, error);
   if (!s) rig->info = rig->handle.backend->info(rig->handle.device);
   if (!s) s = duet_plan_class(rig->info, &rig->kernel_class, error);
+  if (!s) rig->probe = bench_probe_open(rig->info);
   return s;
 }
 
@@ -34,6 +35,7 @@ duet_status bench_rig_data(bench_rig *rig, duet_error *error) {
 }
 
 void bench_rig_close(bench_rig *rig) {
+  bench_probe_close(rig->probe);
   duet_resident_destroy(rig->train);
   duet_resident_destroy(rig->test);
   duet_dataset_destroy(rig->train_set);
@@ -81,8 +83,8 @@ static duet_status warm_up(const bench_load *load, size_t times, double budget, 
   return DUET_OK;
 }
 
-static duet_status take_samples(const bench_load *load, size_t times, double budget, bench_result *r,
-                                duet_error *error) {
+static duet_status take_samples(bench_probe *probe, const bench_load *load, size_t times, double budget,
+                                bench_result *r, duet_error *error) {
   const double started = duet_now();
   r->stopped_by = BENCH_BY_BUDGET;
   while (r->sample_count < BENCH_MOST) {
@@ -91,6 +93,7 @@ static duet_status take_samples(const bench_load *load, size_t times, double bud
     double seconds;
     const duet_status s = load->run(load->context, times, &seconds, error);
     if (s) return s;
+    bench_probe_look(probe);
     const double one = fmax(seconds, 1e-9) / (double)times;
     r->samples[r->sample_count++] = load->amount > 0 ? load->amount / one : one;
     if (!bench_statistics_due(r->sample_count) || (load->most == 1 && r->sample_count < 100)) continue;
@@ -104,14 +107,15 @@ static duet_status take_samples(const bench_load *load, size_t times, double bud
 }
 
 duet_status bench_measure(bench_rig *rig, const bench_load *load, double budget, bench_result *r, duet_error *error) {
-  (void)rig;
   size_t times;
   const double span = fmin(fmax(budget / 30, SHORTEST), LONGEST);
   r->samples = malloc(BENCH_MOST * sizeof *r->samples);
   if (!r->samples) return duet_fail(error, DUET_OUT_OF_MEMORY, "out of memory for %d samples", BENCH_MOST);
   duet_status s = calibrate(load, span, &times, error);
   if (!s) s = warm_up(load, times, budget, error);
-  if (!s) s = take_samples(load, times, budget, r, error);
+  bench_probe_begin(rig->probe);
+  if (!s) s = take_samples(rig->probe, load, times, budget, r, error);
+  r->telemetry = bench_probe_end(rig->probe, load->images * (double)times * (double)r->sample_count);
   if (!s && !bench_statistics_of(r->samples, r->sample_count, &r->statistics))
     s = duet_fail(error, DUET_OUT_OF_MEMORY, "out of memory for statistics");
   if (s) return s;

@@ -13,6 +13,7 @@ typedef struct bench_rig {
   duet_kernel_class kernel_class;
   duet_dataset *train_set, *test_set;
   duet_resident *train, *test;
+  bench_probe *probe;
 } bench_rig;
 
 /* Errors: those of opening `device`. bench_rig_close takes what was opened in part. */

@@ -11,12 +11,15 @@
 #include <string.h>
 
 enum {
+  FEW_ROUNDS = 100, /* of a launch on a slow device; stage peak has come to rest by then */
   ROUNDS = 20000,
   CHAINS = 24, /* of stage peak */
   READS = 8,   /* a round of stage local_read */
   CPU_GROUPS = 4,
   GPU_GROUPS = 32 /* for each compute unit */
 };
+
+static const double LONGEST_LAUNCH = 0.2; /* seconds */
 
 duet_status bench_kernel_make(bench_rig *rig, duet_stage *stage, size_t tasks, bench_kernel *k, duet_error *error) {
   const duet_backend *b = rig->handle.backend;
@@ -57,52 +60,71 @@ duet_stage bench_stage(duet_stage_kind kind, const char *label) {
 /* ---- registers and local memory ---- */
 
 /* What sink[task][lane] of a stage is to be. */
-static double wanted_sink(duet_stage_kind kind, size_t task, size_t lane) {
-  if (kind == DUET_STAGE_local_read) return (double)READS * ROUNDS * (0.5 + (double)lane / 16);
+static double wanted_sink(duet_stage_kind kind, int rounds, size_t task, size_t lane) {
+  if (kind == DUET_STAGE_local_read) return (double)READS * rounds * (0.5 + (double)lane / 16);
   const double a = (double)lane * 1e-3 + 0.5, b = 0.25 + (double)task;
   return CHAINS * b / (1 - a); /* where y = y a + b has come to rest */
 }
 
-static duet_status check_sink(bench_rig *rig, const bench_kernel *k, duet_stage_kind kind, size_t tasks,
+static duet_status check_sink(bench_rig *rig, const bench_kernel *k, duet_stage_kind kind, int rounds, size_t tasks,
                               bench_check *check, duet_error *error) {
   const size_t count = tasks * DUET_LANES;
   float *got = malloc(count * sizeof *got);
   if (!got) return duet_fail(error, DUET_OUT_OF_MEMORY, "out of memory for %zu values", count);
   const duet_status s = rig->handle.backend->download(rig->handle.device, k->launch.memories[DUET_MEMORY_work], 0, got,
                                                       count * sizeof *got, error);
-  (void)snprintf(check->what, sizeof check->what, "the results of all %zu groups after %d rounds", tasks, ROUNDS);
+  (void)snprintf(check->what, sizeof check->what, "the results of all %zu groups after %d rounds", tasks, rounds);
   check->tolerance = 1e-5;
   for (size_t i = 0; !s && i < count; i++) {
-    const float wanted = (float)wanted_sink(kind, i / DUET_LANES, i % DUET_LANES);
+    const float wanted = (float)wanted_sink(kind, rounds, i / DUET_LANES, i % DUET_LANES);
     bench_compare(&wanted, &got[i], 1, (double)wanted, &check->worst);
   }
   free(got);
   return s ? s : bench_check_passes(check, error);
 }
 
+static duet_status make_sink(bench_rig *rig, duet_stage_kind kind, int rounds, size_t tasks, bench_kernel *k,
+                             duet_error *error) {
+  duet_stage stage = bench_stage(kind, "peak");
+  stage.constants.COUNT = rounds;
+  stage.operands[0] = (duet_operand){.memory = DUET_MEMORY_work};
+  const duet_status s = bench_kernel_memory(rig, k, DUET_MEMORY_work, tasks * DUET_LANES, error);
+  return s ? s : bench_kernel_make(rig, &stage, tasks, k, error);
+}
+
+/* As many rounds as make a launch long beside what it costs, yet not one of seconds. */
+static duet_status make_long_sink(bench_rig *rig, duet_stage_kind kind, size_t tasks, int *rounds, bench_kernel *k,
+                                  duet_error *error) {
+  double seconds = 0;
+  *rounds = FEW_ROUNDS;
+  duet_status s = make_sink(rig, kind, *rounds, tasks, k, error);
+  bench_replay replay = {&rig->handle, k->recording};
+  for (int warm = 0; !s && warm < 2; warm++) s = bench_replay_run(&replay, 1, &seconds, error);
+  if (s || seconds * ROUNDS / FEW_ROUNDS > LONGEST_LAUNCH) return s;
+  bench_kernel_clear(rig, k);
+  *rounds = ROUNDS;
+  return make_sink(rig, kind, *rounds, tasks, k, error);
+}
+
 /* Stage peak or local_read on all compute units. */
 static duet_status run_sink(bench_rig *rig, const bench_job *job, duet_stage_kind kind, bench_result *r,
                             duet_error *error) {
-  const bool gpu = rig->kernel_class == DUET_CLASS_GPU;
+  const bool gpu = rig->kernel_class == DUET_CLASS_GPU, fma = kind == DUET_STAGE_peak;
   const size_t tasks = rig->info->compute_units * (gpu ? GPU_GROUPS : CPU_GROUPS);
   const double items = gpu ? (double)duet_tiles_group(rig->info->max_group) : 1;
   bench_kernel k = {0};
-  duet_stage stage = bench_stage(kind, job->name);
-  stage.constants.COUNT = ROUNDS;
-  stage.operands[0] = (duet_operand){.memory = DUET_MEMORY_work};
-  duet_status s = bench_kernel_memory(rig, &k, DUET_MEMORY_work, tasks * DUET_LANES, error);
-  if (!s) s = bench_kernel_make(rig, &stage, tasks, &k, error);
-  if (!s) s = check_sink(rig, &k, kind, tasks, &r->check, error);
+  int rounds;
+  duet_status s = make_long_sink(rig, kind, tasks, &rounds, &k, error);
+  if (!s) s = check_sink(rig, &k, kind, rounds, tasks, &r->check, error);
   if (!s) {
-    const double lanes = gpu ? items : DUET_LANES;
-    const double work = (double)ROUNDS * (double)tasks;
-    *(kind == DUET_STAGE_peak ? &r->flops : &r->bytes) =
-        kind == DUET_STAGE_peak ? 2 * CHAINS * work * lanes : READS * work * items * (gpu ? 16 : 64);
+    const double work = (double)rounds * (double)tasks * items;
+    if (fma)
+      r->flops = 2.0 * CHAINS * work * (gpu ? 1 : DUET_LANES);
+    else
+      r->bytes = READS * work * (gpu ? 16 : 64);
     bench_replay replay = {&rig->handle, k.recording};
-    const bench_load load = {.context = &replay,
-                             .run = bench_replay_run,
-                             .most = SIZE_MAX,
-                             .amount = kind == DUET_STAGE_peak ? r->flops : r->bytes};
+    const bench_load load = {
+        .context = &replay, .run = bench_replay_run, .most = SIZE_MAX, .amount = fma ? r->flops : r->bytes};
     s = bench_measure(rig, &load, job->seconds, r, error);
   }
   bench_kernel_clear(rig, &k);
@@ -146,6 +168,8 @@ static duet_status run_fma(bench_rig *rig, const bench_job *job, bench_result *r
 }
 
 static duet_status run_local(bench_rig *rig, const bench_job *job, bench_result *r, duet_error *error) {
+  if (rig->kernel_class == DUET_CLASS_PLAIN)
+    return duet_fail(error, DUET_UNSUPPORTED, "%s: plain C has no local memory", rig->info->id);
   return run_sink(rig, job, DUET_STAGE_local_read, r, error);
 }
 

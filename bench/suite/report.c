@@ -67,8 +67,9 @@ char *bench_report_line(const json_t *row, char *text, size_t size) {
   return text;
 }
 
-/* The measured FMA rate of a device, FLOP/s; NAN where there is none. */
+/* The measured FMA rate of a device, FLOP/s; NAN where there is none, and where it is plain C, which is no peak. */
 static double fma_of(const json_t *rows, const char *device) {
+  if (strcmp(device, "ref") == 0) return NAN;
   size_t i;
   const json_t *row;
   json_array_foreach(rows, i, row) if (is_ok(row) && strcmp(text_of(row, "device"), device) == 0 &&
