@@ -48,7 +48,8 @@ int nvmlDeviceGetTemperature(void *device, int sensor, unsigned *celsius) {
 }
 
 int nvmlDeviceGetPowerUsage(void *device, unsigned *milliwatts) {
-  (void)device, (void)milliwatts;
+  (void)device;
+  *milliwatts = 0;
   return 3; /* not supported */
 }
 

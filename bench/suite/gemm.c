@@ -38,14 +38,14 @@ static duet_status prepare(product *p, duet_error *error) {
   const size_t sizes[] = {j->m * j->k, j->k * j->n, j->m * j->n};
   duet_buffer **const buffers[] = {&p->a, &p->b, &p->c};
   const duet_backend *backend = p->handle->backend;
+  uint32_t words[4] = {0};
   duet_status s = DUET_OK;
   for (int i = 0; !s && i < 3; i++) {
     p->values[i] = malloc(sizes[i] * sizeof(float));
     if (!p->values[i]) return duet_fail(error, DUET_OUT_OF_MEMORY, "out of memory for %zu values", sizes[i]);
     s = backend->alloc(p->handle->device, sizes[i] * sizeof(float), buffers[i], error);
     for (size_t v = 0; i < 2 && v < sizes[i]; v++) {
-      uint32_t words[4];
-      if (v % 4 == 0 || v == 0) duet_philox(1, (uint32_t)(v / 4), (uint32_t)i, 0, STREAM, words);
+      if (v % 4 == 0) duet_philox(1, (uint32_t)(v / 4), (uint32_t)i, 0, STREAM, words);
       p->values[i][v] = (float)words[v % 4] * 0x1p-31F - 1;
     }
     if (!s && i < 2)

@@ -25,17 +25,17 @@ static const struct {
 };
 
 typedef struct line {
-  suite first;
-  bool other;
-  bench_group group;
   const char *name, *network;
-  int batch;
   double size, seconds, limit;
+  suite first;
+  bench_group group;
+  int batch;
+  bool other;
 } line;
 
 static const line lines[] = {
 #define ROW(first, other, group, name, network, batch, size, seconds, limit) \
-  {SUITE_##first, other, BENCH_##group, name, network, batch, size, seconds, limit},
+  {name, network, size, seconds, limit, SUITE_##first, BENCH_##group, batch, other},
 #include "bench/suite/suites.def"
 };
 

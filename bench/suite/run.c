@@ -178,7 +178,8 @@ static duet_status mind_child(run *r, const char *id, place *p, duet_error *erro
       lose_job(r, id, p, state == BENCH_MINDER_LATE, limit, why);
   }
   if (living) let_end(minder);
-  (void)bench_minder_end(minder);
+  if (bench_minder_end(minder) > 0 && living)
+    r->listener->say(r->listener->context, "the process failed after its last row, while it closed the device");
   if (!p->opened && !r->stopped && p->job == before + 1) /* it will not open for the other jobs either */
     while (p->job < r->jobs.count)
       add_missing(r, id, &r->jobs.list[p->job++], 0, BENCH_ERROR, 0, "the device did not open, see the row before");
