@@ -83,7 +83,7 @@ static bool is_per_block(const duet_stage *stage, int operand) {
   const duet_stage_info *info = &duet_stage_infos[stage->kind];
   const char *name = info->operands[operand];
   if (stage->by_block && info->access[operand] == 'w') return true;
-  static const char *const once[] = {"statistics", "weight", "sink", "wt", "dwt", "a", "b", "c", "sums"};
+  static const char *const once[] = {"statistics", "weight", "sink", "wt", "dwt", "u", "du", "a", "b", "c", "sums"};
   for (size_t i = 0; i < sizeof once / sizeof *once; i++)
     if (!strcmp(once[i], name)) return false;
   return memory_of(name) == DUET_MEMORY_work && stage->kind != DUET_STAGE_update;
@@ -397,6 +397,9 @@ static double root_mean_square(const duet_trials *set, const duet_place *p) {
   return sum > 0 ? sqrt(sum / (double)count) : 1;
 }
 
+/* Room for sums: what is left there is nobody's. */
+static bool is_scratch(const duet_place *p) { return !strcmp(p->name, "du"); }
+
 static bool is_written(const duet_trials *set, const duet_place *p) {
   for (size_t copy = 0; copy < p->copies; copy++) {
     const size_t at = p->offset + copy * p->stride;
@@ -418,6 +421,7 @@ static duet_status compare_operand(const duet_trials *set, const duet_trial *t, 
       const size_t at = p->offset + copy * p->stride + i;
       const uint32_t wanted = set->wanted[p->memory][at], got = set->got[p->memory][at];
       seen[at] = 1;
+      if (is_scratch(p)) continue;
       const double d = wanted == got ? 0 : !written || is_exact(p, i) ? INFINITY : distance(wanted, got, scale);
       if (d > worst) worst = d, worst_at = at;
     }

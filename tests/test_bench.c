@@ -121,7 +121,7 @@ static void test_wrong_peaks(void **state) {
   expect_status(run("DUET_BENCH_ONLY='peak *:gemm *' DUET_BAD_WRONG='*' DUET_BAD_GEMM=wrong", ""), 1);
   static const char *const names[] = {"fma", "read", "write", "copy", "triad"};
   for (size_t i = 0; i < sizeof names / sizeof *names; i++) expect_row("peak", names[i], "error", "wrong numbers");
-  expect_row("gemm", "square", "error", "wrong numbers");
+  expect_row("gemm", "64x64x64", "error", "wrong numbers");
   expect_row("peak", "upload", "ok", "");
 }
 
@@ -134,7 +134,7 @@ static void test_lost_bits(void **state) {
 static void test_absent_library(void **state) {
   (void)state;
   expect_status(run("DUET_BENCH_ONLY='gemm *' DUET_BAD_GEMM=absent", ""), 0);
-  expect_row("gemm", "square", "unsupported", "no library");
+  expect_row("gemm", "64x64x64", "unsupported", "no library");
 }
 
 static void test_hang(void **state) {

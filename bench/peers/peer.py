@@ -1,6 +1,6 @@
-"""What every peer shares: MNIST, the options, and the loop that times training steps.
+"""What every peer program shares: MNIST, the options, and the loop that times its work.
 
-A peer prints one JSON object with the time of every step; with --serve it stays, so that a comparison can alternate
+A peer prints one JSON object with the time of every call; with --serve it stays, so that a comparison can alternate
 it with another program: one JSON line when it is ready (built and warm), then one for each line "run K" it reads.
 """
 import argparse, ctypes, gzip, json, os, statistics, sys, time
@@ -29,12 +29,15 @@ def keep_memory():
     mallopt(mmap_max, 0)
 
 
-def options(description, networks, modes):
+def options(description, networks, modes, tasks=("step", "infer"), devices=("cpu",), precisions=("fp32",)):
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("network", choices=networks)
+    parser.add_argument("--task", choices=tasks, default="step", help="training steps, or forward from an image in host memory")
     parser.add_argument("--batch", type=int, default=128, help="images per step")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="default: all cores")
     parser.add_argument("--mode", choices=modes, default=modes[0])
+    parser.add_argument("--device", choices=devices, default=devices[0])
+    parser.add_argument("--precision", choices=precisions, default="fp32")
     parser.add_argument("--steps", type=int, default=100, help="steps to time, after those that warm up")
     parser.add_argument("--warm-up", type=int, default=5, help="steps before, not timed")
     parser.add_argument("--serve", action="store_true", help='read lines "run K" and answer each with the times of K steps')
@@ -44,28 +47,29 @@ def options(description, networks, modes):
     return args
 
 
-def timed(step, count, batch):
-    """Runs `step` count times; it returns only when its work is done."""
+def timed(step, count, batch, at_once):
+    """Runs `step`, each time `at_once` of them, `count` times; it returns only when its work is done."""
     seconds = []
     for _ in range(count):
         start = time.perf_counter()
         step()
-        seconds.append(time.perf_counter() - start)
-    return {"steps": count, "seconds": sum(seconds), "step_ms": [round(1e3 * s, 4) for s in seconds],
+        seconds.append((time.perf_counter() - start) / at_once)
+    return {"steps": count * at_once, "seconds": sum(seconds) * at_once, "step_ms": [round(1e3 * s, 5) for s in seconds],
             "images_per_second": {"mean": count * batch / sum(seconds), "median": batch / statistics.median(seconds),
                                   "best": batch / min(seconds)}}
 
 
 def serve(args, about, step, loss):
-    """`about`: what the peer says of itself; `loss`: a function that gives the last step's loss."""
+    """`about`: what the peer says of itself, with `at_once`, the steps that one call of `step` does (1 when absent); `loss`: a
+    function that gives the last step's loss (None: there is none)."""
     start = time.perf_counter()
     for _ in range(args.warm_up):
         step()
-    about |= {"network": args.network, "mode": args.mode, "threads": args.threads, "batch": args.batch,
-              "warm_up_s": time.perf_counter() - start}
+    about |= {"network": args.network, "task": args.task, "mode": args.mode, "device": args.device, "precision": args.precision,
+              "threads": args.threads, "batch": args.batch, "warm_up_s": time.perf_counter() - start}
 
     def report(count):
-        return timed(step, count, args.batch) | {"loss": loss()}
+        return timed(step, count, args.batch, about.get("at_once", 1)) | {"loss": loss()}
     if not args.serve:
         print(json.dumps(about | report(args.steps)))
         return

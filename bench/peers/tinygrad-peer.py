@@ -11,7 +11,7 @@ import random
 import peer
 
 args = peer.options("Times tinygrad's training steps of Duet's network `fast`.", ["fast"], ["CPU", "CL"])
-os.environ |= {"DEV": args.mode, "CPU_COUNT": str(args.threads), "TRAINING": "1"}  # tinygrad reads them when imported
+os.environ |= {"DEV": args.mode, "CPU_COUNT": str(args.threads), "TRAINING": "1" if args.task == "step" else "0"}  # tinygrad reads them when imported
 from tinygrad import Device, Tensor, TinyJit, dtypes, nn  # noqa: E402
 
 
@@ -30,7 +30,9 @@ class Fast:
 def main():
     peer.keep_memory()
     Tensor.manual_seed(1)
-    images, labels = (Tensor(bytes(data), dtype=dtypes.uint8).realize() for data in peer.mnist())
+    host, labels = (bytes(data) for data in peer.mnist())
+    images, labels = (Tensor(data, dtype=dtypes.uint8).realize() for data in (host, labels))
+    zeros = Tensor.zeros(args.batch, dtype=dtypes.int32).contiguous().realize()
     images, count = images.reshape(-1, 1, 28, 28), labels.shape[0]
     network = Fast()
     optimizer = nn.optim.Adam(nn.state.get_parameters(network), lr=0.01, b1=0.9, b2=0.99)
@@ -47,13 +49,23 @@ def main():
         loss.backward()
         return loss.realize(*optimizer.schedule_step())
 
+    @TinyJit
+    def guessed(image, number):
+        digit, total = network((image.float() / 255 - peer.MEAN) / peer.DEVIATION, number.one_hot(peer.CLASSES).float())
+        return digit.argmax(1).realize(), total.argmax(1).realize()
+
+    def infer():
+        """From images in host memory to two digits each in host memory."""
+        image = Tensor(host[:args.batch * peer.PIXELS], dtype=dtypes.uint8).reshape(-1, 1, 28, 28).realize()
+        return [guess.numpy() for guess in guessed(image, zeros)]
+
     def step():
         last[0] = captured(Tensor(random.sample(range(count), args.batch), dtype=dtypes.int32).realize())
         Device[Device.DEFAULT].synchronize()
 
     about = {"peer": "tinygrad", "version": importlib.metadata.version("tinygrad"), "optimizer": "adam",
              "parameters": sum(p.numel() for p in nn.state.get_parameters(network))}
-    peer.serve(args, about, step, lambda: last[0].item())
+    peer.serve(args, about, step if args.task == "step" else infer, lambda: last[0].item() if last[0] else None)
 
 
 if __name__ == "__main__":

@@ -20,15 +20,27 @@ typedef struct directed {
   size_t count;
 } directed;
 
+/* Whether a stage makes the gradient of a layer's input from what prepares both ways back. */
+static bool is_way_back(const duet_stage *stage) {
+  return stage->kind == DUET_STAGE_sparse_backward ||
+         (stage->kind == DUET_STAGE_winograd_product && stage->constants.BACK);
+}
+
 /* The direction that a stage of a layer serves. What prepares both ways back is counted once, where it comes first. */
-static bool serves(duet_stage_kind kind, bench_direction direction, bool has_backward) {
-  switch (kind) {
+static bool serves(const duet_stage *stage, bench_direction direction, bool has_backward) {
+  const bench_direction back = has_backward ? BENCH_BACKWARD : BENCH_WEIGHTS;
+  switch (stage->kind) {
+    case DUET_STAGE_winograd_to_points: /* BACK: for both, as the list of sparse_gradient */
+      return direction == (stage->constants.BACK ? back : BENCH_FORWARD);
+    case DUET_STAGE_winograd_product:
+    case DUET_STAGE_winograd_from_points:
+      return direction == (stage->constants.BACK ? BENCH_BACKWARD : BENCH_FORWARD);
     case DUET_STAGE_winograd_weights:
     case DUET_STAGE_conv_forward:
     case DUET_STAGE_dense_forward:
       return direction == BENCH_FORWARD;
     case DUET_STAGE_sparse_gradient:
-      return direction == (has_backward ? BENCH_BACKWARD : BENCH_WEIGHTS);
+      return direction == back;
     case DUET_STAGE_transpose_weights:
     case DUET_STAGE_conv_backward:
     case DUET_STAGE_sparse_backward:
@@ -38,6 +50,7 @@ static bool serves(duet_stage_kind kind, bench_direction direction, bool has_bac
     case DUET_STAGE_transpose:
     case DUET_STAGE_conv_weights:
     case DUET_STAGE_sparse_weights:
+    case DUET_STAGE_winograd_gradient:
     case DUET_STAGE_dense_weights:
     case DUET_STAGE_sum:
       return direction == BENCH_WEIGHTS;
@@ -69,11 +82,10 @@ static duet_status make_plan(const bench_rig *rig, const bench_job *job, directe
 static duet_status choose_stages(const bench_job *job, directed *d, duet_error *error) {
   bool has_backward = false;
   for (size_t i = 0; i < d->plan->stage_count; i++)
-    has_backward = has_backward ||
-                   (is_of(&d->plan->stages[i], job->layer) && d->plan->stages[i].kind == DUET_STAGE_sparse_backward);
+    has_backward = has_backward || (is_of(&d->plan->stages[i], job->layer) && is_way_back(&d->plan->stages[i]));
   for (size_t i = 0; i < d->plan->stage_count; i++) {
     const duet_stage *stage = &d->plan->stages[i];
-    if (!is_of(stage, job->layer) || !serves(stage->kind, job->direction, has_backward)) continue;
+    if (!is_of(stage, job->layer) || !serves(stage, job->direction, has_backward)) continue;
     if (d->count == STAGES)
       return duet_fail(error, DUET_UNSUPPORTED, "%s: more than %d stages", job->keys[0].name, STAGES);
     d->by_block[d->count] = stage->by_block;

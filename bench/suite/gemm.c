@@ -13,14 +13,14 @@ static const double CHECK_FLOPS = 1e9, TOLERANCE = 2e-5;
 typedef struct product {
   const bench_job *job;
   const duet_handle *handle;
-  duet_buffer *a, *b, *c; /* [m][k], [k][n] or transposed, [m][n] */
+  duet_buffer *a, *b, *c; /* [m][k], [k][n], [m][n] */
   float *values[3];
 } product;
 
 static duet_status multiply(const product *p, duet_error *error) {
   const bench_job *j = p->job;
-  return p->handle->backend->gemm(p->handle->device, false, j->transpose_b, false, j->m, j->n, j->k, p->a, 0, p->b, 0,
-                                  p->c, 0, error);
+  return p->handle->backend->gemm(p->handle->device, false, false, false, j->m, j->n, j->k, p->a, 0, p->b, 0, p->c, 0,
+                                  error);
 }
 
 static duet_status run_products(void *context, size_t times, double *seconds, duet_error *error) {
@@ -72,8 +72,7 @@ static duet_status check(product *p, bench_check *c, duet_error *error) {
     for (size_t column = 0; column < j->n; column++) {
       double sum = 0;
       for (size_t i = 0; i < j->k; i++)
-        sum += (double)p->values[0][row * j->k + i] *
-               (double)p->values[1][j->transpose_b ? column * j->k + i : i * j->n + column];
+        sum += (double)p->values[0][row * j->k + i] * (double)p->values[1][i * j->n + column];
       wanted[column] = (float)sum;
     }
     bench_compare(wanted, p->values[2] + row * j->n, j->n, bench_root_mean_square(wanted, j->n), &c->worst);

@@ -157,24 +157,24 @@ static duet_status add_layer(bench_jobs *jobs, const line *l, suite which, const
   return s;
 }
 
-static duet_status add_product(bench_jobs *jobs, const line *l, suite which, const char *name, const size_t mnk[3],
-                               bool transpose_b, duet_error *error) {
+static duet_status add_product(bench_jobs *jobs, const line *l, suite which, size_t m, size_t n, size_t k,
+                               duet_error *error) {
+  char name[64];
   duet_status s = DUET_OK;
+  (void)snprintf(name, sizeof name, "%zux%zux%zu", m, n, k);
   bench_job *job = add_job(jobs, l, which, name, &s, error);
   if (!job) return s;
-  job->m = mnk[0], job->n = mnk[1], job->k = mnk[2];
-  job->transpose_b = transpose_b;
-  job->flops = 2.0 * (double)job->m * (double)job->n * (double)job->k;
+  job->m = m, job->n = n, job->k = k;
+  job->flops = 2.0 * (double)m * (double)n * (double)k;
   add_key(job, name, "FLOP/s", false);
-  set_integer(job, "m", job->m);
-  set_integer(job, "n", job->n);
-  set_integer(job, "k", job->k);
-  set_text(job, "transposed", transpose_b ? "b" : "none");
+  set_integer(job, "m", m);
+  set_integer(job, "n", n);
+  set_integer(job, "k", k);
   set_text(job, "precision", "fp32");
   return s;
 }
 
-/* conv: the layers with weights; gemm: the dense ones, as products of a batch with their weights. */
+/* conv: the layers with weights; gemm: the dense ones, as products of their weights with a batch. */
 static duet_status add_network(bench_jobs *jobs, const line *l, suite which, duet_error *error) {
   duet_network *network = NULL;
   duet_status s = duet_network_load(l->network, BENCH_IMAGE, BENCH_IMAGE, &network, error);
@@ -190,13 +190,10 @@ static duet_status add_network(bench_jobs *jobs, const line *l, suite which, due
     trained[i] = upstream || layer->weight_rows > 0;
     if ((layer->op != DUET_OP_conv && layer->op != DUET_OP_dense) || 100 * layer_flops(layer) < l->size * flops)
       continue;
-    char name[96];
-    (void)snprintf(name, sizeof name, "%s %s", l->network, layer->name);
-    const size_t mnk[] = {(size_t)l->batch, layer->weight_rows, layer->weight_row_length};
     if (l->group == BENCH_conv)
       s = add_layer(jobs, l, which, layer, upstream, error);
     else if (layer->op == DUET_OP_dense)
-      s = add_product(jobs, l, which, name, mnk, true, error);
+      s = add_product(jobs, l, which, layer->weight_rows, (size_t)l->batch, layer->weight_row_length, error);
   }
   free(trained);
   duet_network_destroy(network);
@@ -225,8 +222,8 @@ static void add_peak_key(bench_job *job) {
 static duet_status add_line(bench_jobs *jobs, const line *l, suite which, duet_error *error) {
   duet_status s = DUET_OK;
   if (l->group == BENCH_conv || (l->group == BENCH_gemm && *l->network)) return add_network(jobs, l, which, error);
-  const size_t side = (size_t)l->size, square[] = {side, side, side};
-  if (l->group == BENCH_gemm) return add_product(jobs, l, which, l->name, square, false, error);
+  const size_t side = (size_t)l->size;
+  if (l->group == BENCH_gemm) return add_product(jobs, l, which, side, side, side, error);
   bench_job *job = add_job(jobs, l, which, l->name, &s, error);
   if (!job) return s;
   switch (l->group) {

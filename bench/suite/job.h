@@ -44,7 +44,6 @@ typedef struct bench_job {
   char layer[DUET_NAME_SIZE]; /* conv: its name */
   bench_direction direction;
   size_t m, n, k; /* gemm */
-  bool transpose_b;
   bench_key keys[BENCH_ROWS];
   size_t row_count;
 } bench_job;
