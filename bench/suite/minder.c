@@ -33,7 +33,7 @@ duet_status bench_minder_start_in(const char *const arguments[], const char *con
   }
   (void)close(file);
   argv[3] = m->errors;
-  for (size_t i = 0; arguments[i] && i < MOST_ARGUMENTS; i++) argv[4 + i] = arguments[i];
+  for (size_t i = 0; i < MOST_ARGUMENTS && arguments[i]; i++) argv[4 + i] = arguments[i];
   const duet_status s = duet_worker_start(argv, environment, &m->worker, error);
   if (s) {
     (void)unlink(m->errors);

@@ -157,7 +157,7 @@ static duet_status mind_child(run *r, const char *id, place *p, duet_error *erro
   (void)snprintf(first, sizeof first, "%zu", p->job);
   const char *const arguments[] = {"run", r->options->suite, id, first, NULL};
   bench_minder *minder = NULL;
-  duet_status s = bench_minder_start(arguments, r->listener, &minder, error);
+  const duet_status s = bench_minder_start(arguments, r->listener, &minder, error);
   if (s) return s;
   p->opened = false;
   p->since = duet_now();
@@ -183,7 +183,7 @@ static duet_status mind_child(run *r, const char *id, place *p, duet_error *erro
   if (!p->opened && !r->stopped && p->job == before + 1) /* it will not open for the other jobs either */
     while (p->job < r->jobs.count)
       add_missing(r, id, &r->jobs.list[p->job++], 0, BENCH_ERROR, 0, "the device did not open, see the row before");
-  return s;
+  return DUET_OK;
 }
 
 static void start_row(run *r, const char *id, const bench_job *job) {

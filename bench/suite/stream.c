@@ -78,8 +78,9 @@ static duet_status check_written(bench_rig *rig, const bench_kernel *k, const st
 static duet_status check_sums(bench_rig *rig, const bench_kernel *k, size_t count, size_t length, float *chunks,
                               bench_check *check, duet_error *error) {
   const size_t tasks = (count + length - 1) / length;
-  float *wanted = calloc(2 * tasks, sizeof *wanted), *got = wanted + tasks;
+  float *wanted = calloc(2 * tasks, sizeof *wanted);
   if (!wanted) return duet_fail(error, DUET_OUT_OF_MEMORY, "out of memory for %zu sums", tasks);
+  float *got = wanted + tasks;
   for (size_t task = 0; task < tasks; task++) {
     const size_t at = task * length, rest = count - at < length ? count - at : length;
     double sum = 0;
