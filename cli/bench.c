@@ -1,14 +1,155 @@
-/* duet bench. */
+/* duet bench: measures devices, each in a child process, and says so row by row. */
+#include "bench/suite/child.h"
+#include "bench/suite/report.h"
+#include "bench/suite/run.h"
+#include "bench/suite/start.h"
 #include "cli/cli.h"
+#include "engine/file.h"
 
-int cli_bench(const cli_options *options) {
-  (void)options;
+#include <errno.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static volatile sig_atomic_t stop_signal;
+
+/* The first Ctrl-C ends the run with what is there; the second ends the program. */
+static void on_signal(int number) {
+  if (stop_signal) _exit(130);
+  stop_signal = number;
+}
+
+static bool wants_stop(void *context) {
+  (void)context;
+  return stop_signal != 0;
+}
+
+/* ---- progress, on stderr ---- */
+
+static void clear_bar(const bool *bar) {
+  if (*bar) (void)fputs("\r\033[K", stderr);
+}
+
+static void show_start(void *context, size_t done, size_t total, const char *device, const char *what) {
+  enum { WIDTH = 24 };
+  const size_t filled = total ? done * WIDTH / total : 0;
+  if (*(const bool *)context)
+    (void)fprintf(stderr, "\r\033[K[%.*s%*s] %zu/%zu  %s %s", (int)filled, "########################",
+                  (int)(WIDTH - filled), "", done, total, device, what);
+}
+
+static void show_row(void *context, size_t done, size_t total, const json_t *row) {
+  char text[1600];
+  clear_bar(context);
+  (void)fprintf(stderr, "[%zu/%zu] %s %s\n", done, total, json_string_value(json_object_get(row, "device")),
+                bench_report_line(row, text, sizeof text));
+}
+
+static void show_words(void *context, const char *text) {
+  const size_t length = strlen(text);
+  clear_bar(context);
+  (void)fprintf(stderr, "%s%s", text, length && text[length - 1] == '\n' ? "" : "\n");
+}
+
+/* ---- results ---- */
+
+enum { JSON_FORM = JSON_INDENT(1) | JSON_REAL_PRECISION(9) };
+
+static duet_status write_file(const json_t *result, const char *path, duet_error *error) {
+  char *text = json_dumps(result, JSON_FORM);
+  if (!text) return duet_fail(error, DUET_OUT_OF_MEMORY, "%s: no memory for the JSON result", path);
+  const duet_span parts[] = {{text, strlen(text)}, {"\n", 1}};
+  const duet_status s = duet_file_write(path, parts, 2, error);
+  free(text);
+  return s;
+}
+
+/* Whether the file could be written: not known only when all is measured. */
+static duet_status check_place(const char *path, duet_error *error) {
+  char directory[PATH_MAX];
+  const char *slash = path ? strrchr(path, '/') : NULL;
+  if (!slash || slash == path || (size_t)(slash - path) >= sizeof directory) return DUET_OK;
+  (void)snprintf(directory, sizeof directory, "%.*s", (int)(slash - path), path);
+  if (access(directory, W_OK | X_OK) == 0) return DUET_OK;
+  return duet_fail(error, DUET_IO, "%s: cannot be written: %s: %s", path, directory, strerror(errno));
+}
+
+static int print_table(const json_t *result) {
+  char *table = bench_report(result);
   duet_error error;
-  (void)duet_fail(&error, DUET_UNSUPPORTED, "bench: not in this version");
-  return cli_fail(&error);
+  if (!table) {
+    (void)duet_fail(&error, DUET_OUT_OF_MEMORY, "no memory for the table");
+    return cli_fail(&error);
+  }
+  (void)fputs(table, stdout);
+  free(table);
+  return 0;
+}
+
+int cli_bench(const cli_options *o) {
+  bool bar = isatty(STDERR_FILENO);
+  const struct sigaction action = {.sa_handler = on_signal};
+  (void)sigaction(SIGINT, &action, NULL);
+  (void)sigaction(SIGTERM, &action, NULL);
+  const char *other = getenv("DUET_BENCH_SUITE"); /* tests: the suite `other` */
+  const char *suite = other ? other : o->suite;
+  const char *command[] = {"duet", "bench", "--suite", suite, "--device", o->device};
+  const bench_options options = {suite, o->device, command, sizeof command / sizeof *command};
+  const bench_listener listener = {&bar, show_start, show_row, show_words, wants_stop};
+  json_t *result = NULL;
+  duet_error error, write_error;
+  if (check_place(o->out, &error)) return cli_fail(&error);
+  const duet_status s = bench_run(&options, &listener, &result, &error);
+  clear_bar(&bar);
+  int exit_status = duet_status_exit(s);
+  if (result) {
+    if (o->out && write_file(result, o->out, &write_error)) exit_status = cli_fail(&write_error);
+    const int printed = o->json ? cli_print_json(json_incref(result)) : print_table(result);
+    if (printed) exit_status = printed;
+  }
+  if (s) (void)cli_fail(&error);
+  json_decref(result);
+  return exit_status;
+}
+
+/* ---- the child: duet --worker bench FILE COMMAND ARGUMENT... ---- */
+
+static duet_status print_line(void *context, json_t *object, duet_error *error) {
+  FILE *out = context;
+  if (!object) return duet_fail(error, DUET_OUT_OF_MEMORY, "no memory for a row");
+  const int bad =
+      json_dumpf(object, out, JSON_COMPACT | JSON_REAL_PRECISION(9)) || fputc('\n', out) == EOF || fflush(out);
+  json_decref(object);
+  return bad ? duet_fail(error, DUET_IO, "the parent no longer reads") : DUET_OK;
+}
+
+/* Lines for the parent go to what was standard output; whatever a driver prints, there or on standard error, goes to
+   the file `errors`. */
+static FILE *redirect(const char *errors) {
+  const int lines = dup(STDOUT_FILENO);
+  FILE *out = lines < 0 ? NULL : fdopen(lines, "w");
+  if (!out || !freopen(errors, "a", stderr) || dup2(STDERR_FILENO, STDOUT_FILENO) < 0) return NULL;
+  return out;
 }
 
 int cli_bench_work(int argc, char **argv) {
-  (void)argc, (void)argv;
-  return cli_bench(NULL);
+  duet_error error;
+  FILE *out = argc >= 2 ? redirect(argv[0]) : NULL;
+  const bench_emit emit = {out, print_line};
+  duet_status s;
+  if (!out)
+    s = duet_fail(&error, DUET_USAGE, "--worker bench: for Duet's own use");
+  else if (strcmp(argv[1], "devices") == 0)
+    s = bench_child_devices(&emit, &error);
+  else if (strcmp(argv[1], "run") == 0 && argc == 5)
+    s = bench_child_run(argv[2], argv[3], (size_t)strtoul(argv[4], NULL, 10), &emit, &error);
+  else if (strcmp(argv[1], "first") == 0 && argc == 5)
+    s = bench_start_first(argv[2], argv[3], (int)strtol(argv[4], NULL, 10), &emit, &error);
+  else
+    s = duet_fail(&error, DUET_USAGE, "--worker bench %s: for Duet's own use", argv[1]);
+  if (out) (void)fclose(out);
+  return s ? cli_fail(&error) : 0;
 }

@@ -47,6 +47,10 @@ size_t duet_stage_tasks(const duet_stage *stage) {
       return (size_t)k->IC;
     case DUET_STAGE_sum:
     case DUET_STAGE_update:
+    case DUET_STAGE_stream_read:
+    case DUET_STAGE_stream_write:
+    case DUET_STAGE_stream_copy:
+    case DUET_STAGE_stream_triad:
       return (size_t)((k->TOTAL + k->LENGTH - 1) / k->LENGTH);
     default:
       return 1;

@@ -268,6 +268,9 @@ static void gpu_tiles(duet_stage *stage, int group, const duet_plan *plan) {
     case DUET_STAGE_dense_weights:
       gpu_dense_weights(k, group, wanted_groups);
       break;
+    case DUET_STAGE_local_read:
+      k->LOCAL = LOCAL_FLOATS / 2;
+      break;
     default:
       break;
   }

@@ -41,6 +41,13 @@ bool duet_case_is_of(const duet_case *which, duet_kernel_class kernel_class) {
   return which->only == DUET_CASE_ANY || (which->only == DUET_CASE_GPU) == (kernel_class == DUET_CLASS_GPU);
 }
 
+double duet_case_tolerance(duet_stage_kind kind) {
+  double most = 0;
+  for (size_t i = 0; i < duet_case_count; i++)
+    if (duet_cases[i].kind == kind && duet_cases[i].tolerance > most) most = duet_cases[i].tolerance;
+  return most;
+}
+
 static double or_1(int n) { return n > 0 ? n : 1; }
 
 double duet_case_cost(const duet_case *which) {
@@ -71,12 +78,15 @@ static duet_memory memory_of(const char *name) {
   return DUET_MEMORY_work;
 }
 
-/* Whether each block has its own, at a stride. */
-static bool is_per_block(duet_stage_kind kind, const char *name) {
-  static const char *const once[] = {"statistics", "weight", "sink", "wt", "dwt", "u", "du"};
+/* Whether each block has its own, at a stride. What a stage writes that serves one block at a time are partial sums. */
+static bool is_per_block(const duet_stage *stage, int operand) {
+  const duet_stage_info *info = &duet_stage_infos[stage->kind];
+  const char *name = info->operands[operand];
+  if (stage->by_block && info->access[operand] == 'w') return true;
+  static const char *const once[] = {"statistics", "weight", "sink", "wt", "dwt", "u", "du", "a", "b", "c", "sums"};
   for (size_t i = 0; i < sizeof once / sizeof *once; i++)
     if (!strcmp(once[i], name)) return false;
-  return memory_of(name) == DUET_MEMORY_work && kind != DUET_STAGE_update;
+  return memory_of(name) == DUET_MEMORY_work && stage->kind != DUET_STAGE_update;
 }
 
 /* What is there beyond what one call touches. */
@@ -123,13 +133,14 @@ static void bind(duet_trials *set, duet_trial *t) {
     *p = (duet_place){.name = info->operands[i],
                       .memory = o->memory,
                       .extent = whole_extent(&t->stage.constants, info->operands[i], extents[i])};
-    p->copies = is_per_block(t->stage.kind, p->name) ? (size_t)t->stage.constants.BLOCKS : 1;
+    const bool per_block = is_per_block(&t->stage, i);
+    p->copies = per_block ? t->blocks : 1;
     p->stride = (p->extent + 15) / 16 * 16 + GUARD;
     p->offset = set->words[p->memory] + GUARD;
     set->words[p->memory] = p->offset + p->copies * p->stride;
     const bool bytes = p->memory == DUET_MEMORY_images || p->memory == DUET_MEMORY_labels;
     o->offset = bytes ? 4 * p->offset : p->offset;
-    o->stride = p->copies > 1 || is_per_block(t->stage.kind, p->name) ? p->stride : 0;
+    o->stride = per_block ? p->stride : 0;
   }
 }
 
@@ -256,7 +267,8 @@ duet_status duet_trials_fill(duet_trials *set, uint32_t seed, duet_error *error)
 /* ---- a set of trials ---- */
 
 static size_t tasks_of(const duet_stage *stage) {
-  return stage->kind == DUET_STAGE_peak ? TASKS_OF_PEAK : duet_stage_tasks(stage);
+  return stage->kind == DUET_STAGE_peak || stage->kind == DUET_STAGE_local_read ? TASKS_OF_PEAK
+                                                                                : duet_stage_tasks(stage);
 }
 
 duet_status duet_trials_class(const duet_device_info *info, duet_kernel_class *kernel_class, duet_error *error) {
@@ -270,24 +282,38 @@ duet_trials duet_trials_for(const duet_device_info *info, duet_kernel_class kern
                        .vector_width = info->vector_width};
 }
 
-void duet_trials_add(duet_trials *set, const duet_case *c, duet_kernel_class kernel_class, unsigned compute_units,
-                     bool many) {
+static void add(duet_trials *set, const duet_case *c, bool by_block, duet_kernel_class kernel_class,
+                unsigned compute_units, bool many) {
   duet_trial *t = &set->list[set->count++];
   *t = (duet_trial){.which = c, .stage = {.kind = c->kind, .constants = c->constants}};
   (void)snprintf(t->stage.label, sizeof t->stage.label, "%.47s", c->why);
   complete(&t->stage);
   duet_constants *k = &t->stage.constants;
+  t->blocks = (size_t)k->BLOCKS;
+  t->stage.by_block = by_block;
+  if (by_block) k->BLOCKS = 1;
   const duet_plan plan = {.options = {.batch = k->BATCH,
                                       .kernel_class = kernel_class,
                                       .compute_units = compute_units,
                                       .max_group = set->group,
                                       .vector_width = many ? set->vector_width / 2 : set->vector_width},
-                          .blocks = k->BLOCKS};
+                          .blocks = (int)t->blocks};
   if (!k->TO) duet_tiles_set(&t->stage, &plan);
   bind(set, t);
   const bool task = duet_stage_infos[c->kind].task;
-  t->count = task ? tasks_of(&t->stage) : (size_t)k->BLOCKS;
+  t->count = task && !by_block ? tasks_of(&t->stage) : t->blocks;
   t->spread = set->group > 1 ? duet_tiles_groups(&t->stage, set->group) : task || !many ? 1 : SPREAD;
+  if (set->group > 1 && by_block) t->spread *= duet_stage_tasks(&t->stage);
+}
+
+void duet_trials_add(duet_trials *set, const duet_case *which, duet_kernel_class kernel_class, unsigned compute_units,
+                     bool many) {
+  add(set, which, false, kernel_class, compute_units, many);
+}
+
+void duet_trials_add_stage(duet_trials *set, const duet_case *which, bool by_block, duet_kernel_class kernel_class,
+                           unsigned compute_units) {
+  add(set, which, by_block, kernel_class, compute_units, false);
 }
 
 void duet_trials_destroy(duet_trials *set) {

@@ -22,6 +22,8 @@ extern const size_t duet_case_count;
 
 /* Whether a class of kernels (cpu or gpu) has this case. */
 bool duet_case_is_of(const duet_case *which, duet_kernel_class kernel_class);
+/* The largest tolerance among the cases of a stage. */
+double duet_case_tolerance(duet_stage_kind kind);
 /* Multiply-adds that `ref` takes, more or less. */
 double duet_case_cost(const duet_case *which);
 
@@ -37,7 +39,7 @@ typedef struct duet_trial {
   const duet_case *which; /* borrowed */
   duet_stage stage;
   duet_place places[DUET_MAX_OPERANDS];
-  size_t count, spread;
+  size_t blocks, count, spread;
 } duet_trial;
 
 /* Several trials side by side in one kernel, and the words of its memories before, after `ref`, after the device. */
@@ -57,6 +59,9 @@ duet_trials duet_trials_for(const duet_device_info *info, duet_kernel_class kern
    it has TO; with few of them a group takes a block alone (`many`: several share one). */
 void duet_trials_add(duet_trials *set, const duet_case *which, duet_kernel_class kernel_class, unsigned compute_units,
                      bool many);
+/* Adds a stage as a plan has it, `by_block` too: what its constants leave open is completed likewise. */
+void duet_trials_add_stage(duet_trials *set, const duet_case *which, bool by_block, duet_kernel_class kernel_class,
+                           unsigned compute_units);
 /* Allocates the memories and fills every operand with what `seed` draws; duet_trials_destroy frees them (also after a
    failure). Errors: OUT_OF_MEMORY. */
 duet_status duet_trials_fill(duet_trials *set, uint32_t seed, duet_error *error);

@@ -45,17 +45,3 @@ void REF_TWIN(dropout)(const ref_call *call) {
     }
   }
 }
-
-void REF_TWIN(peak)(const ref_call *call) {
-  ref_real *sink = (ref_real *)call->operand[0] + call->index * REF_LANES;
-  for (int l = 0; l < REF_LANES; l++) {
-    const double a = l * 1e-3 + 0.5, b = 0.25 + (double)call->index;
-    double sum = 0;
-    for (int chain = 0; chain < 24; chain++) {
-      double y = chain;
-      for (int round = 0; round < call->k->COUNT; round++) y = y * a + b;
-      sum += y;
-    }
-    sink[l] = (ref_real)sum;
-  }
-}

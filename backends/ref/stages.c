@@ -1,5 +1,6 @@
 /* The table of stages: what each needs of its constants and operands, and how one call is checked and made. */
 #include "backends/ref/ref.h"
+#include "engine/stage.h"
 
 #include <string.h>
 
@@ -59,6 +60,11 @@ static const char *const positive[DUET_STAGE_KINDS] = {
     [DUET_STAGE_winograd_from_points] = "IC IH IW OC OH OW K STRIDE WINOGRAD",
     [DUET_STAGE_winograd_gradient] = "IC OC OH OW BLOCKS ROWS TH TW WINOGRAD",
     [DUET_STAGE_peak] = "COUNT",
+    [DUET_STAGE_local_read] = "COUNT",
+    [DUET_STAGE_stream_read] = "LENGTH TOTAL",
+    [DUET_STAGE_stream_write] = "LENGTH TOTAL",
+    [DUET_STAGE_stream_copy] = "LENGTH TOTAL",
+    [DUET_STAGE_stream_triad] = "LENGTH TOTAL",
 };
 
 bool ref_stage_is_task(const duet_stage *stage) { return stage_table[stage->kind].task && !stage->by_block; }
@@ -161,7 +167,16 @@ void ref_operand_extents(const duet_stage *stage, size_t extents[DUET_MAX_OPERAN
       EXTENTS(points_in, points_out, y, product(T * T, k->TH * k->TW, L, (k->OC + k->ROWS - 1) / k->ROWS), 9 * matrix,
               oc);
     case DUET_STAGE_peak:
+    case DUET_STAGE_local_read:
       EXTENTS(REF_LANES);
+    case DUET_STAGE_stream_read:
+      EXTENTS(total, duet_stage_tasks(stage));
+    case DUET_STAGE_stream_write:
+      EXTENTS(total);
+    case DUET_STAGE_stream_copy:
+      EXTENTS(total, total);
+    case DUET_STAGE_stream_triad:
+      EXTENTS(total, total, total);
     case DUET_STAGE_KINDS:
       break;
   }

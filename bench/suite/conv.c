@@ -1,0 +1,160 @@
+/* Group conv: the convolutions and dense layers of a network, each direction by the stages of its training step. */
+#include "bench/suite/measure.h"
+#include "engine/planner.h"
+#include "engine/trial.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { STAGES = 8 /* of one direction at most */ };
+
+typedef struct directed {
+  duet_network *network;
+  duet_plan *plan;
+  duet_case cases[STAGES];
+  bool by_block[STAGES];
+  duet_trials *trials; /* [count], a kernel each */
+  duet_launch launches[STAGES];
+  duet_recording *recording;
+  size_t count;
+} directed;
+
+/* Whether a stage makes the gradient of a layer's input from what prepares both ways back. */
+static bool is_way_back(const duet_stage *stage) {
+  return stage->kind == DUET_STAGE_sparse_backward ||
+         (stage->kind == DUET_STAGE_winograd_product && stage->constants.BACK);
+}
+
+/* The direction that a stage of a layer serves. What prepares both ways back is counted once, where it comes first. */
+static bool serves(const duet_stage *stage, bench_direction direction, bool has_backward) {
+  const bench_direction back = has_backward ? BENCH_BACKWARD : BENCH_WEIGHTS;
+  switch (stage->kind) {
+    case DUET_STAGE_winograd_to_points: /* BACK: for both, as the list of sparse_gradient */
+      return direction == (stage->constants.BACK ? back : BENCH_FORWARD);
+    case DUET_STAGE_winograd_product:
+    case DUET_STAGE_winograd_from_points:
+      return direction == (stage->constants.BACK ? BENCH_BACKWARD : BENCH_FORWARD);
+    case DUET_STAGE_winograd_weights:
+    case DUET_STAGE_conv_forward:
+    case DUET_STAGE_dense_forward:
+      return direction == BENCH_FORWARD;
+    case DUET_STAGE_sparse_gradient:
+      return direction == back;
+    case DUET_STAGE_transpose_weights:
+    case DUET_STAGE_conv_backward:
+    case DUET_STAGE_sparse_backward:
+    case DUET_STAGE_transpose_back:
+    case DUET_STAGE_dense_backward:
+      return direction == BENCH_BACKWARD;
+    case DUET_STAGE_transpose:
+    case DUET_STAGE_conv_weights:
+    case DUET_STAGE_sparse_weights:
+    case DUET_STAGE_winograd_gradient:
+    case DUET_STAGE_dense_weights:
+    case DUET_STAGE_sum:
+      return direction == BENCH_WEIGHTS;
+    default:
+      return false;
+  }
+}
+
+static bool is_of(const duet_stage *stage, const char *layer) {
+  const size_t length = strlen(layer);
+  return strncmp(stage->label, layer, length) == 0 && stage->label[length] == ' ';
+}
+
+static duet_status make_plan(const bench_rig *rig, const bench_job *job, directed *d, duet_error *error) {
+  const duet_plan_options options = {.batch = job->batch,
+                                     .train = true,
+                                     .method = DUET_METHOD_ADAM,
+                                     .kernel_class = rig->kernel_class,
+                                     .sections = true,
+                                     .compute_units = rig->info->compute_units,
+                                     .max_group = rig->info->max_group,
+                                     .vector_width = rig->info->vector_width};
+  duet_status s = duet_network_load(job->network, BENCH_IMAGE, BENCH_IMAGE, &d->network, error);
+  if (!s) s = duet_plan_create(d->network, &options, &d->plan, error);
+  return s;
+}
+
+/* The stages of the job's layer and direction as cases; those of its two updates aside. */
+static duet_status choose_stages(const bench_job *job, directed *d, duet_error *error) {
+  bool has_backward = false;
+  for (size_t i = 0; i < d->plan->stage_count; i++)
+    has_backward = has_backward || (is_of(&d->plan->stages[i], job->layer) && is_way_back(&d->plan->stages[i]));
+  for (size_t i = 0; i < d->plan->stage_count; i++) {
+    const duet_stage *stage = &d->plan->stages[i];
+    if (!is_of(stage, job->layer) || !serves(stage, job->direction, has_backward)) continue;
+    if (d->count == STAGES)
+      return duet_fail(error, DUET_UNSUPPORTED, "%s: more than %d stages", job->keys[0].name, STAGES);
+    d->by_block[d->count] = stage->by_block;
+    d->cases[d->count++] = (duet_case){.kind = stage->kind,
+                                       .tolerance = duet_case_tolerance(stage->kind),
+                                       .why = stage->label,
+                                       .constants = stage->constants};
+  }
+  if (d->count == 0)
+    return duet_fail(error, DUET_UNSUPPORTED, "%s: the plan has no stage of its own for it", job->keys[0].name);
+  return DUET_OK;
+}
+
+/* One stage on both, then on the device ready to be launched again. */
+static duet_status try_stage(bench_rig *rig, const directed *d, size_t i, bench_check *check, duet_error *error) {
+  duet_kernel_class kernel_class;
+  duet_status s = duet_trials_class(rig->info, &kernel_class, error);
+  if (s) return s;
+  duet_trials *set = &d->trials[i];
+  *set = duet_trials_for(rig->info, kernel_class);
+  duet_trials_add_stage(set, &d->cases[i], d->by_block[i], kernel_class, rig->info->compute_units);
+  double worst = 0;
+  s = duet_trials_fill(set, 1000 * (uint32_t)i, error);
+  if (!s) s = duet_trials_run(set, &rig->oracle, set->wanted, error);
+  if (!s) s = duet_trials_run(set, &rig->handle, set->got, error);
+  if (!s) s = duet_trials_compare(set, &worst, error);
+  if (worst > check->worst) check->worst = worst;
+  return s;
+}
+
+static duet_status prepare(bench_rig *rig, const bench_job *job, directed *d, bench_check *check, duet_error *error) {
+  duet_status s = make_plan(rig, job, d, error);
+  if (!s) s = choose_stages(job, d, error);
+  if (!s && !(d->trials = calloc(d->count, sizeof *d->trials)))
+    s = duet_fail(error, DUET_OUT_OF_MEMORY, "out of memory for %zu trials", d->count);
+  if (s) return s;
+  (void)snprintf(check->what, sizeof check->what, "every value of %zu stage%s on random inputs", d->count,
+                 d->count == 1 ? "" : "s");
+  for (size_t i = 0; !s && i < d->count; i++) {
+    if (d->cases[i].tolerance > check->tolerance) check->tolerance = d->cases[i].tolerance;
+    s = try_stage(rig, d, i, check, error);
+    if (!s) s = duet_trials_load(&d->trials[i], &rig->handle, &d->launches[i], error);
+  }
+  if (!s) s = rig->handle.backend->record(rig->handle.device, d->launches, d->count, &d->recording, error);
+  return s;
+}
+
+static void clear(bench_rig *rig, directed *d) {
+  rig->handle.backend->forget(rig->handle.device, d->recording);
+  for (size_t i = 0; d->trials && i < d->count; i++) {
+    duet_trials_unload(&rig->handle, &d->launches[i]);
+    duet_trials_destroy(&d->trials[i]);
+  }
+  free(d->trials);
+  duet_plan_destroy(d->plan);
+  duet_network_destroy(d->network);
+}
+
+duet_status bench_run_conv(bench_rig *rig, const bench_job *job, bench_result *results, duet_error *error) {
+  directed d = {0};
+  bench_result *r = &results[0];
+  duet_status s = prepare(rig, job, &d, &r->check, error);
+  if (!s) {
+    bench_replay replay = {&rig->handle, d.recording};
+    const bench_load load = {
+        .context = &replay, .run = bench_replay_run, .most = SIZE_MAX, .amount = job->flops, .images = job->batch};
+    r->flops = job->flops;
+    s = bench_measure(rig, &load, job->seconds, r, error);
+  }
+  clear(rig, &d);
+  return s;
+}

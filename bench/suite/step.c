@@ -1,0 +1,52 @@
+/* Group step: whole training steps of a network on real images, as `duet train` runs them. */
+#include "bench/suite/network.h"
+#include "engine/clock.h"
+#include "engine/profile.h"
+
+#include <stdlib.h>
+
+typedef struct stepping {
+  duet_runner *runner;
+} stepping;
+
+static duet_status run_steps(void *context, size_t times, double *seconds, duet_error *error) {
+  const stepping *c = context;
+  const duet_handle *h = &c->runner->model->handle;
+  duet_status s = duet_profile_begin(c->runner, error);
+  const double started = duet_now();
+  if (!s) s = duet_runner_steps(c->runner, times, NULL, error);
+  if (!s) s = h->backend->sync(h->device, 0, error);
+  *seconds = duet_now() - started;
+  return s;
+}
+
+/* Gradients are sparse as they are while training, not as at the start: the model learns for a while first. */
+static duet_status lead_in(const bench_rig *rig, duet_runner *runner, size_t steps, duet_error *error) {
+  const size_t most = runner->max_steps;
+  if (steps > most) steps = most;
+  const duet_handle *h = &rig->handle;
+  duet_status s = bench_begin_epoch(runner, error);
+  if (!s) s = duet_runner_steps(runner, steps, NULL, error);
+  if (!s) s = h->backend->sync(h->device, 0, error);
+  return s;
+}
+
+duet_status bench_run_step(bench_rig *rig, const bench_job *job, bench_result *results, duet_error *error) {
+  bench_result *r = &results[0];
+  bench_setup setup = {0};
+  duet_status s = bench_setup_open(rig, job, true, &setup, error);
+  if (!s) s = bench_check_step(rig, &setup, &r->check, error);
+  if (!s) s = lead_in(rig, setup.runner, (size_t)job->size, error);
+  stepping context = {setup.runner};
+  if (!s) {
+    const bench_load load = {.context = &context,
+                             .run = run_steps,
+                             .most = setup.runner->max_steps,
+                             .amount = job->batch,
+                             .images = job->batch};
+    r->flops = bench_network_flops(setup.network, true) * job->batch;
+    s = bench_measure(rig, &load, job->seconds, r, error);
+  }
+  bench_setup_close(&setup);
+  return s;
+}
