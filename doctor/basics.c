@@ -21,6 +21,7 @@ void doctor_check_open(doctor_patient *p, size_t item, doctor_finding *f) {
   const double started = duet_now();
   if (duet_device_open(p->id, &p->device, &error) || duet_device_open("ref", &p->oracle, &error)) {
     doctor_say_error(f, &error);
+    doctor_advise(f, &p->machine, DOCTOR_REMEDY_driver);
     return;
   }
   p->info = *p->device.backend->info(p->device.device);

@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { CASES_PER_KIND = 3, MANY_UNITS = 100, MOST_CASES = DUET_STAGE_KINDS * CASES_PER_KIND };
+enum { CASES_PER_KIND = 3, MANY_UNITS = 100, MOST_TOLD = 2, MOST_CASES = DUET_STAGE_KINDS * CASES_PER_KIND };
 static const double LIGHT = 1e6; /* multiply-adds; a kind without a light case has its first */
 
 /* Chooses cases, kind after kind; returns how many. */
@@ -67,10 +67,14 @@ static void try_alone(doctor_patient *p, const duet_case *const *list, size_t co
   double share;
   size_t failed = 0;
   for (size_t i = 0; i < count; i++) {
-    if (try_cases(p, &list[i], 1, &share, &error) == DUET_OK) continue;
-    doctor_detail(f, "%s (%s) alone: %s", duet_stage_infos[list[i]->kind].name, list[i]->why, error.text);
-    failed++;
+    if (try_cases(p, &list[i], 1, &share, &error) == DUET_OK || ++failed > MOST_TOLD) continue;
+    const char *name = duet_stage_infos[list[i]->kind].name;
+    if (strncmp(error.text, name, strlen(name)) == 0)
+      doctor_detail(f, "alone: %s", error.text);
+    else
+      doctor_detail(f, "alone: %s (%s): %s", name, list[i]->why, error.text);
   }
+  if (failed > MOST_TOLD) doctor_detail(f, "and %zu more cases of this kernel", failed - MOST_TOLD);
   if (failed == 0) doctor_detail(f, "each of the %zu cases of this kernel passes alone", count);
 }
 
@@ -90,5 +94,7 @@ void doctor_check_kernels(doctor_patient *p, size_t item, doctor_finding *f) {
   doctor_say_error(f, &error);
   try_alone(p, list + first, count, f);
   doctor_advise(f, &p->machine, DOCTOR_REMEDY_driver);
-  if (p->info.type == DUET_DEVICE_CPU) doctor_advise(f, &p->machine, DOCTOR_REMEDY_class);
+  if (p->info.type == DUET_DEVICE_CPU)
+    doctor_advise(f, &p->machine,
+                  p->kernel_class == DUET_CLASS_GPU ? DOCTOR_REMEDY_cpu_class : DOCTOR_REMEDY_gpu_class);
 }

@@ -6,7 +6,7 @@
 
 enum { END = 4096 };                                /* bytes that are tried at each place */
 static const uint64_t ENOUGH = (uint64_t)256 << 20; /* bytes in one buffer: more than any preset asks for */
-static const uint64_t LARGE = (uint64_t)4 << 30;    /* more says nothing about a CPU, and takes time */
+static const uint64_t LARGE = (uint64_t)1 << 30;    /* more says nothing about a CPU, and takes time */
 
 static void fill(uint32_t words[END / 4], uint64_t place) {
   for (uint32_t i = 0; i < END / 4; i++) words[i] = (uint32_t)place * 2654435761u + i * 40503u + 1;
@@ -76,8 +76,8 @@ static void judge(const doctor_patient *p, uint64_t tried, uint64_t works, const
   if (works == p->info.max_allocation) {
     doctor_say(f, DOCTOR_OK, "a buffer of %s works, all that the driver claims", a);
   } else if (works == tried) {
-    doctor_say(f, DOCTOR_OK, "a buffer of %s works; more of the %s claimed was not tried, to spare the host's memory",
-               a, b);
+    doctor_say(f, DOCTOR_OK,
+               "a buffer of %s works; more of the %s claimed was not tried: it would be the host's memory", a, b);
   } else {
     doctor_say(f, works >= ENOUGH ? DOCTOR_HINT : DOCTOR_FAILED,
                "the driver claims %s in one buffer, but only %s works: %s", b, a, why);

@@ -3,6 +3,7 @@
 #include "engine/clock.h"
 #include "engine/generate.h"
 #include "engine/profile.h"
+#include "engine/stage.h"
 #include "engine/trial.h"
 
 #include <stdio.h>
@@ -11,46 +12,53 @@
 
 enum { COUNT = 1024, BLOCK_BYTES = COUNT * DUET_LANES * 4, SMALL = 4 << 20, LARGE = 128 << 20 };
 
-/* ---- a copy of `bytes` from one half of a buffer to the other ---- */
+/* ---- one stage as a kernel, over memory of its own ---- */
 
-typedef struct copy {
+typedef struct load {
   duet_launch launch;
   duet_kernel *kernel;
-} copy;
+} load;
 
-static duet_status make_copy(const doctor_patient *p, size_t bytes, copy *c, duet_error *error) {
+static duet_status make_load(const doctor_patient *p, duet_stage *stage, size_t groups, size_t bytes, load *l,
+                             duet_error *error) {
   const duet_handle *h = &p->device;
+  const duet_part part = {.stages = stage, .stage_count = 1, .count = groups, .spread = 1};
+  duet_kernel_source source = {
+      .name = "load", .parts = &part, .part_count = 1, .group = duet_trials_for(&p->info, p->kernel_class).group};
+  *l = (load){.launch = {.groups = groups}};
+  for (int i = 0; i < DUET_MAX_OPERANDS; i++)
+    if (!duet_stage_infos[stage->kind].operands[i]) stage->operands[i].memory = DUET_MEMORY_none;
+  duet_status s = duet_generate(&source, error);
+  if (!s) s = h->backend->build(h->device, &source, &l->kernel, error);
+  if (!s) s = h->backend->alloc(h->device, bytes, &l->launch.memories[DUET_MEMORY_work], error);
+  l->launch.kernel = l->kernel;
+  free((void *)source.source);
+  return s;
+}
+
+/* A copy of `bytes` from one half of a buffer to the other. */
+static duet_status make_copy(const doctor_patient *p, size_t bytes, load *l, duet_error *error) {
   const size_t blocks = bytes / BLOCK_BYTES;
   duet_stage stage = {.kind = DUET_STAGE_copy,
                       .constants = {.COUNT = COUNT, .BATCH = (int)blocks * DUET_LANES, .BLOCKS = (int)blocks},
                       .operands = {{.memory = DUET_MEMORY_work, .stride = BLOCK_BYTES / 4},
                                    {.memory = DUET_MEMORY_work, .offset = bytes / 4, .stride = BLOCK_BYTES / 4}},
                       .label = "copy"};
-  for (int i = 2; i < DUET_MAX_OPERANDS; i++) stage.operands[i].memory = DUET_MEMORY_none;
-  const duet_part part = {.stages = &stage, .stage_count = 1, .count = blocks, .spread = 1};
-  duet_kernel_source source = {
-      .name = "copy", .parts = &part, .part_count = 1, .group = duet_trials_for(&p->info, p->kernel_class).group};
-  *c = (copy){.launch = {.groups = blocks}};
-  duet_status s = duet_generate(&source, error);
-  if (!s) s = h->backend->build(h->device, &source, &c->kernel, error);
-  if (!s) s = h->backend->alloc(h->device, 2 * bytes, &c->launch.memories[DUET_MEMORY_work], error);
-  c->launch.kernel = c->kernel;
-  free((void *)source.source);
-  return s;
+  return make_load(p, &stage, blocks, 2 * bytes, l, error);
 }
 
-static void drop_copy(const doctor_patient *p, copy *c) {
-  p->device.backend->free(p->device.device, c->launch.memories[DUET_MEMORY_work]);
-  p->device.backend->release(p->device.device, c->kernel);
+static void drop(const doctor_patient *p, load *l) {
+  p->device.backend->free(p->device.device, l->launch.memories[DUET_MEMORY_work]);
+  p->device.backend->release(p->device.device, l->kernel);
 }
 
 /* Seconds of one copy; the second of two, for the first may generate code. */
-static duet_status time_once(const doctor_patient *p, const copy *c, double *seconds, duet_error *error) {
+static duet_status time_once(const doctor_patient *p, const load *l, double *seconds, duet_error *error) {
   const duet_handle *h = &p->device;
   duet_status s = DUET_OK;
   for (int i = 0; !s && i < 2; i++) {
     const double started = duet_now();
-    s = h->backend->launch(h->device, &c->launch, error);
+    s = h->backend->launch(h->device, &l->launch, error);
     if (!s) s = h->backend->sync(h->device, 0, error);
     *seconds = duet_now() - started;
   }
@@ -60,11 +68,11 @@ static duet_status time_once(const doctor_patient *p, const copy *c, double *sec
 /* ---- timer ---- */
 
 /* Replays for about 50 ms. *by_device < 0: the device cannot tell, and *why says it. */
-static duet_status time_both(const doctor_patient *p, const copy *c, double *by_device, double *by_host,
+static duet_status time_both(const doctor_patient *p, const load *l, double *by_device, double *by_host,
                              duet_error *why, duet_error *error) {
   const duet_handle *h = &p->device;
   duet_recording *recording = NULL;
-  duet_status s = h->backend->record(h->device, &c->launch, 1, &recording, error);
+  duet_status s = h->backend->record(h->device, &l->launch, 1, &recording, error);
   *by_host = 0;
   for (size_t times = 1; !s && *by_host < 0.05 && times <= 1 << 14; times *= 4) {
     duet_ticket ticket = 0;
@@ -82,14 +90,14 @@ void doctor_check_timer(doctor_patient *p, size_t item, doctor_finding *f) {
   (void)item;
   duet_error error, why = {.text = ""};
   double by_device = -1, by_host = 0;
-  copy c;
+  load l;
   if (!p->device.backend->elapsed) {
     doctor_say(f, DOCTOR_HINT, "absent: times are the host's");
     return;
   }
-  duet_status s = make_copy(p, SMALL, &c, &error);
-  if (!s) s = time_both(p, &c, &by_device, &by_host, &why, &error);
-  drop_copy(p, &c);
+  duet_status s = make_copy(p, SMALL, &l, &error);
+  if (!s) s = time_both(p, &l, &by_device, &by_host, &why, &error);
+  drop(p, &l);
   if (s) {
     doctor_say_error(f, &error);
     doctor_advise(f, &p->machine, DOCTOR_REMEDY_driver);
@@ -108,20 +116,47 @@ void doctor_check_timer(doctor_patient *p, size_t item, doctor_finding *f) {
 
 /* ---- speed ---- */
 
+/* FLOP/s of few multiply-adds in registers: a first guess, so that a slow device is not asked for many. */
+static duet_status guess_peak(const doctor_patient *p, double *flops, duet_error *error) {
+  enum { ROUNDS = 400, CHAINS = 24 };
+  const bool gpu = p->kernel_class == DUET_CLASS_GPU;
+  const size_t groups = (size_t)p->info.compute_units * (gpu ? 32 : 4);
+  const size_t lanes = gpu ? duet_trials_for(&p->info, p->kernel_class).group : DUET_LANES;
+  duet_stage stage = {.kind = DUET_STAGE_peak,
+                      .constants = {.COUNT = ROUNDS},
+                      .operands = {{.memory = DUET_MEMORY_work}},
+                      .label = "peak"};
+  double seconds = 1;
+  load l;
+  duet_status s = make_load(p, &stage, groups, groups * DUET_LANES * sizeof(float), &l, error);
+  if (!s) s = time_once(p, &l, &seconds, error);
+  drop(p, &l);
+  *flops = (double)(2 * ROUNDS * CHAINS * groups * lanes) / seconds;
+  return s;
+}
+
+/* Where a guess says that the measurement would take minutes, the guess has to do. */
+static duet_status peak_speed(const doctor_patient *p, double *flops, duet_error *error) {
+  const double asked = p->kernel_class == DUET_CLASS_GPU ? 4e9 * p->info.compute_units : 62e6 * p->info.compute_units;
+  const duet_status s = guess_peak(p, flops, error);
+  return s || 9 * asked / *flops > 10 ? s : duet_profile_peak(&p->device, flops, error);
+}
+
 /* Bytes read and written per second; the large copy only where the small one is quick and the memory is there. */
 static duet_status copy_speed(const doctor_patient *p, double *speed, duet_error *error) {
   const size_t sizes[] = {SMALL, LARGE};
   duet_status s = DUET_OK;
   for (int i = 0; !s && i < 2; i++) {
     double seconds = 1;
-    copy c;
+    load l;
     if (i > 0 &&
         (*speed < 1e9 || 2 * (uint64_t)LARGE > p->info.max_allocation || 8 * (uint64_t)LARGE > p->machine.memory_free))
       break;
-    s = make_copy(p, sizes[i], &c, error);
-    if (!s) s = time_once(p, &c, &seconds, error);
-    if (!s && seconds < 0.1) s = duet_profile(&p->device, &c.launch, 1, &seconds, error);
-    drop_copy(p, &c);
+    s = make_copy(p, sizes[i], &l, error);
+    if (!s) s = time_once(p, &l, &seconds, error);
+    if (!s && seconds < 0.1) s = duet_profile(&p->device, &l.launch, 1, &seconds, error);
+    drop(p, &l);
+    if (i > 0 && (s == DUET_OUT_OF_MEMORY || s == DUET_TOO_LARGE)) return DUET_OK; /* check `memory` tells of it */
     *speed = 2 * (double)sizes[i] / seconds;
   }
   return s;
@@ -175,7 +210,7 @@ void doctor_check_speed(doctor_patient *p, size_t item, doctor_finding *f) {
     doctor_advise(f, &p->machine, DOCTOR_REMEDY_load);
     return;
   }
-  if (!s) s = duet_profile_peak(&p->device, &flops, &error);
+  if (!s) s = peak_speed(p, &flops, &error);
   if (!s) {
     judge(p, flops, bytes, f);
     return;

@@ -140,12 +140,14 @@ static void advise_opencl(const doctor_machine *m, const char *reason, doctor_fi
   if (f->remedies) return;
   if (denied) doctor_advise(f, m, DOCTOR_REMEDY_groups);
   if (strstr(reason, "RUSTICL")) doctor_advise(f, m, DOCTOR_REMEDY_rusticl);
-  if (m->container && !m->render.there && !m->nvidia.there) doctor_advise(f, m, DOCTOR_REMEDY_container);
+  const bool shut_in = m->container && !m->render.there && !m->nvidia.there;
+  if (shut_in && sees_gpu(m)) doctor_advise(f, m, DOCTOR_REMEDY_container);
   if (m->gpu[DOCTOR_NVIDIA]) doctor_advise(f, m, DOCTOR_REMEDY_nvidia_opencl);
   if (m->gpu[DOCTOR_AMD]) doctor_advise(f, m, DOCTOR_REMEDY_rocm);
   if (m->gpu[DOCTOR_INTEL]) doctor_advise(f, m, DOCTOR_REMEDY_intel);
   if (m->gpu[DOCTOR_AMD] || m->gpu[DOCTOR_INTEL]) doctor_advise(f, m, DOCTOR_REMEDY_mesa);
   if (!strstr(reason, "RUSTICL")) doctor_advise(f, m, DOCTOR_REMEDY_pocl);
+  if (shut_in && !sees_gpu(m)) doctor_advise(f, m, DOCTOR_REMEDY_container);
 }
 
 static void advise_cuda(const doctor_machine *m, const char *reason, doctor_finding *f) {
@@ -163,8 +165,8 @@ static void judge_unusable(const doctor_machine *m, const char *name, const char
   const char *colon = strstr(reason, ": "); /* the reason begins with the thing, as all errors do */
   const char *words = colon ? colon + 2 : reason;
   if (strcmp(name, "cuda") == 0 && !has_nvidia(m) && !m->wsl) {
-    doctor_say(f, DOCTOR_NOT_CHECKED, "no NVIDIA GPU is seen%s (%s)", sees_gpu(m) ? ", only others" : "", words);
-    if (m->container) doctor_advise(f, m, DOCTOR_REMEDY_container);
+    doctor_say(f, DOCTOR_NOT_CHECKED, "no NVIDIA GPU is seen%s%s; %s", sees_gpu(m) ? ", only others" : "",
+               m->container ? " (a container must be given one)" : "", words);
     return;
   }
   doctor_say(f, DOCTOR_HINT, "not usable: %s", words);
