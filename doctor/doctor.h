@@ -10,6 +10,7 @@
 typedef struct duet_doctor_options {
   const char *device; /* "auto" (the best usable one), "all" (every usable one), or an id */
   double seconds;     /* limit of each check in place of its own; 0: its own */
+  const char *only;   /* the one check of devices that is made, by its name; NULL: all */
   const char *root;   /* where files of the system are looked for: "" */
   /* What is started as a child, NULL after the last; "doctor" and its arguments follow. NULL: this program with
      --worker. */

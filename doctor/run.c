@@ -198,10 +198,11 @@ static duet_status start(const progress *p, duet_worker **worker, duet_error *er
   char check[16], item[32];
   size_t n = 0;
   do argv[n] = given[n];
-  while (++n < MOST_ARGUMENTS - 6 && given[n]);
+  while (++n < MOST_ARGUMENTS - 7 && given[n]);
   (void)snprintf(check, sizeof check, "%d", p->check);
   (void)snprintf(item, sizeof item, "%zu", p->item);
-  const char *const rest[] = {"doctor", p->subject, check, item, p->run->options->root ? p->run->options->root : ""};
+  const duet_doctor_options *o = p->run->options;
+  const char *const rest[] = {"doctor", p->subject, check, item, o->root ? o->root : "", o->only ? o->only : ""};
   memcpy(argv + n, rest, sizeof rest);
   return duet_worker_start(argv, NULL, worker, error);
 }
@@ -227,9 +228,10 @@ duet_status doctor_run_subject(doctor_run *run, const char *subject, json_t *fin
   publish_pending(&p);
   if (!s)
     fill_gaps(&p, system,
-              p.closed ? "the device does not open"
-              : done   ? "the child that was to do it ended before"
-                       : "after so many crashes nothing more was tried");
+              p.closed             ? "the device does not open"
+              : run->options->only ? "left out"
+              : done               ? "the child that was to do it ended before"
+                                   : "after so many crashes nothing more was tried");
   return s;
 }
 

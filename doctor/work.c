@@ -1,6 +1,7 @@
 /* The child: checks one after another, a line before each and a line after it.
 
-   Arguments: `system` or a device's id; the check and the item to begin with; where files of the system lie. Lines:
+   Arguments: `system` or a device's id; the check and the item to begin with; where files of the system lie; the only
+   check, or "". Lines:
    {"begin", "item", "subject"},
    {"end", ...} with the finding, {"done"}. */
 #include "doctor/check.h"
@@ -66,7 +67,7 @@ static bool open_again(doctor_patient *p, emitter emit) {
 }
 
 int duet_doctor_work(int argc, char **argv, void (*emit)(const char *line), duet_error *error) {
-  if (argc != 4) return duet_status_exit(duet_fail(error, DUET_USAGE, "doctor's worker: for Duet's own use"));
+  if (argc != 5) return duet_status_exit(duet_fail(error, DUET_USAGE, "doctor's worker: for Duet's own use"));
   const bool system = strcmp(argv[0], "system") == 0;
   const int first = (int)strtol(argv[1], NULL, 10);
   size_t item = (size_t)strtoull(argv[2], NULL, 10);
@@ -76,7 +77,9 @@ int duet_doctor_work(int argc, char **argv, void (*emit)(const char *line), duet
   doctor_machine_look(argv[3], &p.machine);
   if (!system && first > DOCTOR_CHECK_open) open = open_again(&p, emit);
   for (int check = first; open && check < DOCTOR_CHECKS; check++, item = 0) {
+    const char *name = doctor_check_rows[check].name;
     if (doctor_check_rows[check].system != system) continue;
+    if (!system && argv[4][0] && check != DOCTOR_CHECK_open && strcmp(argv[4], name) != 0) continue;
     for (; open && programs[check].item(&p, item, subject); item++)
       open = examine(&p, check, item, subject, emit) || check != DOCTOR_CHECK_open;
   }
