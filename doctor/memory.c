@@ -1,5 +1,6 @@
 /* The largest buffer that truly works, against what the driver claims. */
 #include "doctor/check.h"
+#include "engine/clock.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -65,6 +66,16 @@ static duet_status search(const duet_handle *h, uint64_t top, uint64_t *works, d
   return DUET_OK;
 }
 
+/* Tries *most bytes, or makes it LARGE where a buffer of that size says that *most would take long. */
+static duet_status try_quickly(const duet_handle *h, uint64_t *most, duet_error *error) {
+  const double started = duet_now();
+  if (*most <= LARGE) return try_buffer(h, *most, error);
+  const duet_status s = try_buffer(h, LARGE, error);
+  if (!s && (duet_now() - started) * (double)*most / (double)LARGE < 10) return try_buffer(h, *most, error);
+  *most = LARGE;
+  return s;
+}
+
 static void judge(const doctor_patient *p, uint64_t tried, uint64_t works, const char *why, doctor_finding *f) {
   char a[32], b[32], c[32];
   doctor_value(f, "bytes_claimed", (double)p->info.max_allocation);
@@ -77,7 +88,7 @@ static void judge(const doctor_patient *p, uint64_t tried, uint64_t works, const
     doctor_say(f, DOCTOR_OK, "a buffer of %s works, all that the driver claims", a);
   } else if (works == tried) {
     doctor_say(f, DOCTOR_OK,
-               "a buffer of %s works; more of the %s claimed was not tried: it would be the host's memory", a, b);
+               "a buffer of %s works; more of the %s claimed was not tried (the host's memory, or too slow)", a, b);
   } else {
     doctor_say(f, works >= ENOUGH ? DOCTOR_HINT : DOCTOR_FAILED,
                "the driver claims %s in one buffer, but only %s works: %s", b, a, why);
@@ -88,14 +99,13 @@ static void judge(const doctor_patient *p, uint64_t tried, uint64_t works, const
 
 void doctor_check_memory(doctor_patient *p, size_t item, doctor_finding *f) {
   (void)item;
-  const uint64_t most = allowed(p);
-  uint64_t works = 0;
+  uint64_t most = allowed(p), works = 0;
   duet_error error = {.text = ""}, reason;
   if (most < 4 * END) {
     doctor_say(f, DOCTOR_NOT_CHECKED, "the host has too little free memory to try");
     return;
   }
-  duet_status s = try_buffer(&p->device, most, &error);
+  duet_status s = try_quickly(&p->device, &most, &error);
   reason = error;
   if (!s) works = most;
   if (s && s != DUET_FAILED && s != DUET_DEVICE_LOST) s = search(&p->device, most, &works, &error);

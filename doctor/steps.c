@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SIDE = 28, BATCH = 128, SAMPLES = 2 * BATCH + 50, STEPS = 3, SEED = 5 };
+enum { SIDE = 28, BATCH = 48, SAMPLES = 2 * BATCH + 21, STEPS = 3, SEED = 5 };
 static const double ALLOWED = 2e-4; /* relative difference of a loss from that of `ref` */
 
 struct doctor_rig {
