@@ -128,7 +128,7 @@ static duet_status build(const doctor_patient *p, const duet_handle *h, const sm
 /* Runs it once; *good: the copy is one. */
 static duet_status run(const duet_handle *h, const small_kernel *small, const duet_kernel *kernel, bool *good,
                        duet_error *error) {
-  float values[2 * 3 * DUET_LANES] = {0}, back[2 * 3 * DUET_LANES];
+  float values[2 * 3 * DUET_LANES] = {0}, back[2 * 3 * DUET_LANES] = {0};
   const size_t half = (size_t)small->count * DUET_LANES;
   duet_launch launch = {.kernel = kernel, .groups = 1};
   duet_buffer **work = &launch.memories[DUET_MEMORY_work];

@@ -196,9 +196,9 @@ static duet_status start(const progress *p, duet_worker **worker, duet_error *er
   const char *argv[MOST_ARGUMENTS] = {NULL};
   const char *const *given = p->run->options->worker ? p->run->options->worker : self;
   char check[16], item[32];
-  size_t n = 0;
-  do argv[n] = given[n];
-  while (++n < MOST_ARGUMENTS - 7 && given[n]);
+  size_t n = 1;
+  argv[0] = given[0]; /* NULL: this program */
+  for (; n < MOST_ARGUMENTS - 7 && given[n]; n++) argv[n] = given[n];
   (void)snprintf(check, sizeof check, "%d", p->check);
   (void)snprintf(item, sizeof item, "%zu", p->item);
   const duet_doctor_options *o = p->run->options;

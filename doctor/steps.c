@@ -108,6 +108,8 @@ static duet_status train(doctor_rig *r, bool recorded, float *results, float *pa
 
 /* ---- steps ---- */
 
+static bool same_bits(const void *a, const void *b, size_t bytes) { return memcmp(a, b, bytes) == 0; }
+
 void doctor_check_steps(doctor_patient *p, size_t item, doctor_finding *f) {
   (void)item;
   duet_error error;
@@ -123,11 +125,11 @@ void doctor_check_steps(doctor_patient *p, size_t item, doctor_finding *f) {
   if (!s) s = train(p->rig, true, results[1], parameters + total, &error);
   if (s) {
     doctor_say_error(f, &error);
-  } else if (memcmp(results[0], results[1], sizeof results[0]) != 0) {
+  } else if (!same_bits(results[0], results[1], sizeof results[0])) {
     doctor_say(f, DOCTOR_FAILED,
                "%d steps of `fast` recorded as %s: loss %.9g after the last, not %.9g as launch by launch", STEPS,
                p->form, (double)results[1][DUET_RESULTS * (STEPS - 1)], (double)results[0][DUET_RESULTS * (STEPS - 1)]);
-  } else if (memcmp(parameters, parameters + total, total * sizeof *parameters) != 0) {
+  } else if (!same_bits(parameters, parameters + total, total * sizeof *parameters)) {
     doctor_say(f, DOCTOR_FAILED, "%d steps of `fast` recorded as %s leave other parameters than launch by launch",
                STEPS, p->form);
   } else {
