@@ -35,14 +35,21 @@ static duet_status try_buffer(const duet_handle *h, uint64_t bytes, duet_error *
   return s;
 }
 
-/* How much is tried, so that the host is not exhausted: a CPU's memory is the host's, a GPU's may be. */
-static uint64_t allowed(const doctor_patient *p) {
+/* How much is tried, and why not more. A CPU's memory is the host's, a GPU's may be: the host must not be exhausted. */
+typedef struct trial {
+  uint64_t most;
+  const char *why;
+} trial;
+
+static trial allowed(const doctor_patient *p) {
   const duet_device_info *info = &p->info;
+  const bool gpu = info->type == DUET_DEVICE_GPU;
   const uint64_t half = p->machine.memory_free / 2;
-  uint64_t most = info->max_allocation;
-  if (info->type != DUET_DEVICE_GPU && most > LARGE) most = LARGE;
-  if ((info->type != DUET_DEVICE_GPU || info->global_memory <= p->machine.memory) && most > half) most = half;
-  return most;
+  trial t = {.most = info->max_allocation, .why = ""};
+  if (!gpu && t.most > LARGE) t = (trial){LARGE, "it is the host's memory"};
+  if ((!gpu || info->global_memory <= p->machine.memory) && t.most > half)
+    t = (trial){half, "half of the host's free memory is the limit"};
+  return t;
 }
 
 /* The largest that works, between one that does and one that does not, to a sixteenth. */
@@ -66,32 +73,30 @@ static duet_status search(const duet_handle *h, uint64_t top, uint64_t *works, d
   return DUET_OK;
 }
 
-/* Tries *most bytes, or makes it LARGE where a buffer of that size says that *most would take long. */
-static duet_status try_quickly(const duet_handle *h, uint64_t *most, duet_error *error) {
+/* Tries t->most bytes, or LARGE where a buffer of that size says that more would take long. */
+static duet_status try_quickly(const duet_handle *h, trial *t, duet_error *error) {
   const double started = duet_now();
-  if (*most <= LARGE) return try_buffer(h, *most, error);
+  if (t->most <= LARGE) return try_buffer(h, t->most, error);
   const duet_status s = try_buffer(h, LARGE, error);
-  if (!s && (duet_now() - started) * (double)*most / (double)LARGE < 10) return try_buffer(h, *most, error);
-  *most = LARGE;
+  if (!s && (duet_now() - started) * (double)t->most / (double)LARGE < 10) return try_buffer(h, t->most, error);
+  *t = (trial){LARGE, "it would take long"};
   return s;
 }
 
-static void judge(const doctor_patient *p, uint64_t tried, uint64_t works, const char *why, doctor_finding *f) {
-  char a[32], b[32], c[32];
+static void judge(const doctor_patient *p, trial t, uint64_t works, const char *refusal, doctor_finding *f) {
+  char a[32], b[32];
   doctor_value(f, "bytes_claimed", (double)p->info.max_allocation);
-  doctor_value(f, "bytes_tried", (double)tried);
+  doctor_value(f, "bytes_tried", (double)t.most);
   doctor_value(f, "bytes_working", (double)works);
   (void)doctor_bytes((double)works, a);
   (void)doctor_bytes((double)p->info.max_allocation, b);
-  (void)doctor_bytes((double)tried, c);
   if (works == p->info.max_allocation) {
     doctor_say(f, DOCTOR_OK, "a buffer of %s works, all that the driver claims", a);
-  } else if (works == tried) {
-    doctor_say(f, DOCTOR_OK,
-               "a buffer of %s works; more of the %s claimed was not tried (the host's memory, or too slow)", a, b);
+  } else if (works == t.most) {
+    doctor_say(f, DOCTOR_OK, "a buffer of %s works; more of the %s claimed was not tried: %s", a, b, t.why);
   } else {
-    doctor_say(f, works >= ENOUGH ? DOCTOR_HINT : DOCTOR_FAILED,
-               "the driver claims %s in one buffer, but only %s works: %s", b, a, why);
+    doctor_say(f, works >= ENOUGH || works >= p->info.max_allocation / 2 ? DOCTOR_HINT : DOCTOR_FAILED,
+               "the driver claims %s in one buffer, but only %s works: %s", b, a, refusal);
     doctor_advise(f, &p->machine, DOCTOR_REMEDY_memory);
     doctor_advise(f, &p->machine, DOCTOR_REMEDY_driver);
   }
@@ -99,20 +104,21 @@ static void judge(const doctor_patient *p, uint64_t tried, uint64_t works, const
 
 void doctor_check_memory(doctor_patient *p, size_t item, doctor_finding *f) {
   (void)item;
-  uint64_t most = allowed(p), works = 0;
+  trial t = allowed(p);
+  uint64_t works = 0;
   duet_error error = {.text = ""}, reason;
-  if (most < 4 * END) {
+  if (t.most < 4 * END) {
     doctor_say(f, DOCTOR_NOT_CHECKED, "the host has too little free memory to try");
     return;
   }
-  duet_status s = try_quickly(&p->device, &most, &error);
+  duet_status s = try_quickly(&p->device, &t, &error);
   reason = error;
-  if (!s) works = most;
-  if (s && s != DUET_FAILED && s != DUET_DEVICE_LOST) s = search(&p->device, most, &works, &error);
+  if (!s) works = t.most;
+  if (s && s != DUET_FAILED && s != DUET_DEVICE_LOST) s = search(&p->device, t.most, &works, &error);
   if (s) {
     doctor_say_error(f, &error);
     doctor_advise(f, &p->machine, DOCTOR_REMEDY_driver);
     return;
   }
-  judge(p, most, works, reason.text, f);
+  judge(p, t, works, reason.text, f);
 }
