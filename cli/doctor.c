@@ -88,7 +88,7 @@ static void print_finding(void *context, const json_t *finding) {
     printf("%*s", INDENT, "");
     print_words(json_string_value(row), INDENT);
   }
-  json_array_foreach(json_object_get(finding, "remedies"), i, row) print_remedy(row);
+  json_array_foreach(json_object_get(finding, "remedies"), i, row) { print_remedy(row); }
   (void)fflush(stdout);
 }
 

@@ -124,7 +124,7 @@ static void conclude(const duet_doctor_options *o, json_t *report, const json_t 
   size_t i;
   json_t *d;
   const json_t *works = NULL;
-  json_array_foreach(devices, i, d) usable = usable || (is_usable(d) && !is_ref(d));
+  json_array_foreach(devices, i, d) { usable = usable || (is_usable(d) && !is_ref(d)); }
   json_array_foreach(chosen, i, d) {
     const size_t length = strlen(verdict);
     (void)snprintf(verdict + length, sizeof verdict - length, "%s%s %s", i ? "; " : "", text_of(d, "id"),

@@ -65,8 +65,9 @@ static void extend_remedies(json_t *remedies, const json_t *more) {
   json_t *row, *known;
   json_array_foreach(more, i, row) {
     bool there = false;
-    json_array_foreach(remedies, j, known) there =
-        there || json_equal(json_object_get(known, "remedy"), json_object_get(row, "remedy"));
+    json_array_foreach(remedies, j, known) {
+      there = there || json_equal(json_object_get(known, "remedy"), json_object_get(row, "remedy"));
+    }
     if (!there) (void)json_array_append(remedies, row);
   }
 }
