@@ -113,6 +113,22 @@ static void sort(duet_device_info *infos, size_t first, size_t count, int (*rank
 
 static int is_unusable(const duet_device_info *info) { return !info->usable; }
 
+const char *duet_backend_name(size_t index) { return index < BACKENDS ? backends[index].name : NULL; }
+
+duet_status duet_backend_devices(size_t index, duet_device_info **infos, size_t *count, duet_error *error) {
+  *infos = NULL;
+  *count = 0;
+  if (index >= BACKENDS) return duet_fail(error, DUET_USAGE, "devices: no backend with index %zu", index);
+  const duet_status status = append(&backends[index], infos, count, error);
+  if (status == DUET_OK) {
+    sort(*infos, 0, *count, preference);
+    return DUET_OK;
+  }
+  free(*infos);
+  *infos = NULL;
+  return status;
+}
+
 duet_status duet_devices(duet_device_info **infos, size_t *count, duet_error *error) {
   duet_device_info *list = NULL;
   size_t total = 0;
@@ -148,6 +164,13 @@ static backend_row *backend_of(const char *id) {
     return !*rest && numbers == backends[b].numbers ? &backends[b] : NULL;
   }
   return NULL;
+}
+
+duet_status duet_device_check_id(const char *id, duet_error *error) {
+  if (strcmp(id, "auto") == 0 || backend_of(id)) return DUET_OK;
+  return duet_fail(error, DUET_USAGE,
+                   "device %.60s: no such id (auto, ref, %s or %s; `duet devices` lists what there is)", id,
+                   backends[0].form, backends[1].form);
 }
 
 /* NO_DEVICE: `text`, then every device that could be had instead, or why there is none. */
@@ -191,13 +214,10 @@ static duet_status choose(const char *name, char id[32], duet_error *error) {
 
 duet_status duet_device_open(const char *id, duet_handle *handle, duet_error *error) {
   char chosen[32];
+  *handle = (duet_handle){0};
+  if (duet_device_check_id(id, error)) return DUET_USAGE;
   bool automatic = strcmp(id, "auto") == 0;
   backend_row *row = automatic ? NULL : backend_of(id);
-  *handle = (duet_handle){0};
-  if (!automatic && !row)
-    return duet_fail(error, DUET_USAGE,
-                     "device %.60s: no such id (auto, ref, %s or %s; `duet devices` lists what there is)", id,
-                     backends[0].form, backends[1].form);
   if (automatic || (row->numbers > 0 && !strchr(id, ':'))) {
     duet_status status = choose(automatic ? NULL : row->name, chosen, error);
     if (status != DUET_OK) return status;

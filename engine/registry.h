@@ -9,6 +9,14 @@
    ones (and modules that did not load: one row each, with the reason) stay in the list. The caller frees *infos. */
 duet_status duet_devices(duet_device_info **infos, size_t *count, duet_error *error);
 
+/* The backends, in that order; NULL past the last. */
+const char *duet_backend_name(size_t index);
+/* The devices of one of them alone, in that order: no other driver is touched. The caller frees *infos. */
+duet_status duet_backend_devices(size_t index, duet_device_info **infos, size_t *count, duet_error *error);
+
+/* OK when an id has the form of one (auto, ref, opencl, opencl:P:D...), whatever there is. Errors: USAGE. */
+duet_status duet_device_check_id(const char *id, duet_error *error);
+
 /* An open device and the table to call it by. */
 typedef struct duet_handle {
   const duet_backend *backend;

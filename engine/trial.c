@@ -408,10 +408,15 @@ static bool is_written(const duet_trials *set, const duet_place *p) {
   return false;
 }
 
+/* The largest errors found: in units of the mean, and as a fraction of what the case allows. */
+typedef struct errors {
+  double worst, share;
+} errors;
+
 /* Whether an operand is what `ref` made of it, or unchanged where it is an input. Marks what it has looked at in `seen`
    (a byte a word). */
 static duet_status compare_operand(const duet_trials *set, const duet_trial *t, const duet_place *p,
-                                   unsigned char *seen, double *worst_of_all, duet_error *error) {
+                                   unsigned char *seen, errors *found, duet_error *error) {
   const bool written = is_written(set, p);
   const double scale = root_mean_square(set, p), tolerance = written ? t->which->tolerance : 0;
   double worst = 0;
@@ -425,8 +430,11 @@ static duet_status compare_operand(const duet_trials *set, const duet_trial *t, 
       const double d = wanted == got ? 0 : !written || is_exact(p, i) ? INFINITY : distance(wanted, got, scale);
       if (d > worst) worst = d, worst_at = at;
     }
-  if (worst > *worst_of_all) *worst_of_all = worst;
-  if (worst <= tolerance) return DUET_OK;
+  if (worst > found->worst) found->worst = worst;
+  if (worst <= tolerance) {
+    if (worst > found->share * tolerance) found->share = worst / tolerance;
+    return DUET_OK;
+  }
   const uint32_t wanted = set->wanted[p->memory][worst_at], got = set->got[p->memory][worst_at];
   return duet_fail(
       error, DUET_FAILED, "%s (%s): %s%s word %zu: %.9g (%08x), not %.9g (%08x): off by %.3g of the mean, allowed %.3g",
@@ -443,9 +451,8 @@ static duet_status compare_rest(const duet_trials *set, int m, const unsigned ch
   return DUET_OK;
 }
 
-duet_status duet_trials_compare(const duet_trials *set, double *worst, duet_error *error) {
+static duet_status compare(const duet_trials *set, errors *found, duet_error *error) {
   unsigned char *seen[DUET_MEMORIES] = {NULL};
-  double largest = 0;
   duet_status s = DUET_OK;
   for (int m = 0; !s && m < DUET_MEMORIES; m++)
     if (set->words[m] && !(seen[m] = calloc(1, set->words[m])))
@@ -453,12 +460,25 @@ duet_status duet_trials_compare(const duet_trials *set, double *worst, duet_erro
   for (size_t n = 0; n < set->count; n++)
     for (int i = 0; !s && i < DUET_MAX_OPERANDS; i++) {
       const duet_place *p = &set->list[n].places[i];
-      if (p->copies) s = compare_operand(set, &set->list[n], p, seen[p->memory], &largest, error);
+      if (p->copies) s = compare_operand(set, &set->list[n], p, seen[p->memory], found, error);
     }
   for (int m = 0; m < DUET_MEMORIES; m++) {
     if (!s && seen[m]) s = compare_rest(set, m, seen[m], error);
     free(seen[m]);
   }
-  if (worst) *worst = largest;
+  return s;
+}
+
+duet_status duet_trials_compare(const duet_trials *set, double *worst, duet_error *error) {
+  errors found = {0};
+  const duet_status s = compare(set, &found, error);
+  if (worst) *worst = found.worst;
+  return s;
+}
+
+duet_status duet_trials_judge(const duet_trials *set, double *share, duet_error *error) {
+  errors found = {0};
+  const duet_status s = compare(set, &found, error);
+  if (share) *share = found.share;
   return s;
 }

@@ -81,6 +81,9 @@ duet_status duet_trials_run(const duet_trials *set, const duet_handle *handle, u
    wrong, OUT_OF_MEMORY. */
 duet_status duet_trials_compare(const duet_trials *set, double *worst, duet_error *error);
 
+/* The same; *share (may be NULL) is the largest error as a fraction of what its case allows. */
+duet_status duet_trials_judge(const duet_trials *set, double *share, duet_error *error);
+
 /* The bits of a float. */
 uint32_t duet_trial_bits(double value);
 

@@ -106,7 +106,7 @@ static duet_status there_and_back(size_t offset, const uint32_t words[2], uint32
 static void test_memory(void **state) {
   (void)state;
   const uint32_t words[2] = {0x01020304, 0x05060708};
-  uint32_t back[2];
+  uint32_t back[2] = {0, 0};
   ask_for("DUET_BAD_MEMORY", "refuse:1024");
   assert_true(bad.backend->info(bad.device)->max_allocation == (uint64_t)1 << 40);
   REFUSED(DUET_OUT_OF_MEMORY, "4096 bytes", there_and_back(0, words, back));

@@ -36,6 +36,7 @@ mkdir -p "$pretend/tests"
 cat >"$pretend/duet" <<'EOF'
 #!/bin/sh
 [ "$1" = train ] && { printf '{\n"images_per_second": 5\n}\n'; exit; }
+[ "$1" = doctor ] && { printf '{\n  "verdict": "cuda:0 fails: steps",\n  "exit_status": 1\n}\n'; [ ! -e "${0%/*}/ill" ]; exit; }
 printf '{\n"id": "cuda:0",\n"name": "A \\"GPU\\"",\n"type": "gpu",\n"usable": true\n}\n'
 EOF
 for program in kernels parity backend registry; do
@@ -46,8 +47,11 @@ expect 0 "$pretend" 'd["gpu"] and d["outcome"] == "pass" and of["kernels"] == "p
 expect 3 "$pretend" 'not d["gpu"] and of["kernels"] == "not run"' --device cuda:7
 ln -sf "$(type -P false)" "$pretend/tests/test_parity"
 expect 1 "$pretend" 'd["outcome"] == "fail" and of["parity"] == "fail" and of["backend"] == "pass"'
-rm "$pretend"/tests/*
-expect 0 "$pretend" 'of["kernels"] == "not run" and of["fast-seed-1"] == "pass"'
+touch "$pretend/ill"
+expect 1 "$pretend" 'of["doctor"] == "fail" and [c["why"] for c in d["checks"] if c["name"] == "doctor"][0].startswith(
+  "status 1: cuda:0 fails: steps (see ") and [c["result"]["exit_status"] for c in d["checks"] if c["name"] == "doctor"] == [1]'
+rm "$pretend/ill" "$pretend"/tests/*
+expect 0 "$pretend" 'of["kernels"] == "not run" and of["doctor"] == of["fast-seed-1"] == "pass"'
 
-expect 3 "$build" 'not d["gpu"] and "fail" not in of.values() and of["kernels"] == of["fast-seed-1"] == "pass" and
+expect 3 "$build" 'not d["gpu"] and "fail" not in of.values() and of["doctor"] == of["kernels"] == of["fast-seed-1"] == "pass" and
   d["device_name"].startswith("fakecuda (CPU stand-in, not a GPU)")'

@@ -109,7 +109,7 @@ static duet_status open_device(const char *id, duet_device **out, duet_error *er
   device->index = (int)index;
   (void)snprintf(device->target, sizeof device->target, "sm_%d", describe(device->index, &device->info));
   duet_cache_directory(device->cache);
-  (void)snprintf(device->info.note, sizeof device->info.note, "kernel cache: %.200s",
+  (void)snprintf(device->info.note, sizeof device->info.note, "steps recorded as graph; kernel cache: %.200s",
                  device->cache[0] ? device->cache : "off");
   duet_status s = DUET_OK;
   if (!device->info.usable) s = duet_fail(error, DUET_NO_DEVICE, "%s", device->info.reason);

@@ -42,6 +42,7 @@ static duet_device_info describe(void) {
   (void)snprintf(info.name, sizeof info.name, "plain C reference");
   (void)snprintf(info.platform, sizeof info.platform, "built in");
   (void)snprintf(info.driver, sizeof info.driver, "sums in double, one thread");
+  (void)snprintf(info.note, sizeof info.note, "steps recorded as list (plain C); kernel cache: not needed");
   info.local_memory = 64 * 1024;
   info.global_memory = info.max_allocation = host_memory();
   return info;

@@ -1,7 +1,7 @@
 /* A backend `cuda` that is `ref` and misbehaves as its environment says, for programs that must survive and report
    that. STAGE is a name of kernels/kernels.def, or `*` for every stage.
 
-   DUET_BAD_WRONG=STAGE          what that stage writes first is off by an eighth
+   DUET_BAD_WRONG=STAGE          what that stage writes first is off by an eighth, once its launch is over
    DUET_BAD_BUILD=HOW[:STAGE]    build of a kernel with that stage; HOW is abort, hang or fail
    DUET_BAD_LAUNCH=HOW[:STAGE]   its launch
    DUET_BAD_OPEN=HOW, DUET_BAD_ENUMERATE=HOW, DUET_BAD_ALLOC=HOW
