@@ -14,6 +14,8 @@ int cli_info(const cli_options *options);
 int cli_train(const cli_options *options);
 int cli_eval(const cli_options *options);
 int cli_predict(const cli_options *options);
+int cli_export(const cli_options *options);
+int cli_import(const cli_options *options);
 int cli_doctor(const cli_options *options);
 int cli_bench(const cli_options *options);
 int cli_compare(const cli_options *options);

@@ -14,32 +14,51 @@ static void describe(const duet_parameter *parameter, const float *values, duet_
   memcpy(tensor->shape, parameter->shape, sizeof tensor->shape);
 }
 
-duet_status duet_model_save(const duet_model *model, const char *path, uint64_t seed, duet_error *error) {
-  const duet_parameters *p = &model->layout;
-  const duet_shape image = model->network->layers[0].shape;
+static duet_status write_parameters(const char *path, const duet_network *network, const float *values,
+                                    duet_metadata *metadata, size_t metadata_count, duet_error *error) {
+  duet_parameters p;
+  duet_status s = duet_parameters_create(network, &p, error);
+  if (s) return s;
+  duet_tensor *tensors = calloc((size_t)p.count + 1, sizeof *tensors);
+  if (tensors) {
+    for (int i = 0; i < p.count; i++) describe(&p.list[i], values, &tensors[i]);
+    const duet_tensor_file file = {tensors, (size_t)p.count, metadata, metadata_count, NULL};
+    s = duet_tensor_file_write(path, &file, error);
+  } else {
+    s = duet_fail(error, DUET_OUT_OF_MEMORY, "%s: out of memory for %d tensors", path, p.count);
+  }
+  free(tensors);
+  duet_parameters_destroy(&p);
+  return s;
+}
+
+duet_status duet_weights_write(const char *path, const duet_network *network, const float *values, duet_error *error) {
+  return write_parameters(path, network, values, NULL, 0, error);
+}
+
+duet_status duet_checkpoint_write(const char *path, const duet_network *network, const float *values, uint64_t seed,
+                                  duet_error *error) {
+  const duet_shape image = network->layers[0].shape;
   char seed_text[NUMBER_SIZE], height[NUMBER_SIZE], width[NUMBER_SIZE];
   (void)snprintf(seed_text, sizeof seed_text, "%llu", (unsigned long long)seed);
   (void)snprintf(height, sizeof height, "%d", image.height);
   (void)snprintf(width, sizeof width, "%d", image.width);
   duet_metadata metadata[] = {{"format", "duet-checkpoint-1"},
                               {"duet_version", DUET_VERSION},
-                              {"network", model->network->text},
-                              {"network_name", model->network->name},
+                              {"network", network->text},
+                              {"network_name", network->name},
                               {"image_height", height},
                               {"image_width", width},
                               {"seed", seed_text}};
-  float *values = malloc(p->total * sizeof *values);
-  duet_tensor *tensors = calloc((size_t)p->count, sizeof *tensors);
-  duet_status s = DUET_OK;
-  if (!values || !tensors)
-    s = duet_fail(error, DUET_OUT_OF_MEMORY, "%s: out of memory for %zu parameters", path, p->total);
-  if (!s) s = duet_model_read(model, values, error);
-  if (!s) {
-    for (int i = 0; i < p->count; i++) describe(&p->list[i], values, &tensors[i]);
-    const duet_tensor_file file = {tensors, (size_t)p->count, metadata, sizeof metadata / sizeof *metadata, NULL};
-    s = duet_tensor_file_write(path, &file, error);
-  }
-  free(tensors);
+  return write_parameters(path, network, values, metadata, sizeof metadata / sizeof *metadata, error);
+}
+
+duet_status duet_model_save(const duet_model *model, const char *path, uint64_t seed, duet_error *error) {
+  float *values = malloc((model->layout.total + 1) * sizeof *values);
+  if (!values)
+    return duet_fail(error, DUET_OUT_OF_MEMORY, "%s: out of memory for %zu parameters", path, model->layout.total);
+  duet_status s = duet_model_read(model, values, error);
+  if (!s) s = duet_checkpoint_write(path, model->network, values, seed, error);
   free(values);
   return s;
 }
