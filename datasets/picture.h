@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Larger pictures and files are refused before memory is asked for: reading one takes 256 MiB at most. */
+/* Larger pictures and files are refused before memory is asked for: reading one takes 300 MiB at most. */
 enum { DUET_PICTURE_SIDE = 32768, DUET_PICTURE_PIXELS = 1 << 26, DUET_PNG_BYTES = 1 << 27 };
 
 typedef struct duet_picture {

@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { MOST_CHUNKS = 4 }; /* of text and the like that are kept; 8 MB each by libpng's own limit */
+
 /* Lays the picture on white where what can be seen is dark, else on black: grey[i] from pairs[i] = (grey, alpha), which
    may be the same memory. */
 static void flatten(const uint8_t *pairs, size_t pixels, uint8_t *grey) {
@@ -69,6 +71,7 @@ static duet_status read_image(const char *path, png_structp png, png_infop info,
   if (setjmp(png_jmpbuf(png)))
     return duet_fail(error, DUET_BAD_INPUT, "%s: %s (PNG damaged or cut off; save it again)", path, from->problem);
   png_set_user_limits(png, PNG_UINT_31_MAX, PNG_UINT_31_MAX); /* check_size has the limits */
+  png_set_chunk_cache_max(png, MOST_CHUNKS);
   png_read_info(png, info);
   const uint32_t height = png_get_image_height(png, info), width = png_get_image_width(png, info);
   const duet_status s = check_size(path, height, width, error);

@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -273,6 +274,56 @@ static void write_bomb(const char *path, uint32_t width, uint32_t height) {
   free(data);
 }
 
+/* A good picture with texts that unpack to 7 MB each. */
+static void write_texts(const char *path, int count) {
+  const size_t length = 7000000;
+  char *text = malloc(length + 1);
+  FILE *file = fopen(path, "wb");
+  assert_true(file && text);
+  memset(text, 'a', length);
+  text[length] = 0;
+  png_structp png = png_create_write_struct(PNG_LIBPNG_VER_STRING, NULL, NULL, NULL);
+  png_infop info = png_create_info_struct(png);
+  if (setjmp(png_jmpbuf(png))) fail_msg("libpng cannot write %s", path);
+  png_init_io(png, file);
+  png_set_IHDR(png, info, 2, 1, 8, PNG_COLOR_TYPE_GRAY, PNG_INTERLACE_NONE, PNG_COMPRESSION_TYPE_DEFAULT,
+               PNG_FILTER_TYPE_DEFAULT);
+  png_set_text_compression_level(png, 1);
+  for (int i = 0; i < count; i++)
+    png_set_text(png, info, &(png_text){.compression = PNG_TEXT_COMPRESSION_zTXt, .key = (char[]){"key"}, .text = text},
+                 1);
+  free(text);
+  png_write_info(png, info);
+  png_write_row(png, (const uint8_t[]){0, 255});
+  png_write_end(png, NULL);
+  png_destroy_write_struct(&png, &info);
+  assert_int_equal(fclose(file), 0);
+}
+
+static long peak_memory(void) { /* KiB */
+  struct rusage usage;
+  assert_int_equal(getrusage(RUSAGE_SELF, &usage), 0);
+  return usage.ru_maxrss;
+}
+
+/* Written by a child, so that the memory is the reader's own. */
+static void test_many_texts(void **state) {
+  (void)state;
+  int status = 0;
+  const pid_t writer = fork();
+  if (writer == 0) {
+    write_texts("texts.png", 40);
+    _exit(0);
+  }
+  assert_true(waitpid(writer, &status, 0) == writer && status == 0);
+  duet_picture *picture;
+  const long before = peak_memory();
+  OK(duet_png_read("texts.png", &picture, &error));
+  assert_true(picture->height == 1 && picture->width == 2 && picture->grey[1] == 255);
+  if (peak_memory() - before > 100 * 1024) fail_msg("%ld KiB for the texts", peak_memory() - before);
+  duet_picture_destroy(picture);
+}
+
 static void test_bad_files(void **state) {
   (void)state;
   size_t bytes;
@@ -300,9 +351,7 @@ static void test_bad_files(void **state) {
   refuse("many.png", "30000x30000 pixels, at most 67108864 in all");
   write_bomb("lie.png", 8192, 8192); /* allowed, but there is not as much */
   refuse("lie.png", "PNG damaged or cut off");
-  struct rusage usage;
-  assert_int_equal(getrusage(RUSAGE_SELF, &usage), 0);
-  assert_true(usage.ru_maxrss < 400 * 1024); /* KiB; a sanitizer's own included */
+  assert_true(peak_memory() < 400 * 1024); /* a sanitizer's own included */
   free(data);
 }
 
@@ -343,6 +392,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(test_kinds),         cmocka_unit_test(test_written_sheet_is_read),
                                      cmocka_unit_test(test_form),          cmocka_unit_test(test_form_is_kept),
                                      cmocka_unit_test(test_nothing_there), cmocka_unit_test(test_thin),
-                                     cmocka_unit_test(test_bad_files),     cmocka_unit_test(test_mutations)};
+                                     cmocka_unit_test(test_many_texts),    cmocka_unit_test(test_bad_files),
+                                     cmocka_unit_test(test_mutations)};
   return cmocka_run_group_tests_name("picture", tests, set_up, tear_down);
 }
