@@ -40,9 +40,9 @@ static uint8_t *image_at(const cli_pictures *p, size_t image) {
 /* ---- one file ---- */
 
 static duet_status read_png(const cli_options *o, const char *path, cli_pictures *p, duet_error *error) {
-  static const char *const words[] = {"auto", "yes", "no"};
-  duet_invert invert = DUET_INVERT_AUTO;
-  while (strcmp(words[invert], o->invert) != 0) invert++;
+  const duet_invert invert = strcmp(o->invert, "yes") == 0  ? DUET_INVERT_YES
+                             : strcmp(o->invert, "no") == 0 ? DUET_INVERT_NO
+                                                            : DUET_INVERT_AUTO;
   uint8_t *image = malloc((size_t)p->height * (size_t)p->width);
   duet_picture *picture = NULL;
   duet_status s = image ? duet_png_read(path, &picture, error) : no_memory(error);

@@ -72,8 +72,9 @@ duet_status cli_sheet_write(const char *path, const cli_sheet_cell *cells, size_
   const int least_width = 6 * (GLYPH_WIDTH + 1) * DOT; /* of a caption */
   s.cell_width = GAP + (width * s.zoom > least_width ? width * s.zoom : least_width);
   s.cell_height = GAP + height * s.zoom + DOT * 2 + 2 * LINE;
-  while ((size_t)s.columns * (size_t)s.columns * (size_t)s.cell_width < count * (size_t)s.cell_height) s.columns++;
-  if ((size_t)s.columns > count) s.columns = (int)count;
+  while ((size_t)s.columns < count &&
+         (size_t)s.columns * (size_t)s.columns * (size_t)s.cell_width < count * (size_t)s.cell_height)
+    s.columns++;
   s.width = s.columns * s.cell_width + GAP;
   s.height = ((int)count + s.columns - 1) / s.columns * s.cell_height + GAP;
   const size_t bytes = 3 * (size_t)s.width * (size_t)s.height;

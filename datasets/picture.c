@@ -142,7 +142,7 @@ static void scale_box(const duet_picture *p, const ink_of *ink, box b, double sc
 /* Where cells begin so that their centre of mass, `mean` from the first one's edge, falls into the pixel right of
    (below) the middle, as it does in all of MNIST; 1e-6 for what rounding does to a centre on an edge. */
 static int place(double mean, int cells, int side) {
-  const int at = (int)ceil(side / 2 - mean - 1e-6);
+  const int middle = side / 2, at = (int)ceil(middle - mean - 1e-6);
   return at < 0 ? 0 : at > side - cells ? side - cells : at;
 }
 

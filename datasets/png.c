@@ -83,7 +83,7 @@ static duet_status read_image(const char *path, png_structp png, png_infop info,
   if (channels > 2 || row != width * channels) png_error(png, "an unknown form of pixels");
   picture->height = (int)height;
   picture->width = (int)width;
-  picture->grey = malloc(row * height);
+  picture->grey = calloc(height, row);
   if (!picture->grey)
     return duet_fail(error, DUET_OUT_OF_MEMORY, "%s: no memory for its %ux%u pixels", path, width, height);
   for (int pass = 0; pass < passes; pass++)

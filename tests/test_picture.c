@@ -149,9 +149,10 @@ static void reference(const uint8_t *grey, int height, int width, int side, doub
       mass += cells[i][k], mean_y += (i + 0.5) * cells[i][k], mean_x += (k + 0.5) * cells[i][k];
       most = fmax(most, cells[i][k]);
     }
+  const int middle = side / 2;
   const double rows = ceil((bottom - top) / pixels - 1e-6), columns = ceil((right - left) / pixels - 1e-6);
-  const int down = (int)fmax(0, fmin(side - rows, ceil(side / 2 - mean_y / mass - 1e-6)));
-  const int across = (int)fmax(0, fmin(side - columns, ceil(side / 2 - mean_x / mass - 1e-6)));
+  const int down = (int)fmax(0, fmin(side - rows, ceil(middle - mean_y / mass - 1e-6)));
+  const int across = (int)fmax(0, fmin(side - columns, ceil(middle - mean_x / mass - 1e-6)));
   for (int i = 0; i < side * side; i++) {
     const int y = i / side - down, x = i % side - across;
     image[i] = y >= 0 && x >= 0 && y < box && x < box ? cells[y][x] * 255 / most : 0;
