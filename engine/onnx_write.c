@@ -99,12 +99,15 @@ static name name_of(const graph *g, int layer, const char *suffix) {
   return n;
 }
 
+static const char *const outputs[] = {[DUET_HEAD_DIGIT] = "digit_logits", [DUET_HEAD_SUM] = "sum_logits"};
+
 /* The value of a layer: an output of the graph for what a head reads. */
 static name result_of(const graph *g, int layer) {
+  name n = name_of(g, layer, "result");
   for (int h = 0; h < DUET_HEADS; h++)
     if (g->network->layers[g->network->heads[h]].inputs[0] == layer)
-      return h == DUET_HEAD_DIGIT ? (name){"digit_logits"} : (name){"sum_logits"};
-  return name_of(g, layer, "result");
+      (void)snprintf(n.text, sizeof n.text, "%s", outputs[h]);
+  return n;
 }
 
 static bool is_vector(duet_shape shape) { return shape.height == 1 && shape.width == 1; }
@@ -300,7 +303,7 @@ static duet_text encode_graph(const duet_onnx *model, const duet_parameters *lay
   add_value(&message, GRAPH_INPUT, "number", TYPE_INT64, NULL, 0);
   for (int h = 0; h < DUET_HEADS; h++) {
     const int64_t classes = n->layers[n->heads[h]].shape.channels;
-    add_value(&message, GRAPH_OUTPUT, h == DUET_HEAD_DIGIT ? "digit_logits" : "sum_logits", TYPE_FLOAT, &classes, 1);
+    add_value(&message, GRAPH_OUTPUT, outputs[h], TYPE_FLOAT, &classes, 1);
   }
   message.failed = message.failed || g.nodes.failed || g.initializers.failed;
   free(g.nodes.data);

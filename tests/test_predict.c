@@ -95,7 +95,7 @@ static void test_numbers(void **state) {
   small_open(&rig, NULL, small_plain, 16, 16);
   duet_dataset *data = small_dataset(3, 12, 12, 9);
   const uint8_t numbers[2][3] = {{0, 1, 2}, {7, 1, 9}};
-  float digit[2][30], sum[2][3 * SUMS], alone[10], alone_sum[SUMS];
+  float digit[2][30] = {{0}}, sum[2][3 * SUMS] = {{0}}, alone[10] = {0}, alone_sum[SUMS] = {0};
   for (int i = 0; i < 2; i++)
     OK(duet_predict(rig.model, data->images, numbers[i], 3, (float *const[]){digit[i], sum[i]}, &error));
   OK(duet_predict(rig.model, data->images + 144, numbers[0] + 1, 1, (float *const[]){alone, alone_sum}, &error));
