@@ -1,14 +1,14 @@
-# Writes FILES as C character arrays into OUT, in the table that engine/embedded.h declares.
+# Writes FILES as C character arrays into OUT, as a table of engine/embedded.h's form by the name of TABLE.
 set(text "#include \"engine/embedded.h\"\n\n#include <stddef.h>\n\n")
 set(table "")
 foreach(file IN LISTS FILES)
   get_filename_component(name ${file} NAME)
   string(MAKE_C_IDENTIFIER ${name} symbol)
   file(READ ${file} hex HEX)
-  string(REGEX REPLACE "(..)" "0x\\1," bytes "${hex}")
-  string(REGEX REPLACE "(................................................................................)" "\\1\n" bytes "${bytes}")
+  string(REGEX REPLACE "(..)" "'\\\\x\\1'," bytes "${hex}")
+  string(REGEX REPLACE "(....................................................................................)" "\\1\n" bytes "${bytes}")
   string(APPEND text "static const char ${symbol}[] = {\n${bytes}0};\n\n")
   string(APPEND table "    {\"${name}\", ${symbol}},\n")
 endforeach()
-string(APPEND text "const duet_embedded_file duet_embedded_files[] = {\n${table}    {NULL, NULL}};\n")
+string(APPEND text "const duet_embedded_file ${TABLE}[] = {\n${table}    {NULL, NULL}};\n")
 file(WRITE ${OUT} "${text}")

@@ -18,6 +18,7 @@ typedef struct duet_plan_options {
   duet_method method;
   duet_kernel_class kernel_class;
   bool sections; /* join stages into launches */
+  bool direct;   /* convolutions without Winograd's algorithm */
   unsigned compute_units;
   size_t max_group;      /* work-items per group that the device takes */
   unsigned vector_width; /* floats in a vector register of the device (cpu class) */

@@ -16,8 +16,9 @@ typedef struct duet_unit {
   bool needs_gradient;   /* some parameter lies upstream */
   bool gradient_written; /* a later gradient is added */
   duet_operand value, gradient, index;
-  bool winograd;            /* forward and backward use `transformed` */
-  duet_operand transformed; /* weights, [16][OC][IC] */
+  int winograd; /* F(M x M, 3x3): M, 2 inside of the convolution's stages, 3 to 5 in three steps; 0: direct */
+  duet_operand transformed; /* weights, [(M + 2)^2][OC][IC] */
+  duet_operand points[2];   /* in three steps: of the input, channels innermost; of the gradient */
   bool by_block;            /* the weight gradient is made block by block, in `partial` */
   duet_operand partial[2];  /* sums of weight and bias */
   bool sparse;              /* backward and the weight gradient go by `list` */

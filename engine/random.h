@@ -12,7 +12,8 @@ enum {
   DUET_STREAM_SHUFFLE = 2,
   DUET_STREAM_NUMBER = 3,
   DUET_STREAM_AUGMENT = 4,
-  DUET_STREAM_DROPOUT = 5
+  DUET_STREAM_DROPOUT = 5,
+  DUET_STREAM_RATIO = 7 /* resamples of benchmarks that are compared (bench/compare/ratio.c) */
 };
 #define DUET_EPOCH_FIXED 0xffffffffu /* the epoch of validation and test: their numbers never change */
 

@@ -107,15 +107,21 @@ static duet_status check_fit(const duet_network *network, const duet_resident *d
   return DUET_OK;
 }
 
+/* Whether the environment switches off what is on by itself. */
+static bool is_off(const char *variable) {
+  const char *value = getenv(variable);
+  return value && strcmp(value, "off") == 0;
+}
+
 static duet_status make_plan(duet_runner *runner, const duet_runner_options *options, duet_error *error) {
   const duet_handle *h = &runner->model->handle;
   const duet_device_info *info = h->backend->info(h->device);
-  const char *sections = getenv("DUET_SECTIONS");
   duet_plan_options plan = {.batch = options->batch,
                             .train = options->train,
                             .predict = options->predict,
                             .method = options->method,
-                            .sections = !options->stages_alone && (!sections || strcmp(sections, "off") != 0),
+                            .sections = !options->stages_alone && !is_off("DUET_SECTIONS"),
+                            .direct = is_off("DUET_WINOGRAD"),
                             .compute_units = info->compute_units,
                             .max_group = info->max_group,
                             .vector_width = info->vector_width};

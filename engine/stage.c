@@ -35,10 +35,13 @@ size_t duet_stage_tasks(const duet_stage *stage) {
     case DUET_STAGE_conv_weights:
     case DUET_STAGE_dense_weights:
     case DUET_STAGE_sparse_weights:
+    case DUET_STAGE_winograd_gradient:
       return (size_t)((k->OC + k->ROWS - 1) / k->ROWS);
     case DUET_STAGE_winograd_weights:
     case DUET_STAGE_transpose_weights:
       return (size_t)k->OC;
+    case DUET_STAGE_winograd_product:
+      return (size_t)((k->WINOGRAD + 2) * (k->WINOGRAD + 2) * (((k->BACK ? k->IC : k->OC) + k->ROWS - 1) / k->ROWS));
     case DUET_STAGE_norm_statistics:
     case DUET_STAGE_norm_weights:
       return (size_t)k->IC;

@@ -55,6 +55,25 @@ static void winograd_tile(duet_constants *k, int most, int channels, int width, 
   k->TO = near_divisor(channels, at_most(most / k->TILES, 8));
 }
 
+/* A product of matrices a point: channels by blocks. So many tasks that a core which is stolen for a while does fewer.
+ */
+static void product_tile(duet_constants *k, int most, unsigned compute_units) {
+  const int channels = k->BACK ? k->IC : k->OC, points = (k->WINOGRAD + 2) * (k->WINOGRAD + 2);
+  const int parts = ceil_divide(2 * TASKS_PER_UNIT * (int)compute_units, points);
+  k->TILES = near_divisor(k->BLOCKS, at_most(4, most / 2));
+  k->TO = near_divisor(channels, most / k->TILES);
+  k->ROWS = ceil_divide(ceil_divide(channels, parts), k->TO) * k->TO;
+}
+
+/* Output channels by vectors of input channels; TH so that their sums at all points stay in the second-level cache. */
+static void points_tile(duet_constants *k, int most, unsigned compute_units) {
+  const int points = (k->WINOGRAD + 2) * (k->WINOGRAD + 2);
+  k->TW = near_divisor(k->IC / 16, at_most(4, most / 2));
+  k->TO = near_divisor(k->OC, most / k->TW);
+  k->ROWS = ceil_divide(duet_tiles_rows(k->OC, compute_units), k->TO) * k->TO;
+  k->TH = at_most(at_least(2 * SECOND_CACHE / (points * k->TW * 64) / k->TO, 1) * k->TO, k->ROWS);
+}
+
 static void conv_weights_tile(duet_constants *k, int most, unsigned compute_units) {
   const int rows = duet_tiles_rows(k->OC, compute_units);
   if (k->POOL) {
@@ -106,6 +125,12 @@ static void cpu_tiles(duet_stage *stage, int most, unsigned compute_units) {
     case DUET_STAGE_conv_backward:
       pixel_tile(k, most, k->IC, k->IH, k->IW);
       if (k->WINOGRAD) winograd_tile(k, most, k->IC, k->IW, k->OC);
+      break;
+    case DUET_STAGE_winograd_product:
+      product_tile(k, most, compute_units);
+      break;
+    case DUET_STAGE_winograd_gradient:
+      points_tile(k, most, compute_units);
       break;
     case DUET_STAGE_conv_weights:
       conv_weights_tile(k, most, compute_units);

@@ -73,7 +73,7 @@ static duet_memory memory_of(const char *name) {
 
 /* Whether each block has its own, at a stride. */
 static bool is_per_block(duet_stage_kind kind, const char *name) {
-  static const char *const once[] = {"statistics", "weight", "sink", "wt", "dwt"};
+  static const char *const once[] = {"statistics", "weight", "sink", "wt", "dwt", "u", "du"};
   for (size_t i = 0; i < sizeof once / sizeof *once; i++)
     if (!strcmp(once[i], name)) return false;
   return memory_of(name) == DUET_MEMORY_work && kind != DUET_STAGE_update;
@@ -371,6 +371,9 @@ static double root_mean_square(const duet_trials *set, const duet_place *p) {
   return sum > 0 ? sqrt(sum / (double)count) : 1;
 }
 
+/* Room for sums: what is left there is nobody's. */
+static bool is_scratch(const duet_place *p) { return !strcmp(p->name, "du"); }
+
 static bool is_written(const duet_trials *set, const duet_place *p) {
   for (size_t copy = 0; copy < p->copies; copy++) {
     const size_t at = p->offset + copy * p->stride;
@@ -392,6 +395,7 @@ static duet_status compare_operand(const duet_trials *set, const duet_trial *t, 
       const size_t at = p->offset + copy * p->stride + i;
       const uint32_t wanted = set->wanted[p->memory][at], got = set->got[p->memory][at];
       seen[at] = 1;
+      if (is_scratch(p)) continue;
       const double d = wanted == got ? 0 : !written || is_exact(p, i) ? INFINITY : distance(wanted, got, scale);
       if (d > worst) worst = d, worst_at = at;
     }

@@ -12,6 +12,7 @@
 #include "backends/ref/pool.c"
 #include "backends/ref/sparse.c"
 #include "backends/ref/update.c"
+#include "backends/ref/winograd.c"
 #include "engine/random.h"
 
 #include <setjmp.h>
@@ -237,6 +238,57 @@ static void conv_pooled(void **state) { /* odd height: the last row is dropped *
 static void conv_pooled_relu(void **state) {
   (void)state, check_conv((duet_constants){
                    .IC = 2, .IH = 6, .IW = 7, .OC = 3, .K = 2, .STRIDE = 1, .PAD = 1, .POOL = 2, .RELU = 1});
+}
+
+/* Winograd's algorithm in three steps gives what the direct sums give, forward and back. */
+static void check_winograd(int m, int pad) {
+  enum { IC = 16, OC = 3, ROWS = 2, TASKS = 2 };
+  const duet_constants direct = {.IC = IC,
+                                 .OC = OC,
+                                 .IH = m + 2 - 2 * pad,
+                                 .IW = m + 2 - 2 * pad,
+                                 .OH = m,
+                                 .OW = m,
+                                 .K = 3,
+                                 .STRIDE = 1,
+                                 .PAD = pad,
+                                 .BLOCKS = BLOCKS,
+                                 .ROWS = ROWS};
+  duet_constants k = direct, back;
+  k.WINOGRAD = m, k.TRAIN = 1, back = k, back.BACK = 1;
+  const size_t in = (size_t)(IC * k.IH * k.IW) * L, out = (size_t)(OC * m * m) * L,
+               places = (size_t)((m + 2) * (m + 2));
+  const size_t vs = places * IC * L, ms = places * OC * L, weights = OC * IC * 9;
+  double *x = tensor(BLOCKS * in), *w = tensor(weights), *bias = tensor(OC), *dy = tensor(BLOCKS * out);
+  double *y = tensor(BLOCKS * out), *dx = tensor(BLOCKS * in), *dw = tensor(weights), *dbias = tensor(OC);
+  double *u = tensor(places * OC * IC), *v = tensor(BLOCKS * vs), *vt = tensor(BLOCKS * vs), *mm = tensor(BLOCKS * ms);
+  double *got_y = tensor(BLOCKS * out), *got_dx = tensor(BLOCKS * in), *got_dw = tensor(weights),
+         *got_dbias = tensor(OC);
+  run(&(stage_run){double_conv_forward, direct, 0, {x, w, bias, y}, {in, 0, 0, out}});
+  run(&(stage_run){double_conv_backward, direct, 0, {dy, w, NULL, dx}, {out, 0, 0, in}});
+  run(&(stage_run){double_conv_weights, direct, TASKS, {x, dy, dw, dbias}, {in, out}});
+
+  run(&(stage_run){double_winograd_weights, k, OC, {w, u}, {0}});
+  run(&(stage_run){double_winograd_to_points, k, 0, {x, v, vt}, {in, vs, vs}});
+  run(&(stage_run){double_winograd_product, k, places * TASKS, {v, u, mm}, {vs, 0, ms}});
+  run(&(stage_run){double_winograd_from_points, k, 0, {mm, bias, NULL, got_y}, {ms, 0, 0, out}});
+  run(&(stage_run){double_winograd_to_points, back, 0, {dy, mm}, {out, ms}});
+  run(&(stage_run){double_winograd_product, back, places * IC / ROWS, {mm, u, v}, {ms, 0, vs}});
+  run(&(stage_run){double_winograd_from_points, back, 0, {v, NULL, NULL, got_dx}, {vs, 0, 0, in}});
+  run(&(stage_run){double_winograd_gradient, k, TASKS, {vt, mm, dy, NULL, got_dw, got_dbias}, {vs, ms, out}});
+  check_close(got_y, y, BLOCKS * out);
+  check_close(got_dx, dx, BLOCKS * in);
+  check_close(got_dw, dw, weights);
+  check_close(got_dbias, dbias, OC);
+}
+
+static void winograd_is_convolution(void **state) {
+  (void)state;
+  for (int m = 3; m <= 5; m++)
+    for (int pad = 0; pad < 2; pad++) {
+      check_winograd(m, pad);
+      (void)teardown(NULL);
+    }
 }
 
 static void dense_gradients(void **state) {
@@ -488,10 +540,23 @@ static void updates_by_hand(void **state) {
 int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
   const struct CMUnitTest tests[] = {
-      TEST(conv_plain),       TEST(conv_padded),     TEST(conv_strided),         TEST(conv_pooled),
-      TEST(conv_pooled_relu), TEST(dense_gradients), TEST(pool_gradients),       TEST(maximum_of_equals),
-      TEST(norm_gradients),   TEST(loss_gradients),  TEST(loss_counts),          TEST(dropout_keeps_its_mask),
-      TEST(copies_add),       TEST(relu_keeps_nan),  TEST(padding_adds_nothing), TEST(updates_by_hand),
+      TEST(conv_plain),
+      TEST(conv_padded),
+      TEST(conv_strided),
+      TEST(conv_pooled),
+      TEST(conv_pooled_relu),
+      TEST(winograd_is_convolution),
+      TEST(dense_gradients),
+      TEST(pool_gradients),
+      TEST(maximum_of_equals),
+      TEST(norm_gradients),
+      TEST(loss_gradients),
+      TEST(loss_counts),
+      TEST(dropout_keeps_its_mask),
+      TEST(copies_add),
+      TEST(relu_keeps_nan),
+      TEST(padding_adds_nothing),
+      TEST(updates_by_hand),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -209,16 +209,3 @@ REF_CLONES void REF_TWIN(conv_weights)(const ref_call *call) {
     dbias[oc] = bias_sum(call, oc);
   }
 }
-
-void REF_TWIN(winograd_weights)(const ref_call *call) {
-  static const double g[4][3] = {{1, 0, 0}, {0.5, 0.5, 0.5}, {0.5, -0.5, 0.5}, {0, 0, 1}};
-  const size_t ic = (size_t)call->k->IC, oc = (size_t)call->k->OC, o = call->index;
-  const ref_real *w = call->operand[0];
-  ref_real *u = call->operand[1];
-  for (size_t c = 0; c < ic; c++)
-    for (size_t p = 0; p < 16; p++) {
-      double sum = 0;
-      for (size_t t = 0; t < 9; t++) sum += g[p / 4][t / 3] * g[p % 4][t % 3] * w[(o * ic + c) * 9 + t];
-      u[(p * oc + o) * ic + c] = (ref_real)sum;
-    }
-}

@@ -53,7 +53,11 @@ static const char *const positive[DUET_STAGE_KINDS] = {
     [DUET_STAGE_record] = "BATCH BLOCKS",
     [DUET_STAGE_sum] = "LENGTH TOTAL BLOCKS",
     [DUET_STAGE_update] = "LENGTH TOTAL",
-    [DUET_STAGE_winograd_weights] = "IC OC K",
+    [DUET_STAGE_winograd_weights] = "IC OC K WINOGRAD",
+    [DUET_STAGE_winograd_to_points] = "IC IH IW OC OH OW K STRIDE WINOGRAD",
+    [DUET_STAGE_winograd_product] = "IC OC BLOCKS ROWS WINOGRAD",
+    [DUET_STAGE_winograd_from_points] = "IC IH IW OC OH OW K STRIDE WINOGRAD",
+    [DUET_STAGE_winograd_gradient] = "IC OC OH OW BLOCKS ROWS TH TW WINOGRAD",
     [DUET_STAGE_peak] = "COUNT",
 };
 
@@ -80,7 +84,9 @@ void ref_operand_extents(const duet_stage *stage, size_t extents[DUET_MAX_OPERAN
   const int L = REF_LANES, side = k->POOL ? 2 : 1;
   const size_t x = product(k->IC, k->IH, k->IW, L);
   const size_t y = product(k->OC, k->OH / side, k->OW / side, L), halved = product(k->OC, k->OH / 2, k->OW / 2, L);
-  const size_t w = k->WINOGRAD ? product(k->OC, k->IC, 16, 1) : product(k->OC, k->IC, k->K, k->K);
+  const int T = k->WINOGRAD ? k->WINOGRAD + 2 : 0;
+  const size_t u = product(k->OC, k->IC, T * T, 1), w = product(k->OC, k->IC, k->K, k->K);
+  const size_t points_in = product(k->IC, T * T, L, 1), points_out = product(k->OC, T * T, L, 1);
   const size_t ic = (size_t)k->IC, oc = (size_t)k->OC, in = ic * REF_LANES, out = oc * REF_LANES, matrix = ic * oc;
   const size_t pooled = product(k->IC, k->OH, k->OW, L), count = product(k->COUNT, L, 1, 1), total = (size_t)k->TOTAL;
   const size_t rows = (ic + REF_LANES - 1) / REF_LANES * REF_LANES * REF_LANES;
@@ -92,9 +98,9 @@ void ref_operand_extents(const duet_stage *stage, size_t extents[DUET_MAX_OPERAN
     case DUET_STAGE_gather:
       EXTENTS(1, 1, 1, words, product(k->IH, k->IW, L, 1), 10 * REF_LANES, target);
     case DUET_STAGE_conv_forward:
-      EXTENTS(x, w, oc, y, k->POOL ? BOUND(4, BYTES(y)) : 0);
+      EXTENTS(x, T ? u : w, oc, y, k->POOL ? BOUND(4, BYTES(y)) : 0);
     case DUET_STAGE_conv_backward:
-      EXTENTS(y, w, k->MASK ? x : 0, x, k->POOL ? BYTES(y) : 0);
+      EXTENTS(y, T ? u : w, k->MASK ? x : 0, x, k->POOL ? BYTES(y) : 0);
     case DUET_STAGE_conv_weights:
       EXTENTS(x, y, w, oc, k->POOL && k->RELU ? y : 0, k->POOL ? BYTES(y) : 0);
     case DUET_STAGE_dense_forward:
@@ -144,7 +150,16 @@ void ref_operand_extents(const duet_stage *stage, size_t extents[DUET_MAX_OPERAN
     case DUET_STAGE_sum:
       EXTENTS(total, total);
     case DUET_STAGE_winograd_weights:
-      EXTENTS(w, 16 * matrix);
+      EXTENTS(w, u);
+    case DUET_STAGE_winograd_to_points:
+      EXTENTS(k->BACK ? y : x, k->BACK ? points_out : points_in, k->TRAIN && !k->BACK ? points_in : 0);
+    case DUET_STAGE_winograd_product:
+      EXTENTS(k->BACK ? points_out : points_in, u, k->BACK ? points_in : points_out);
+    case DUET_STAGE_winograd_from_points:
+      EXTENTS(k->BACK ? points_in : points_out, k->BACK ? 0 : oc, k->MASK ? x : 0, k->BACK ? x : y);
+    case DUET_STAGE_winograd_gradient:
+      EXTENTS(points_in, points_out, y, product(T * T, k->TH * k->TW, L, (k->OC + k->ROWS - 1) / k->ROWS), 9 * matrix,
+              oc);
     case DUET_STAGE_peak:
       EXTENTS(REF_LANES);
     case DUET_STAGE_KINDS:
@@ -173,6 +188,10 @@ static duet_status check_constants(const duet_stage *stage, duet_error *error) {
   if ((k->POOL != 0 && k->POOL != 2) || k->METHOD > 3 || k->HEAD > 1 || k->PER_MILLE > 999)
     return duet_fail(error, DUET_BAD_INPUT,
                      "ref: %s: POOL is not 0 or 2, METHOD above 3, HEAD above 1 or PER_MILLE above 999", stage->label);
+  const bool in_steps = listed(positive[stage->kind], "WINOGRAD") && stage->kind != DUET_STAGE_winograd_weights;
+  if ((k->WINOGRAD && (k->WINOGRAD < 2 || k->WINOGRAD > 5)) || (in_steps && (k->WINOGRAD < 3 || k->IC % REF_LANES)))
+    return duet_fail(error, DUET_BAD_INPUT, "ref: %s: WINOGRAD %d with %d input channels", stage->label, k->WINOGRAD,
+                     k->IC);
   if (!listed(positive[stage->kind], "K")) return DUET_OK;
   if (k->K > REF_MAX_WINDOW || k->OW > REF_MAX_WIDTH || k->OH > REF_MAX_WIDTH)
     return duet_fail(error, DUET_TOO_LARGE, "ref: %s: window %d, result %d x %d (at most %d and %d x %d)", stage->label,

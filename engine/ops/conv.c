@@ -1,6 +1,7 @@
 /* Convolution with a square kernel: y[oc][oh][ow] = b[oc] + sum w[oc][ic][kh][kw] x[ic][oh S + kh - P][ow S + kw - P].
  */
 #include "engine/planner.h"
+#include "engine/stage.h"
 
 #include <string.h>
 
@@ -42,15 +43,25 @@ static size_t turned_size(const duet_layer *l, int in) {
   return l->weight_rows * kernel * kernel * row;
 }
 
-/* Winograd's algorithm pays where there are channels enough to spread the transforms over, and so few that the
-   transformed patches under one tile stay in the second-level cache. */
-static bool suits_winograd(const duet_planner *planner, int layer) {
+/* Winograd's algorithm. Inside of the stages it pays where there are channels enough to spread the transforms over, and
+   so few that the transformed patches under one tile stay in the second-level cache. In three steps it pays where one
+   tile is the whole result, and where blocks enough share the transformed weights, many times larger than the images'
+   points. */
+static int suits_winograd(duet_planner *planner, int layer) {
+  enum { LEAST_BLOCKS = 4, LEAST_CHANNELS = 32, INSIDE_LEAST = 8, INSIDE_MOST = 256, LEAST_TILE = 3, LARGEST_TILE = 5 };
   const duet_layer *l = &planner->network->layers[layer];
   const int in = planner->network->layers[l->inputs[0]].shape.channels, out = l->shape.channels;
-  return planner->plan->options.kernel_class == DUET_CLASS_CPU && (int)l->options.kernel == 3 &&
-         (int)l->options.stride == 1 && in >= 8 && in <= 256 && out >= 8 && out <= 256 && l->shape.height >= 2 &&
-         l->shape.width >= 2;
+  const int height = l->shape.height, width = l->shape.width, fewest = in < out ? in : out, most = in < out ? out : in;
+  if (planner->plan->options.kernel_class != DUET_CLASS_CPU || planner->plan->options.direct ||
+      (int)l->options.kernel != 3 || (int)l->options.stride != 1)
+    return 0;
+  if (height == width && height >= LEAST_TILE && height <= LARGEST_TILE && fewest >= LEAST_CHANNELS &&
+      in % DUET_LANES == 0 && planner->plan->blocks >= LEAST_BLOCKS && duet_planner_unit(planner, layer)->pool < 0)
+    return height;
+  return fewest >= INSIDE_LEAST && most <= INSIDE_MOST && height >= 2 && width >= 2 ? 2 : 0;
 }
+
+static bool is_in_steps(const duet_unit *unit) { return unit->winograd > 2; }
 
 /* Behind a maximum at most a quarter of the gradient is not 0, behind a ReLU too a tenth or so: it goes back as a list
    of what is left, with vectors of channels, where these fill at least half of one. */
@@ -65,6 +76,7 @@ static bool suits_sparse(duet_planner *planner, int layer) {
 static duet_operand add_weights_stage(duet_planner *planner, int layer, duet_stage_kind kind, size_t floats) {
   duet_stage *stage = duet_planner_add(planner, kind, layer, "transform");
   set_constants(planner, layer, stage);
+  stage->constants.WINOGRAD = duet_planner_unit(planner, layer)->winograd;
   stage->operands[0] = duet_planner_weight(planner, DUET_MEMORY_parameters, layer);
   return stage->operands[1] = duet_planner_once(planner, floats);
 }
@@ -75,22 +87,103 @@ void duet_op_conv_prepare(duet_planner *planner, int layer) {
   duet_unit *unit = duet_planner_unit(planner, layer);
   unit->sparse = suits_sparse(planner, layer);
   unit->winograd = suits_winograd(planner, layer);
+  const size_t side = (size_t)unit->winograd + 2;
   if (unit->winograd)
     unit->transformed =
-        add_weights_stage(planner, layer, DUET_STAGE_winograd_weights, 16 * l->weight_rows * (size_t)in);
+        add_weights_stage(planner, layer, DUET_STAGE_winograd_weights, side * side * l->weight_rows * (size_t)in);
   if (unit->sparse && duet_planner_input(planner, layer, 0)->needs_gradient)
     unit->turned = add_weights_stage(planner, layer, DUET_STAGE_transpose_weights, turned_size(l, in));
 }
 
+/* ---- Winograd's algorithm in three steps ---- */
+
+static duet_stage *add_step(duet_planner *planner, int layer, duet_stage_kind kind, bool back, const char *what) {
+  duet_stage *stage = duet_planner_add(planner, kind, layer, what);
+  set_constants(planner, layer, stage);
+  stage->constants.WINOGRAD = duet_planner_unit(planner, layer)->winograd;
+  stage->constants.BACK = back;
+  return stage;
+}
+
+/* [T*T][channels] of every block. */
+static duet_operand new_points(duet_planner *planner, const duet_unit *unit, int channels) {
+  const size_t side = (size_t)unit->winograd + 2;
+  return duet_planner_blocks(planner, side * side * (size_t)channels);
+}
+
+/* The points of `x`, multiplied by the weights. */
+static duet_operand add_products(duet_planner *planner, int layer, const duet_unit *unit, duet_operand points,
+                                 bool back) {
+  duet_stage *stage = add_step(planner, layer, DUET_STAGE_winograd_product, back, back ? "backward" : "forward");
+  const duet_operand products = new_points(planner, unit, back ? stage->constants.IC : stage->constants.OC);
+  stage->operands[0] = points;
+  stage->operands[1] = unit->transformed;
+  stage->operands[2] = products;
+  duet_tiles_set(stage, planner->plan);
+  return products;
+}
+
+static void add_forward_steps(duet_planner *planner, int layer, duet_unit *unit, const duet_unit *input) {
+  const bool train = planner->plan->options.train;
+  duet_stage *stage = add_step(planner, layer, DUET_STAGE_winograd_to_points, false, "to points");
+  const duet_operand points = new_points(planner, unit, stage->constants.IC);
+  stage->constants.TRAIN = train;
+  stage->operands[0] = input->value;
+  stage->operands[1] = points;
+  if (train) stage->operands[2] = unit->points[0] = new_points(planner, unit, stage->constants.IC);
+  const duet_operand products = add_products(planner, layer, unit, points, false);
+  stage = add_step(planner, layer, DUET_STAGE_winograd_from_points, false, "from points");
+  stage->constants.RELU = unit->relu;
+  stage->operands[0] = products;
+  stage->operands[1] = duet_planner_bias(planner, DUET_MEMORY_parameters, layer);
+  stage->operands[3] = unit->value;
+}
+
+static void add_backward_steps(duet_planner *planner, int layer, duet_unit *unit, duet_unit *input) {
+  unit->before = duet_planner_before_activation(planner, layer);
+  duet_stage *stage = add_step(planner, layer, DUET_STAGE_winograd_to_points, true, "gradient to points");
+  stage->operands[0] = unit->before;
+  stage->operands[1] = unit->points[1] = new_points(planner, unit, stage->constants.OC);
+  if (!input->needs_gradient) return;
+  const duet_operand products = add_products(planner, layer, unit, unit->points[1], true);
+  stage = add_step(planner, layer, DUET_STAGE_winograd_from_points, true, "gradient from points");
+  stage->constants.MASK = input->masked;
+  stage->operands[0] = products;
+  if (input->masked) stage->operands[2] = input->value;
+  stage->operands[3] = duet_planner_gradient(input, stage);
+}
+
+static void bind_points(duet_planner *planner, const duet_unit *unit, duet_stage *stage) {
+  duet_constants *k = &stage->constants;
+  k->WINOGRAD = unit->winograd;
+  duet_tiles_set(stage, planner->plan);
+  const size_t side = (size_t)unit->winograd + 2;
+  stage->operands[0] = unit->points[0];
+  stage->operands[1] = unit->points[1];
+  stage->operands[2] = unit->before;
+  stage->operands[3] =
+      duet_planner_once(planner, duet_stage_tasks(stage) * side * side * (size_t)(k->TH * k->TW) * DUET_LANES);
+  stage->operands[4] = unit->partial[0];
+  stage->operands[5] = unit->partial[1];
+}
+
+/* ---- forward ---- */
+
 /* The weights as a stage with results of this size reads them: Winograd's tiles are 2x2. */
 static duet_operand kernel_operand(const duet_planner *planner, const duet_unit *unit, int layer, int height, int width,
                                    duet_stage *stage) {
-  stage->constants.WINOGRAD = unit->winograd && (stage->constants.POOL || (height % 2 == 0 && width % 2 == 0));
+  const bool fits = stage->constants.POOL || (height % 2 == 0 && width % 2 == 0);
+  stage->constants.WINOGRAD = fits ? unit->winograd : 0;
   return stage->constants.WINOGRAD ? unit->transformed : duet_planner_weight(planner, DUET_MEMORY_parameters, layer);
 }
 
 void duet_op_conv_forward(duet_planner *planner, int layer) {
-  const duet_unit *unit = duet_planner_unit(planner, layer), *input = duet_planner_input(planner, layer, 0);
+  duet_unit *unit = duet_planner_unit(planner, layer);
+  const duet_unit *input = duet_planner_input(planner, layer, 0);
+  if (is_in_steps(unit)) {
+    add_forward_steps(planner, layer, unit, input);
+    return;
+  }
   duet_stage *stage = duet_planner_add(planner, DUET_STAGE_conv_forward, layer, "forward");
   set_constants(planner, layer, stage);
   stage->constants.RELU = unit->relu;
@@ -166,9 +259,15 @@ static void bind_weights(duet_planner *planner, int layer, const duet_unit *unit
 
 /* The stage that makes the gradients of the weights, or their partial sums of one block, at unit->partial. */
 static duet_stage *add_weights(duet_planner *planner, int layer, const duet_unit *unit) {
-  duet_stage *stage =
-      duet_planner_add(planner, unit->sparse ? DUET_STAGE_sparse_weights : DUET_STAGE_conv_weights, layer, "weights");
+  const duet_stage_kind kind = is_in_steps(unit) ? DUET_STAGE_winograd_gradient
+                               : unit->sparse    ? DUET_STAGE_sparse_weights
+                                                 : DUET_STAGE_conv_weights;
+  duet_stage *stage = duet_planner_add(planner, kind, layer, "weights");
   set_constants(planner, layer, stage);
+  if (is_in_steps(unit)) {
+    bind_points(planner, unit, stage);
+    return stage;
+  }
   (unit->sparse ? bind_sparse_weights : bind_weights)(planner, layer, unit, stage);
   stage->by_block = unit->by_block;
   if (unit->by_block) stage->constants.BLOCKS = 1;
@@ -197,6 +296,10 @@ static void add_weights_by_block(duet_planner *planner, int layer, duet_unit *un
 
 /* What the gradient of the weights needs, and the gradient of the input. */
 static void add_backward(duet_planner *planner, int layer, duet_unit *unit, duet_unit *input) {
+  if (is_in_steps(unit)) {
+    add_backward_steps(planner, layer, unit, input);
+    return;
+  }
   if (unit->sparse) {
     const duet_layer *l = &planner->network->layers[layer];
     add_sparse_gradient(planner, layer, unit);
@@ -226,7 +329,7 @@ static void add_backward(duet_planner *planner, int layer, duet_unit *unit, duet
 void duet_op_conv_backward(duet_planner *planner, int layer) {
   duet_unit *unit = duet_planner_unit(planner, layer), *input = duet_planner_input(planner, layer, 0);
   add_backward(planner, layer, unit, input);
-  unit->by_block = suits_by_block(planner, layer);
+  unit->by_block = !is_in_steps(unit) && suits_by_block(planner, layer);
   if (unit->by_block) add_weights_by_block(planner, layer, unit);
 }
 

@@ -1,0 +1,24 @@
+/* Stage winograd_weights (see kernels.def): sixteen input channels at a time. */
+#include "winograd_points.h"
+STAGE_FN STAGE(TASK_PARAMETERS, GLOBAL const float *w, GLOBAL float *u) {
+  for (int c0 = 0; c0 < IC; c0 += 16) {
+    const int channels = MIN(16, IC - c0);
+    GLOBAL const float *kernels = w + (task * IC + c0) * 9;
+    float taps[9][16] = {{0}};
+    for (int l = 0; l < channels; l++) UNROLL for (int k = 0; k < 9; k++) taps[k][l] = kernels[l * 9 + k];
+    lanes g[9], points[T * T];
+    UNROLL for (int k = 0; k < 9; k++) g[k] = vload16(0, taps[k]);
+    winograd_product_2d(T, 3, WINOGRAD_MATRIX(g), 0, g, points);
+    for (int i = 0; i < T * T; i++) {
+      GLOBAL float *row = u + (i * OC + task) * IC + c0;
+      if (channels == 16) {
+        vstore16(points[i], 0, row);
+      } else {
+        float tail[16];
+        vstore16(points[i], 0, tail);
+        for (int l = 0; l < channels; l++) row[l] = tail[l];
+      }
+    }
+  }
+}
+#undef T
