@@ -253,6 +253,18 @@ static duet_status parse_options(int argc, char **argv, const grammar *g, cli_op
   return DUET_OK;
 }
 
+/* Each word of the table's argument stands for one argument at least, unless in brackets. */
+static duet_status check_missing(const cli_command_row *row, int argc, duet_error *error) {
+  const char *word = row->argument;
+  for (int i = 0; i < argc && *word; i++) {
+    word += strcspn(word, " ");
+    word += *word == ' ';
+  }
+  if (!*word || *word == '[') return DUET_OK;
+  return duet_fail(error, DUET_USAGE, "%s: %.*s is missing (`duet help %s` explains)", row->name,
+                   (int)strcspn(word, " "), word, row->name);
+}
+
 static duet_status take_argument(int argc, char **argv, cli_options *options, duet_error *error) {
   const cli_command_row *row = &cli_command_rows[options->command];
   const int limit = strstr(row->argument, "...") ? argc : *row->argument ? 1 : 0;
@@ -263,10 +275,7 @@ static duet_status take_argument(int argc, char **argv, cli_options *options, du
   options->arguments = argv;
   options->argument_count = (size_t)argc;
   if (argc > 0 && !*argv[0]) return duet_fail(error, DUET_USAGE, "%s: %s is empty", row->name, row->argument);
-  if (argc == 0 && *row->argument && *row->argument != '[' && !options->help)
-    return duet_fail(error, DUET_USAGE, "%s: %s is missing (`duet help %s` explains)", row->name, row->argument,
-                     row->name);
-  return DUET_OK;
+  return options->help ? DUET_OK : check_missing(row, argc, error);
 }
 
 duet_status cli_options_parse(int argc, char **argv, cli_options *options, duet_error *error) {

@@ -210,6 +210,62 @@ done:
   return status;
 }
 
+/* ---- images by themselves ---- */
+
+static duet_status open_path(idx *file, const char *path, duet_error *error) {
+  if (strlen(path) >= PATH_SIZE - NAME_SIZE)
+    return duet_fail(error, DUET_BAD_INPUT, "%.60s...: path longer than %d bytes (give a shorter one)", path,
+                     PATH_SIZE - NAME_SIZE);
+  (void)snprintf(file->path, PATH_SIZE, "%s", path);
+  duet_status status = duet_bytes_open(file->path, &file->bytes, error);
+  return status ? status : read_header(file, error);
+}
+
+/* The labels' path for that of images: the same with .gz or without, or the other way round. False when there is none.
+ */
+static bool find_labels(const char *images, char labels[PATH_SIZE]) {
+  static const char from[] = "images-idx3", to[] = "labels-idx1";
+  struct stat about;
+  const char *last = NULL;
+  for (const char *at = images; (at = strstr(at, from)); at++) last = at;
+  if (!last || strchr(last, '/')) return false;
+  (void)snprintf(labels, PATH_SIZE, "%s", images);
+  memcpy(labels + (last - images), to, sizeof to - 1);
+  if (stat(labels, &about) == 0) return true;
+  char *end = labels + strlen(labels);
+  if (strcmp(end - 3, ".gz") == 0)
+    end[-3] = 0;
+  else
+    memcpy(end, ".gz", sizeof ".gz");
+  return stat(labels, &about) == 0;
+}
+
+duet_status duet_images_load(const char *path, duet_dataset **out, duet_error *error) {
+  idx images = {.noun = "images", .dimensions = 3}, labels = {.noun = "labels", .dimensions = 1};
+  char labels_path[PATH_SIZE];
+  duet_status status;
+  duet_dataset *dataset = calloc(1, sizeof *dataset);
+  if (!dataset)
+    return duet_fail(error, DUET_OUT_OF_MEMORY, "%s: no memory for a data set (close other programs)", path);
+  if ((status = open_path(&images, path, error))) goto done;
+  if (find_labels(path, labels_path)) {
+    if ((status = open_path(&labels, labels_path, error))) goto done;
+    if ((status = fill(&images, &labels, dataset, error))) goto done;
+  } else {
+    dataset->count = images.count;
+    dataset->height = (int)images.height;
+    dataset->width = (int)images.width;
+    if ((status = read_values(&images, &dataset->images, error))) goto done;
+  }
+  *out = dataset;
+  dataset = NULL;
+done:
+  duet_dataset_destroy(dataset);
+  duet_bytes_close(labels.bytes);
+  duet_bytes_close(images.bytes);
+  return status;
+}
+
 void duet_dataset_destroy(duet_dataset *dataset) {
   if (!dataset) return;
   free(dataset->images);

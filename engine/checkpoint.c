@@ -143,22 +143,42 @@ static duet_status read_network(const char *path, const duet_tensor_file *file, 
 
 /* ---- parameters alone ---- */
 
-duet_status duet_model_save(const duet_model *model, const char *path, uint64_t seed, duet_error *error) {
-  const duet_parameters *p = &model->layout;
-  head texts;
-  duet_metadata metadata[HEAD_KEYS];
-  describe_network(model->network, seed, &texts, metadata);
-  float *values = malloc(p->total * sizeof *values);
-  duet_tensor *tensors = calloc((size_t)p->count, sizeof *tensors);
-  duet_status s = DUET_OK;
-  if (!values || !tensors)
-    s = duet_fail(error, DUET_OUT_OF_MEMORY, "%s: out of memory for %zu parameters", path, p->total);
-  if (!s) s = duet_model_read(model, values, error);
-  if (!s) {
-    for (int i = 0; i < p->count; i++) tensors[i] = duet_weights_describe(&p->list[i], values);
-    s = duet_tensor_file_write(path, &(duet_tensor_file){tensors, (size_t)p->count, metadata, HEAD_KEYS, NULL}, error);
+static duet_status write_parameters(const char *path, const duet_network *network, const float *values,
+                                    duet_metadata *metadata, size_t metadata_count, duet_error *error) {
+  duet_parameters p;
+  duet_status s = duet_parameters_create(network, &p, error);
+  if (s) return s;
+  duet_tensor *tensors = calloc((size_t)p.count + 1, sizeof *tensors);
+  if (tensors) {
+    for (int i = 0; i < p.count; i++) tensors[i] = duet_weights_describe(&p.list[i], values);
+    const duet_tensor_file file = {tensors, (size_t)p.count, metadata, metadata_count, NULL};
+    s = duet_tensor_file_write(path, &file, error);
+  } else {
+    s = duet_fail(error, DUET_OUT_OF_MEMORY, "%s: out of memory for %d tensors", path, p.count);
   }
   free(tensors);
+  duet_parameters_destroy(&p);
+  return s;
+}
+
+duet_status duet_weights_write(const char *path, const duet_network *network, const float *values, duet_error *error) {
+  return write_parameters(path, network, values, NULL, 0, error);
+}
+
+duet_status duet_checkpoint_write(const char *path, const duet_network *network, const float *values, uint64_t seed,
+                                  duet_error *error) {
+  head texts;
+  duet_metadata metadata[HEAD_KEYS];
+  describe_network(network, seed, &texts, metadata);
+  return write_parameters(path, network, values, metadata, HEAD_KEYS, error);
+}
+
+duet_status duet_model_save(const duet_model *model, const char *path, uint64_t seed, duet_error *error) {
+  float *values = malloc((model->layout.total + 1) * sizeof *values);
+  if (!values)
+    return duet_fail(error, DUET_OUT_OF_MEMORY, "%s: out of memory for %zu parameters", path, model->layout.total);
+  duet_status s = duet_model_read(model, values, error);
+  if (!s) s = duet_checkpoint_write(path, model->network, values, seed, error);
   free(values);
   return s;
 }

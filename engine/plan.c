@@ -100,6 +100,7 @@ static void add_gather(duet_planner *planner) {
   const duet_shape image = planner->network->layers[0].shape;
   stage->constants.IH = image.height;
   stage->constants.IW = image.width;
+  stage->constants.GIVEN = planner->plan->options.predict;
   const duet_operand operands[] = {planner->images,         planner->labels,         planner->order, planner->control,
                                    planner->units[0].value, planner->units[1].value, planner->target};
   memcpy(stage->operands, operands, sizeof operands);
@@ -168,12 +169,26 @@ static void move(void *context, size_t tensor, duet_operand *operand, size_t sec
   operand->slot = p->section != SIZE_MAX && operand->stride > 0;
 }
 
+/* The operands that the host itself looks for: they move with their tensors, and logits stay for it to read. */
+static void settle_host(duet_planner *planner, const place *places) {
+  duet_plan *plan = planner->plan;
+  for (int h = 0; h < DUET_HEADS; h++) {
+    duet_operand *const operands[] = {&plan->head_weight[h], &plan->logits[h]};
+    for (int i = 0; i < (plan->options.predict ? 2 : 1); i++) {
+      const place *p = &places[duet_planner_tensor(planner, operands[i]->offset)];
+      operands[i]->offset += p->to - p->from;
+    }
+  }
+}
+
 /* Gives every tensor its place: one a slot where a section alone uses it, else one a block. */
 static duet_status settle(duet_planner *planner) {
   duet_plan *plan = planner->plan;
   place *places = calloc(planner->tensor_count + 1, sizeof *places);
   if (!places) return DUET_OUT_OF_MEMORY;
   for_operands(planner, note_use, places);
+  for (int h = 0; plan->options.predict && h < DUET_HEADS; h++)
+    places[duet_planner_tensor(planner, plan->logits[h].offset)].section = SIZE_MAX;
   plan->work = 0;
   for (size_t i = 0; i < planner->tensor_count; i++) {
     const duet_tensor *t = &planner->tensors[i];
@@ -185,10 +200,7 @@ static duet_status settle(duet_planner *planner) {
                                                                : (size_t)plan->blocks);
   }
   for_operands(planner, move, places);
-  for (int h = 0; h < DUET_HEADS; h++) {
-    const place *p = &places[duet_planner_tensor(planner, plan->head_weight[h].offset)];
-    plan->head_weight[h].offset += p->to - p->from;
-  }
+  settle_host(planner, places);
   free(places);
   return DUET_OK;
 }
@@ -204,6 +216,8 @@ static duet_status build(duet_planner *planner) {
   for (int h = 0; h < DUET_HEADS; h++) plan->head_weight[h] = duet_planner_once(planner, 1);
   find_units(planner);
   place_tensors(planner);
+  for (int h = 0; plan->options.predict && h < DUET_HEADS; h++)
+    plan->logits[h] = duet_planner_input(planner, planner->network->heads[h], 0)->value;
   add_stages(planner);
   if (planner->status) return planner->status;
   const duet_status s = duet_planner_launches(planner);

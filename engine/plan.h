@@ -13,7 +13,8 @@ typedef enum duet_kernel_class { DUET_CLASS_PLAIN, DUET_CLASS_CPU, DUET_CLASS_GP
 
 typedef struct duet_plan_options {
   int batch;
-  bool train; /* else forward and scores only */
+  bool train;   /* else forward and scores only */
+  bool predict; /* forward only: labels hold the numbers, and the logits of all blocks are kept */
   duet_method method;
   duet_kernel_class kernel_class;
   bool sections; /* join stages into launches */
@@ -42,6 +43,7 @@ typedef struct duet_plan {
   size_t launch_count;
   size_t work;                          /* floats */
   duet_operand head_weight[DUET_HEADS]; /* one float each, set once by the host */
+  duet_operand logits[DUET_HEADS];      /* [blocks][classes or sums][16] after a step; predict only */
 } duet_plan;
 
 /* Whether blocks are enough to keep all compute units of the cpu class at work: then a section takes them one by one.

@@ -128,6 +128,7 @@ static duet_status make_plan(duet_runner *runner, const duet_runner_options *opt
   const duet_device_info *info = h->backend->info(h->device);
   duet_plan_options plan = {.batch = options->batch,
                             .train = options->train,
+                            .predict = options->predict,
                             .method = options->method,
                             .sections = !options->stages_alone && !is_off("DUET_SECTIONS"),
                             .direct = is_off("DUET_WINOGRAD"),
@@ -282,4 +283,23 @@ duet_status duet_runner_results(const duet_runner *runner, size_t first, size_t 
   return runner->model->handle.backend->download(runner->model->handle.device, runner->results,
                                                  first * DUET_RESULTS * sizeof *results, results,
                                                  count * DUET_RESULTS * sizeof *results, error);
+}
+
+duet_status duet_runner_logits(const duet_runner *runner, int head, size_t count, float *logits, duet_error *error) {
+  const duet_handle *h = &runner->model->handle;
+  const duet_network *network = runner->model->network;
+  const size_t classes = (size_t)network->layers[network->heads[head]].shape.channels;
+  const duet_operand *place = &runner->plan->logits[head];
+  float *block = malloc(classes * DUET_LANES * sizeof *block);  // [classes][16]
+  if (!block) return duet_fail(error, DUET_OUT_OF_MEMORY, "out of memory for the logits of %zu images", count);
+  duet_status s = DUET_OK;
+  for (size_t first = 0; !s && first < count; first += DUET_LANES) {
+    s = h->backend->download(h->device, runner->work,
+                             (place->offset + first / DUET_LANES * place->stride) * sizeof *block, block,
+                             classes * DUET_LANES * sizeof *block, error);
+    for (size_t lane = 0; !s && lane < DUET_LANES && first + lane < count; lane++)
+      for (size_t c = 0; c < classes; c++) logits[(first + lane) * classes + c] = block[c * DUET_LANES + lane];
+  }
+  free(block);
+  return s;
 }

@@ -42,6 +42,7 @@ void duet_resident_destroy(duet_resident *resident); /* takes NULL */
 typedef struct duet_runner_options {
   int batch;
   bool train;
+  bool predict;       /* forward only: labels hold the numbers, and the last step's logits can be read */
   duet_method method; /* when training */
   size_t samples;     /* most samples of an epoch */
   bool stages_alone;  /* one stage a launch, as $DUET_SECTIONS=off asks for too */
@@ -76,6 +77,10 @@ duet_status duet_runner_steps(duet_runner *runner, size_t times, duet_ticket *ti
 /* results[count][4] of steps first...; waits for all work. */
 duet_status duet_runner_results(const duet_runner *runner, size_t first, size_t count, float *results,
                                 duet_error *error);
+
+/* logits[count][classes of the head] of the first `count` images of the last step (predict only); waits for all work.
+ */
+duet_status duet_runner_logits(const duet_runner *runner, int head, size_t count, float *logits, duet_error *error);
 
 static inline size_t duet_steps(size_t samples, size_t batch) { return (samples + batch - 1) / batch; }
 

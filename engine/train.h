@@ -98,6 +98,11 @@ duet_status duet_evaluate(const duet_model *model, const duet_resident *data, si
 /* Writes parameters and network as safetensors. Errors: IO, those of the backend. */
 duet_status duet_model_save(const duet_model *model, const char *path, uint64_t seed, duet_error *error);
 
+/* The same of values[total] that no device holds; and the parameters alone, without metadata. */
+duet_status duet_checkpoint_write(const char *path, const duet_network *network, const float *values, uint64_t seed,
+                                  duet_error *error);
+duet_status duet_weights_write(const char *path, const duet_network *network, const float *values, duet_error *error);
+
 /* Reads what is needed to make the model: the network, for images of the size it was trained on, and values[total]. The
    caller destroys and frees them. Errors: BAD_INPUT with the first tensor that is missing or differs. */
 duet_status duet_checkpoint_read(const char *path, duet_network **network, float **values, uint64_t *seed,

@@ -1,4 +1,4 @@
-/* Stage gather (see kernels.def): one batch of the resident data set in image-lane form. BATCH, IH, IW; target has 4 rows. */
+/* Stage gather (see kernels.def): one batch of the resident data set in image-lane form. BATCH, IH, IW, GIVEN; target has 4 rows. */
 /* 1 / 255 / 0.3081 and 0.1307 / 0.3081 to the last bit: a device without double would round each division. */
 #define NORMAL(pixel) ((pixel) * 0.0127282329f - 0.424212933f)
 
@@ -37,17 +37,22 @@ STAGE_FN STAGE(TEAM_PARAMETERS, GLOBAL const u8 *images, GLOBAL const u8 *labels
   }
 #endif
   if (team != 0) return;
-  ulanes c[4] = {(ulanes)0, (ulanes)control[CONTROL_epoch], (ulanes)0, (ulanes)3};
   FOR_LANES(l) {
     const int valid = (u32)block * 16 + l < n;
     const u32 sample = valid ? order[first + l] : 0;
-    target[l] = valid ? (float)labels[sample] : 0.0f;
+    target[l] = valid ? (float)labels[sample] : 0.0f; /* the number itself where it is GIVEN */
     target[32 + l] = valid ? 1.0f / (float)n : 0.0f;
     ((GLOBAL u32 *)target)[48 + l] = sample;
   }
+#if GIVEN
+  const lanes drawn = LOAD(target, 0);
+  STORE(target, 0, ZERO);
+#else
+  ulanes c[4] = {(ulanes)0, (ulanes)control[CONTROL_epoch], (ulanes)0, (ulanes)3};
   c[0] = AS_ULANES(LOAD(target, 3));
   philox(c, control[CONTROL_seed_low], control[CONTROL_seed_high]);
   const lanes drawn = TO_LANES(mul_hi(c[0], (ulanes)10));
+#endif
   const ilanes image = LOAD(target, 2) > ZERO;
   STORE(target, 1, PICK(ZERO, LOAD(target, 0) + drawn, image));
   for (int i = 0; i < 10; i++) STORE(number, i, PICK(ZERO, SPLAT(1.0f), (drawn == SPLAT((float)i)) & image));

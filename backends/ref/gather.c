@@ -27,12 +27,14 @@ void REF_TWIN(gather)(const ref_call *call) {
       continue;
     }
     const uint32_t sample = order[(size_t)step * (size_t)k->BATCH + p];
-    const uint32_t drawn = duet_random_number(seed_of(control), sample, control[DUET_CONTROL_epoch]);
+    const uint32_t digit = k->GIVEN ? 0 : labels[sample];
+    const uint32_t drawn =
+        k->GIVEN ? labels[sample] : duet_random_number(seed_of(control), sample, control[DUET_CONTROL_epoch]);
     for (size_t i = 0; i < pixels; i++)
       x[i * REF_LANES + l] = (ref_real)((images[sample * pixels + i] / 255.0 - 0.1307) / 0.3081);
-    number[drawn * REF_LANES + l] = 1;
-    target[l] = labels[sample];
-    target[REF_LANES + l] = (ref_real)(labels[sample] + drawn);
+    if (drawn < 10) number[drawn * REF_LANES + l] = 1; /* a given one may be any byte */
+    target[l] = (ref_real)digit;
+    target[REF_LANES + l] = (ref_real)(digit + drawn);
     target[2 * REF_LANES + l] = (ref_real)(1.0 / n);
     memcpy(&target[3 * REF_LANES + l], &sample, sizeof sample);
   }

@@ -1,0 +1,48 @@
+/* duet export and duet import: trained networks to the files of other programs, and back. */
+#include "cli/cli.h"
+#include "engine/onnx.h"
+#include "engine/train.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+static void report(const char *path, const duet_network *network) {
+  printf("%s: %s, %zu parameters\n", path, network->name, network->parameter_count);
+}
+
+int cli_export(const cli_options *o) {
+  duet_network *network = NULL;
+  float *values = NULL;
+  uint64_t seed = 0;
+  duet_error error = {0};
+  duet_status s = DUET_OK;
+  if (!o->onnx && !o->safetensors)
+    s = duet_fail(&error, DUET_USAGE, "export: writes nothing (give --onnx F or --safetensors F)");
+  if (!s) s = duet_checkpoint_read(o->argument, &network, &values, &seed, &error);
+  if (!s && o->onnx) {
+    s = duet_onnx_write(o->onnx, network, values, seed, &error);
+    if (!s) report(o->onnx, network);
+  }
+  if (!s && o->safetensors) {
+    s = duet_weights_write(o->safetensors, network, values, &error);
+    if (!s) report(o->safetensors, network);
+  }
+  free(values);
+  duet_network_destroy(network);
+  return s ? cli_fail(&error) : 0;
+}
+
+int cli_import(const cli_options *o) {
+  duet_network *network = NULL;
+  float *values = NULL;
+  uint64_t seed = 0;
+  duet_error error = {0};
+  duet_status s = DUET_OK;
+  if (!o->save) s = duet_fail(&error, DUET_USAGE, "import: writes nothing (give --save F.safetensors)");
+  if (!s) s = duet_onnx_read(o->argument, &network, &values, &seed, &error);
+  if (!s) s = duet_checkpoint_write(o->save, network, values, seed, &error);
+  if (!s) report(o->save, network);
+  free(values);
+  duet_network_destroy(network);
+  return s ? cli_fail(&error) : 0;
+}
