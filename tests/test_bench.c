@@ -245,8 +245,9 @@ static void test_two_devices(void **state) {
   assert_int_equal(json_array_size(json_object_get(result, "devices")), 2);
   size_t i;
   const json_t *r;
-  json_array_foreach(json_object_get(result, "rows"), i, r)
-      assert_string_equal(text_of(r, "device"), i ? "opencl:0:1" : "opencl:0:0");
+  json_array_foreach(json_object_get(result, "rows"), i, r) {
+    assert_string_equal(text_of(r, "device"), i ? "opencl:0:1" : "opencl:0:0");
+  }
 }
 
 static void test_no_driver(void **state) {

@@ -27,7 +27,7 @@ static double at(const matrix *m, int row, int column) {
 
 /* out[rows][rows] = m in[columns][columns] m' */
 static void sandwich(const matrix *m, const double *in, double *out) {
-  double half[MOST * MOST];
+  double half[MOST * MOST] = {0};
   for (int r = 0; r < m->rows; r++)
     for (int c = 0; c < m->columns; c++) {
       half[r * m->columns + c] = 0;
@@ -47,7 +47,7 @@ void REF_TWIN(winograd_weights)(const ref_call *call) {
   const ref_real *w = call->operand[0];
   ref_real *u = call->operand[1];
   for (ptrdiff_t c = 0; c < ic; c++) {
-    double taps[9], points[MOST * MOST];
+    double taps[9] = {0}, points[MOST * MOST];
     for (int i = 0; i < 9; i++) taps[i] = (double)w[(o * ic + c) * 9 + i];
     sandwich(&g, taps, points);
     for (int i = 0; i < T * T; i++) u[(i * oc + o) * ic + c] = (ref_real)points[i];
@@ -68,7 +68,7 @@ void REF_TWIN(winograd_to_points)(const ref_call *call) {
   ref_real *v = call->operand[1], *vt = k->TRAIN && !k->BACK ? call->operand[2] : NULL;
   for (ptrdiff_t c = 0; c < channels; c++)
     for (ptrdiff_t l = 0; l < REF_LANES; l++) {
-      double d[MOST * MOST], points[MOST * MOST];
+      double d[MOST * MOST] = {0}, points[MOST * MOST];
       for (int i = 0; i < side * side; i++) {
         const int row = i / side - pad, column = i % side - pad;
         const bool inside = row >= 0 && row < height && column >= 0 && column < width;
@@ -109,7 +109,7 @@ void REF_TWIN(winograd_from_points)(const ref_call *call) {
   ref_real *y = call->operand[3];
   for (ptrdiff_t c = 0; c < channels; c++)
     for (ptrdiff_t l = 0; l < REF_LANES; l++) {
-      double points[MOST * MOST], out[MOST * MOST];
+      double points[MOST * MOST] = {0}, out[MOST * MOST];
       for (int i = 0; i < T * T; i++) points[i] = (double)m[(i * channels + c) * REF_LANES + l];
       sandwich(&turn, points, out);
       for (int i = 0; i < height * width; i++) {
@@ -144,7 +144,7 @@ void REF_TWIN(winograd_gradient)(const ref_call *call) {
   ref_real *dw = call->operand[4], *dbias = call->operand[5];
   for (ptrdiff_t oc = begin; oc < end; oc++) {
     for (ptrdiff_t ic = 0; ic < k->IC; ic++) {
-      double points[MOST * MOST], taps[9];
+      double points[MOST * MOST] = {0}, taps[9];
       gradient_points(call, oc, ic, points);
       sandwich(&g, points, taps);
       for (int i = 0; i < 9; i++) dw[(oc * k->IC + ic) * 9 + i] = (ref_real)taps[i];
