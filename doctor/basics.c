@@ -187,7 +187,7 @@ static size_t stored_since(const char *directory, const struct timespec *since, 
     if (status.st_mtim.tv_sec < since->tv_sec ||
         (status.st_mtim.tv_sec == since->tv_sec && status.st_mtim.tv_nsec < since->tv_nsec))
       continue;
-    (void)snprintf(list[count].name, sizeof list->name, "%s", e->d_name);
+    (void)snprintf(list[count].name, sizeof list->name, "%.63s", e->d_name);
     list[count++].file = status.st_ino;
   }
   if (open) (void)closedir(open);
