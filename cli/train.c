@@ -93,6 +93,7 @@ static duet_status prepare(job *j, duet_error *error) {
   duet_status s = set_recipe(o, &j->train, error);
   if (!s) s = cli_log_open(&j->log, o->log, (size_t)o->log_every, error);
   if (!s) s = cli_session_open(o, &j->session, error);
+  j->train.precision = j->session.precision;
   if (!s) s = cli_session_load(o, true, &j->session, error);
   const duet_dataset *d = j->session.train_set;
   if (!s) s = duet_network_load(o->argument ? o->argument : "fast", d->height, d->width, &j->session.network, error);

@@ -114,11 +114,9 @@ static duet_status make_plan(duet_runner *runner, const duet_runner_options *opt
   duet_plan_options plan = {.batch = options->batch,
                             .train = options->train,
                             .method = options->method,
-                            .sections = !options->stages_alone && (!sections || strcmp(sections, "off") != 0),
-                            .compute_units = info->compute_units,
-                            .max_group = info->max_group,
-                            .vector_width = info->vector_width};
-  duet_status s = duet_plan_class(info, &plan.kernel_class, error);
+                            .precision = options->precision,
+                            .sections = !options->stages_alone && (!sections || strcmp(sections, "off") != 0)};
+  duet_status s = duet_plan_for(info, &plan, error);
   if (!s) s = duet_plan_create(runner->model->network, &plan, &runner->plan, error);
   return s;
 }

@@ -1,4 +1,4 @@
-/* Stage conv_backward, gpu class (see kernels.def, tile in tile_gpu.h): the forward tile over dy, STRIDE apart, with the weights read backwards. */
+/* Stage conv_backward, gpu class (see kernels.def, tile in tile_gpu.h or tile_mma.h): the forward tile over dy, STRIDE apart, with the weights read backwards. */
 #define FLIP 1
 #define DC IC
 #define DH IH
@@ -15,6 +15,7 @@
 #define TILE_PARAMETERS GLOBAL const float *forward, GLOBAL float *dx, GLOBAL const u8 *index
 #define TILE_ARGUMENTS forward, dx, index
 #define TILE_LOAD(dy, c, h, w) JOIN(STAGE, _slope)(dy, index, c, h, w)
+#define TILE_PLAIN (POOL == 0)
 #define TILE_ROWS 1
 INLINE_FN void JOIN(STAGE, _store)(TILE_PARAMETERS, const float *sums, int d, int h, int w0) {
   UNROLL for (int i = 0; i < TW; i++) if (DW % TW == 0 || w0 + i < DW) {
@@ -39,7 +40,11 @@ INLINE_FN float JOIN(STAGE, _slope)(GLOBAL const float *dy, GLOBAL const u8 *ind
   return LOAD(dy, (c * OH + h) * OW + w);
 #endif
 }
+#if PRECISION
+#include "tile_mma.h"
+#else
 #include "tile_gpu.h"
+#endif
 
 STAGE_FN STAGE(TEAM_PARAMETERS, GLOBAL const float *dy, GLOBAL const float *w, GLOBAL const float *x, GLOBAL float *dx, GLOBAL const u8 *index) {
   JOIN(STAGE, _units)(team, teams, scratch, x, dx, index, dy, w);
@@ -60,4 +65,5 @@ STAGE_FN STAGE(TEAM_PARAMETERS, GLOBAL const float *dy, GLOBAL const float *w, G
 #undef TILE_PARAMETERS
 #undef TILE_ARGUMENTS
 #undef TILE_LOAD
+#undef TILE_PLAIN
 #undef TILE_ROWS

@@ -8,6 +8,7 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -28,9 +29,9 @@ static duet_error error;
 
 /* Every second case is cut as for a device with many compute units, where tiles are small and groups share a block, and
  * with vectors of half the width. */
-static void add(trials *b, const kernel_case *c) {
+static bool add(trials *b, const kernel_case *c) {
   const bool many = (c - cases) % 2;
-  trials_add(b, c, kernel_class, many ? MANY_UNITS : device.backend->info(device.device)->compute_units, many);
+  return trials_add(b, c, kernel_class, many ? MANY_UNITS : device.backend->info(device.device)->compute_units, many);
 }
 
 /* ---- tests ---- */
@@ -85,7 +86,7 @@ static void test_stage(void **state) {
     if (cases[i].kind != kind) continue;
     absent = absent && cases[i].only == CPU;
     if (!is_run(&cases[i])) continue;
-    add(&b, &cases[i]);
+    assert_true(add(&b, &cases[i]));
     count++;
     if (b.count < together) continue;
     check(&b);
@@ -93,6 +94,47 @@ static void test_stage(void **state) {
   }
   if (b.count) check(&b);
   if ((count == 0) != absent) fail_msg("%zu cases of %s were run", count, duet_stage_infos[kind].name);
+}
+
+/* ---- matrix units ---- */
+
+static const duet_stage_kind with_matrices[] = {DUET_STAGE_conv_forward, DUET_STAGE_conv_backward};
+enum { WITH_MATRICES = sizeof with_matrices / sizeof *with_matrices };
+
+/* Factors that the format has: as exact as fp32, so no product that is amiss can hide. Any factors: what rounding them
+   to so many bits makes of the largest of thousands of sums. */
+static void check_both(trials *b) {
+  static const double rounding[DUET_PRECISIONS] = {[DUET_PRECISION_tf32] = 3e-3, [DUET_PRECISION_bf16] = 2.4e-2};
+  b->rounded = true;
+  check(b);
+  b->rounded = false;
+  b->tolerance = rounding[b->precision];
+  check(b);
+}
+
+/* All cases of a stage that a precision serves, of whatever use it is to them; *state numbers stage and precision. */
+static void test_matrices(void **state) {
+  const size_t number = (size_t)*state;
+  const duet_stage_kind kind = with_matrices[number % WITH_MATRICES];
+  const duet_precision precision = (duet_precision)(number / WITH_MATRICES);
+  if (!(device.backend->info(device.device)->precisions & 1U << precision) || kernel_class != DUET_CLASS_GPU) skip();
+  trials b = new_trials();
+  size_t count = 0, left_out = 0;
+  b.precision = precision;
+  for (size_t i = 0; i < CASES; i++) {
+    if (cases[i].kind != kind || !is_run(&cases[i])) continue;
+    if (!add(&b, &cases[i])) {
+      left_out++;
+      continue;
+    }
+    count++;
+    if (b.count < (small ? 1 : TRIALS / 2)) continue;
+    check_both(&b);
+    b = new_trials();
+    b.precision = precision;
+  }
+  if (b.count) check_both(&b);
+  if (count == 0 || left_out > 1) fail_msg("%zu cases were run, %zu left out", count, left_out);
 }
 
 /* The first case of a stage that is no burden. */
@@ -111,7 +153,7 @@ static void test_small_groups(void **state) {
       const kernel_case *c = light_case((duet_stage_kind)kind);
       if (!c || !is_tiled[kind]) continue;
       trials b = {.group = group};
-      add(&b, c);
+      (void)add(&b, c);
       check(&b);
     }
 }
@@ -121,7 +163,7 @@ static trials good_trials(void) {
   static const kernel_case sums = {
       ANY, DUET_STAGE_conv_weights, 1e-5, "planted faults", {.IC = 3, .IH = 5, .IW = 5, .OC = 4, .K = 3, .BATCH = 20}};
   trials b = new_trials();
-  trials_add(&b, &sums, kernel_class, 1, false);
+  assert_true(trials_add(&b, &sums, kernel_class, 1, false));
   trials_fill(&b, 7);
   for (int m = 0; m < DUET_MEMORIES; m++)
     if (b.words[m]) memcpy(b.wanted[m], b.before[m], b.words[m] * 4);
@@ -165,7 +207,7 @@ static void test_shifted_output_is_found(void **state) {
   static const kernel_case rows = {ANY, DUET_STAGE_relu_forward, 0, "shifted", {.COUNT = 9, .BATCH = 20}};
   char text[512] = "";
   trials b = new_trials();
-  trials_add(&b, &rows, kernel_class, 1, false);
+  assert_true(trials_add(&b, &rows, kernel_class, 1, false));
   trials_fill(&b, 7);
   trials_run(&b, &oracle, b.wanted);
   trials_run(&b, &device, b.got);
@@ -198,11 +240,19 @@ static int tear_down(void **state) {
 }
 
 int main(void) {
-  struct CMUnitTest tests[DUET_STAGE_KINDS + 3] = {cmocka_unit_test(test_planted_faults_are_found),
-                                                   cmocka_unit_test(test_shifted_output_is_found),
-                                                   cmocka_unit_test(test_small_groups)};
+  enum { OTHERS = 3, MATRICES = (DUET_PRECISIONS - 1) * WITH_MATRICES };
+  static char names[MATRICES][32];
+  struct CMUnitTest tests[OTHERS + DUET_STAGE_KINDS + MATRICES] = {cmocka_unit_test(test_planted_faults_are_found),
+                                                                   cmocka_unit_test(test_shifted_output_is_found),
+                                                                   cmocka_unit_test(test_small_groups)};
   for (size_t i = 0; i < DUET_STAGE_KINDS; i++)
-    tests[3 + i] = (struct CMUnitTest){duet_stage_infos[i].name, test_stage, NULL, NULL, (void *)i};
+    tests[OTHERS + i] = (struct CMUnitTest){duet_stage_infos[i].name, test_stage, NULL, NULL, (void *)i};
+  for (size_t i = 0; i < MATRICES; i++) {
+    const size_t number = i + WITH_MATRICES; /* fp32 comes first */
+    (void)snprintf(names[i], sizeof names[i], "%s_%s", duet_stage_infos[with_matrices[i % WITH_MATRICES]].name,
+                   duet_precision_names[number / WITH_MATRICES]);
+    tests[OTHERS + DUET_STAGE_KINDS + i] = (struct CMUnitTest){names[i], test_matrices, NULL, NULL, (void *)number};
+  }
   cmocka_set_test_filter(getenv("DUET_TEST_ONLY"));
   return cmocka_run_group_tests_name("kernels", tests, set_up, tear_down);
 }

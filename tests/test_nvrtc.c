@@ -2,6 +2,7 @@
    compiler must be silent, spill nothing, and find no arithmetic in double. Arguments are the presets to compile, for
    training and for evaluation; without any, networks with all ops, for the first and the last architecture. */
 #include "backends/cuda/compiler.h"
+#include "engine/stage.h"
 #include "tests/check.h"
 #include "tests/gpu_kernels.h"
 #include "tests/small.h"
@@ -69,18 +70,29 @@ static void check_no_double(const char *what, const char *text, const char *targ
 
 typedef struct checked {
   const char *network;
+  duet_precision precision;
   bool all; /* architectures, or the first and the last */
   usage most[ARCHITECTURES];
 } checked;
+
+/* The first architecture that has what kernels/mma.h asks for. */
+static int first_with_matrices(void) {
+  enum { LEAST = 80 };
+  int a = 0;
+  while (architectures[a] < LEAST) a++;
+  return a;
+}
 
 static duet_status check_launch(void *to, const duet_plan_launch *launch, const char *text, duet_error *ignored) {
   (void)ignored;
   checked *c = to;
   char what[256], target[32];
-  (void)snprintf(what, sizeof what, "%s %s (%s)", c->network, launch->name, launch->parts[0].stages[0].label);
-  (void)snprintf(target, sizeof target, "compute_%d", architectures[0]);
+  const int first = c->precision ? first_with_matrices() : 0;
+  (void)snprintf(what, sizeof what, "%s %s %s (%s)", c->network, duet_precision_names[c->precision], launch->name,
+                 launch->parts[0].stages[0].label);
+  (void)snprintf(target, sizeof target, "compute_%d", architectures[first]);
   check_no_double(what, text, target);
-  for (int a = 0; a < count; a += c->all || a == count - 1 ? 1 : count - 1) {
+  for (int a = first; a < count; a += c->all || a == count - 1 ? 1 : count - 1 - first) {
     (void)snprintf(target, sizeof target, "sm_%d", architectures[a]);
     check_kernel(what, text, target, &c->most[a]);
   }
@@ -88,22 +100,24 @@ static duet_status check_launch(void *to, const duet_plan_launch *launch, const 
 }
 
 /* Every kernel of a plan, for all architectures or the first and the last. */
-static void check_plan(const duet_network *network, bool train, bool all) {
+static void check_plan(const duet_network *network, bool train, duet_precision precision, bool all) {
   enum { UNITS = 132 }; /* as large GPUs have */
-  checked c = {.network = network->name, .all = all};
-  OK(gpu_kernels(network, train, UNITS, check_launch, &c, &error));
+  checked c = {.network = network->name, .precision = precision, .all = all};
+  OK(gpu_kernels(network, train, precision, UNITS, check_launch, &c, &error));
   for (int a = 0; a < count; a++)
     if (c.most[a].kernels)
-      print_message("%s, %s, sm_%d: %d kernels, at most %d registers, %d bytes of shared memory\n", network->name,
-                    train ? "training" : "evaluation", architectures[a], c.most[a].kernels, c.most[a].registers,
-                    c.most[a].shared);
+      print_message("%s, %s, %s, sm_%d: %d kernels, at most %d registers, %d bytes of shared memory\n", network->name,
+                    train ? "training" : "evaluation", duet_precision_names[precision], architectures[a],
+                    c.most[a].kernels, c.most[a].registers, c.most[a].shared);
 }
 
 static void test_preset(void **state) {
   duet_network *network;
   OK(duet_network_load(*state, 28, 28, &network, &error));
-  check_plan(network, true, true);
-  check_plan(network, false, true);
+  for (int p = 0; p < DUET_PRECISIONS; p++) {
+    check_plan(network, true, (duet_precision)p, p == DUET_PRECISION_fp32);
+    check_plan(network, false, (duet_precision)p, p == DUET_PRECISION_fp32);
+  }
   duet_network_destroy(network);
 }
 
@@ -113,7 +127,7 @@ static void test_all_ops(void **state) {
   for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
     duet_network *network;
     OK(duet_network_parse("small.net", texts[i], 12, 12, &network, &error));
-    check_plan(network, true, false);
+    for (int p = 0; p < DUET_PRECISIONS; p++) check_plan(network, true, (duet_precision)p, false);
     duet_network_destroy(network);
   }
 }

@@ -194,6 +194,11 @@ static uint32_t word_for(const trial *t, const char *name, size_t copy, size_t i
   return trial_bits(2 * uniform() - 1);
 }
 
+/* The nearest number that bf16 has, ties away from zero. */
+static uint32_t rounded(uint32_t bits) { return (bits + 0x8000) & 0xffff0000; }
+
+static bool is_factor(const char *name) { return !strcmp(name, "x") || !strcmp(name, "w") || !strcmp(name, "dy"); }
+
 /* A NaN among what maxima and clipping read: it must stay one. */
 static bool reads_nan(const trial *t, const char *name) {
   const duet_stage_kind kind = t->stage.kind;
@@ -215,7 +220,10 @@ void trials_fill(trials *set, uint32_t seed) {
       const place *p = &set->list[n].places[i];
       for (size_t copy = 0; copy < p->copies; copy++) {
         uint32_t *at = set->before[p->memory] + p->offset + copy * p->stride;
-        for (size_t j = 0; j < p->extent; j++) at[j] = word_for(&set->list[n], p->name, copy, j);
+        for (size_t j = 0; j < p->extent; j++) {
+          at[j] = word_for(&set->list[n], p->name, copy, j);
+          if (set->rounded && is_factor(p->name)) at[j] = rounded(at[j]);
+        }
         if (reads_nan(&set->list[n], p->name) && p->extent > 7) at[7] = TRIAL_SENTINEL;
       }
     }
@@ -239,8 +247,8 @@ void trial_complete(duet_stage *stage) {
   }
 }
 
-void trials_add(trials *set, const kernel_case *c, duet_kernel_class kernel_class, unsigned compute_units, bool many) {
-  trial *t = &set->list[set->count++];
+bool trials_add(trials *set, const kernel_case *c, duet_kernel_class kernel_class, unsigned compute_units, bool many) {
+  trial *t = &set->list[set->count];
   *t = (trial){.which = c, .stage = {.kind = c->kind, .constants = c->constants}};
   (void)snprintf(t->stage.label, sizeof t->stage.label, "%.47s", c->why);
   trial_complete(&t->stage);
@@ -251,11 +259,15 @@ void trials_add(trials *set, const kernel_case *c, duet_kernel_class kernel_clas
                                       .max_group = set->group,
                                       .vector_width = many ? set->vector_width / 2 : set->vector_width},
                           .blocks = k->BLOCKS};
+  k->PRECISION = (int)set->precision;
   if (!k->TO) duet_tiles_set(&t->stage, &plan);
+  if (k->PRECISION != (int)set->precision) return false;
+  set->count++;
   bind(set, t);
   const bool task = duet_stage_infos[c->kind].task;
   t->count = task ? tasks_of(&t->stage) : (size_t)k->BLOCKS;
   t->spread = set->group > 1 ? duet_tiles_groups(&t->stage, set->group) : task || !many ? 1 : SPREAD;
+  return true;
 }
 
 static duet_status launch(const trials *set, const duet_handle *h, const duet_kernel *kernel, duet_launch *l) {
@@ -339,7 +351,7 @@ static bool is_written(const trials *set, const place *p) {
 static bool operand_agrees(const trials *set, const trial *t, const place *p, unsigned char *seen, char *text,
                            size_t size) {
   const bool written = is_written(set, p);
-  const double scale = root_mean_square(set, p), tolerance = written ? t->which->tolerance : 0;
+  const double scale = root_mean_square(set, p), tolerance = written ? fmax(t->which->tolerance, set->tolerance) : 0;
   double worst = 0;
   size_t worst_at = 0;
   for (size_t copy = 0; copy < p->copies; copy++)

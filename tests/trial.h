@@ -35,7 +35,10 @@ typedef struct trial {
 typedef struct trials {
   trial list[TRIALS];
   size_t count, group;
-  unsigned vector_width; /* of the device that tiles are cut for; half of it with `many` units */
+  unsigned vector_width;    /* of the device that tiles are cut for; half of it with `many` units */
+  duet_precision precision; /* of the cases */
+  bool rounded;             /* factors are drawn as bf16 (and so tf32) has them, so that products are exact */
+  double tolerance;         /* of rounding the factors, where it is more than the case's */
   size_t words[DUET_MEMORIES];
   uint32_t *before[DUET_MEMORIES], *wanted[DUET_MEMORIES], *got[DUET_MEMORIES];
 } trials;
@@ -43,8 +46,9 @@ typedef struct trials {
 /* Constants that a case leaves out (tests/cases.def). */
 void trial_complete(duet_stage *stage);
 
-/* Adds a case, cut into tiles for a device of `compute_units`; with few of them a group takes a block alone. */
-void trials_add(trials *set, const kernel_case *which, duet_kernel_class kernel_class, unsigned compute_units,
+/* Adds a case, cut into tiles for a device of `compute_units`; with few of them a group takes a block alone. False, and
+   nothing added, when the set's precision does not serve it. */
+bool trials_add(trials *set, const kernel_case *which, duet_kernel_class kernel_class, unsigned compute_units,
                 bool many);
 /* Allocates the memories and fills every operand with what `seed` draws; trials_destroy frees them. */
 void trials_fill(trials *set, uint32_t seed);
