@@ -38,6 +38,8 @@ typedef ulong u64;
 #define BARRIER_GLOBAL() barrier(CLK_LOCAL_MEM_FENCE | CLK_GLOBAL_MEM_FENCE) /* between the stages of a section */
 #endif
 /* Two or four floats at once, from an address that is a multiple of their size. */
+#define LOAD2(p) (*(GLOBAL const float2 *)(p))
 #define LOAD2_LOCAL(p) (*(LOCAL_PTR const float2 *)(p))
 #define LOAD4(p) (*(GLOBAL const float4 *)(p))
 #define LOAD4_LOCAL(p) (*(LOCAL_PTR const float4 *)(p))
+#define STORE4_LOCAL(p, v) (*(LOCAL_PTR float4 *)(p) = (v))

@@ -42,6 +42,29 @@ INLINE_FN void mma(const int precision, float d[4], const u32 a[4], u32 b0, u32 
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
 
+/* For products 16 values deep, of which an item has four neighbours, 4 MMA_PLACE..., of each factor: what the depth is called does not matter
+   while both agree. */
+INLINE_FN void mma_words(const int precision, u32 words[4], float4 v) {
+  if (precision == PRECISION_bf16) {
+    words[0] = mma_bf16_word(v.x, v.y), words[1] = mma_bf16_word(v.z, v.w);
+  } else {
+    words[0] = mma_tf32_word(v.x), words[1] = mma_tf32_word(v.y), words[2] = mma_tf32_word(v.z), words[3] = mma_tf32_word(v.w);
+  }
+}
+/* d += a b from the words of rows MMA_ROW and MMA_ROW + 8 of a and those of column MMA_ROW of b. */
+INLINE_FN void mma_16(const int precision, float d[4], const u32 upper[4], const u32 lower[4], const u32 b[4]) {
+  UNROLL for (int i = 0; i < (precision == PRECISION_bf16 ? 2 : 4); i += 2) {
+    const u32 a[4] = {upper[i], lower[i], upper[i + 1], lower[i + 1]};
+    mma(precision, d, a, b[i], b[i + 1]);
+  }
+}
+
+/* Two products make 16 images, column c of them being images 2 c and 2 c + 1: images 4 MMA_PLACE... of row MMA_ROW + 8 half. */
+INLINE_FN float4 mma_images(float (*d)[4], int half) {
+  const float4 v = {d[0][2 * half], d[1][2 * half], d[0][2 * half + 1], d[1][2 * half + 1]};
+  return v;
+}
+
 /* Starts to copy four floats (both addresses multiples of 16 bytes), or to write four zeros where there are none. What it writes can be
    read behind copies_done() and a barrier. */
 INLINE_FN void copy4(LOCAL_PTR float *to, GLOBAL const float *from, int there) {

@@ -76,10 +76,8 @@ INLINE_FN void JOIN(STAGE, _multiply)(float (*acc)[PIXELS][2][4], LOCAL_PTR cons
 
 /* sums[PIXELS][16 images] of channel r of a warp, TH * PIXELS * 16 floats after those of the channel before: an item has four images of two rows. */
 INLINE_FN void JOIN(STAGE, _spread)(LOCAL_PTR float *sums, float (*acc)[PIXELS][2][4]) {
-  UNROLL for (int m = 0; m < TO / 16; m++) UNROLL for (int i = 0; i < PIXELS; i++) UNROLL for (int r = 0; r < 2; r++) {
-    const float4 v = {acc[m][i][0][2 * r], acc[m][i][1][2 * r], acc[m][i][0][2 * r + 1], acc[m][i][1][2 * r + 1]};
-    *(LOCAL_PTR float4 *)(sums + ((m * 16 + r * 8 + MMA_ROW) * TH * PIXELS + i) * 16 + 4 * MMA_PLACE) = v;
-  }
+  UNROLL for (int m = 0; m < TO / 16; m++) UNROLL for (int i = 0; i < PIXELS; i++) UNROLL for (int r = 0; r < 2; r++)
+    STORE4_LOCAL(sums + ((m * 16 + r * 8 + MMA_ROW) * TH * PIXELS + i) * 16 + 4 * MMA_PLACE, mma_images(acc[m][i], r));
 }
 
 INLINE_FN void JOIN(STAGE, _unit)(LOCAL_PTR float *scratch, TILE_PARAMETERS, GLOBAL const float *x, GLOBAL const float *w, int unit) {

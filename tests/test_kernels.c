@@ -98,7 +98,9 @@ static void test_stage(void **state) {
 
 /* ---- matrix units ---- */
 
-static const duet_stage_kind with_matrices[] = {DUET_STAGE_conv_forward, DUET_STAGE_conv_backward};
+static const duet_stage_kind with_matrices[] = {DUET_STAGE_conv_forward,   DUET_STAGE_conv_backward,
+                                                DUET_STAGE_conv_weights,   DUET_STAGE_dense_forward,
+                                                DUET_STAGE_dense_backward, DUET_STAGE_dense_weights};
 enum { WITH_MATRICES = sizeof with_matrices / sizeof *with_matrices };
 
 /* Factors that the format has: as exact as fp32, so no product that is amiss can hide. Any factors: what rounding them

@@ -47,7 +47,9 @@ static inline float sqrt(float v) { return __builtin_sqrtf(v); }
 static inline float fma(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
 
 /* Addresses in shared memory begin at 0. */
-FAKECUDA_UNSEEN static inline size_t __cvta_generic_to_shared(const void *at) { return (size_t)((const char *)at - fakecuda.shared); }
+FAKECUDA_UNSEEN static inline size_t __cvta_generic_to_shared(const void *at) {
+  return (size_t)((const char *)at - fakecuda.shared);
+}
 
 /* What the stand-in compiler makes of an asm statement: its text, and (constraint, operand) by the numbers that PTX
  * has. */
