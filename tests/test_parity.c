@@ -158,7 +158,6 @@ static void check_losses(const run *r) {
     for (size_t head = 0; head < DUET_HEADS; head++) {
       const double wanted = json_real_value(json_array_get(json_array_get(losses, i), head)),
                    got = (double)r->results[i * DUET_RESULTS + 2 * head];
-if (getenv("DBG")) print_message("step %zu head %zu: %.6f %.6f rel %.2e\n", i + 1, head, got, wanted, fabs(got - wanted) / wanted);
       if (!(fabs(got - wanted) <= loss_tolerance * wanted))
         fail_msg("step %zu, head %zu: loss %.9g, not %.9g", i + 1, head, got, wanted);
     }

@@ -133,9 +133,8 @@ void meet(const char *text, int line, const fakecuda_operand *operands, void (*m
 /* ---- ptx.cpp ---- */
 
 void assembly(const char *text, const fakecuda_operand *operands, unsigned count, int line);
-/* Before a group: none of its copies is under way; and whether the running work-item has some that are. */
-void forget_copies();
-bool has_copies();
+void begin_group(); /* nothing of an earlier one is left */
+bool has_copies();  /* whether some of the running work-item are under way */
 
 /* ---- races.cpp ---- */
 

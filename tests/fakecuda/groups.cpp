@@ -190,7 +190,7 @@ void run_group(unsigned index) {
     items[i].state = item_state::ready;
     items[i].own.start(stacks() + i * stack_size, stack_size, item_main);
   }
-  forget_copies();
+  begin_group();
   do {
     for (unsigned i : item_order)
       if (items[i].state == item_state::ready) enter(i);

@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <map>
+#include <memory>
 #include <string>
 
 namespace fakecuda {
@@ -59,11 +60,41 @@ instruction parse(const std::string &text) {
   return made;
 }
 
-const instruction &parsed(const char *text) {
-  static std::map<std::string, instruction> known;
-  auto row = known.find(text);
-  if (row == known.end()) row = known.emplace(text, parse(text)).first;
-  return row->second;
+enum class deed { unknown, round_tf32, round_bf16, copy, wait, multiply_tf32, multiply_bf16 };
+
+/* An instruction with what it does. By the address of its text, which is a constant of the module, until the next
+ * group. */
+struct known {
+  const char *text;
+  instruction parsed;
+  deed what;
+};
+
+std::vector<std::unique_ptr<known>> known_texts;
+
+deed deed_of(const std::string &name) {
+  static const std::map<std::string, deed> table = {
+      {"cvt.rna.tf32.f32", deed::round_tf32},
+      {"cvt.rn.bf16x2.f32", deed::round_bf16},
+      {"cp.async.cg.shared.global", deed::copy},
+      {"cp.async.wait_all", deed::wait},
+      {"mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32", deed::multiply_tf32},
+      {"mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32", deed::multiply_bf16}};
+  const auto row = table.find(name);
+  return row == table.end() ? deed::unknown : row->second;
+}
+
+const known &known_of(const char *text, unsigned count) {
+  for (const auto &k : known_texts)
+    if (k->text == text) return *k;
+  instruction made = parse(text);
+  for (const auto &vector : made.operands)
+    for (const token &t : vector)
+      if (!t.immediate && t.value >= count) refuse(text, "names an operand that the statement has not");
+  if (place.running->module->architecture < 80) refuse(text, "needs sm_80");
+  const deed what = deed_of(made.name);
+  known_texts.push_back(std::make_unique<known>(known{text, std::move(made), what}));
+  return *known_texts.back();
 }
 
 /* ---- values ---- */
@@ -83,8 +114,8 @@ float float_of(uint32_t bits) {
 /* Operand `i` of an instruction, element `e` of its vector, in one lane's statement. */
 class lane {
  public:
-  lane(const char *text, const fakecuda_operand *operands)
-      : text_(text), instruction_(parsed(text)), operands_(operands) {}
+  lane(const known &what, const fakecuda_operand *operands)
+      : text_(what.text), instruction_(what.parsed), operands_(operands) {}
   uint64_t read(unsigned i, unsigned e, char type) const {
     const token &t = at(i, e);
     if (t.immediate) return t.value;
@@ -134,7 +165,7 @@ uint32_t to_bf16(float value) {
 
 /* ---- products of matrices ---- */
 
-const char *making; /* the text of what a warp makes */
+const known *making; /* what a warp makes */
 
 /* Row `row`, column `column` of a, b and the sums, by the formulas of the ISA: registers i of the lane with groupID
    `group` and threadID_in_group `thread`. */
@@ -147,7 +178,8 @@ struct matrices {
 
 float tf32_of(uint32_t bits) {
   const float value = float_of(bits);
-  if ((bits & 0x1fff) != 0 && !std::isnan(value)) refuse(making, "a factor is not rounded to tf32 (cvt.rna.tf32.f32)");
+  if ((bits & 0x1fff) != 0 && !std::isnan(value))
+    refuse(making->text, "a factor is not rounded to tf32 (cvt.rna.tf32.f32)");
   return value;
 }
 
@@ -179,7 +211,7 @@ template <unsigned depth, void (*take)(const lane &, unsigned, unsigned, matrice
 void multiply(const warp_operands &operands) {
   matrices m;
   for (unsigned id = 0; id < warp_size; id++) {
-    const lane l(making, operands[id]);
+    const lane l(*making, operands[id]);
     const unsigned group = id >> 2, thread = id % 4;
     take(l, group, thread, &m);
     for (unsigned i = 0; i < 4; i++)
@@ -192,7 +224,7 @@ void multiply(const warp_operands &operands) {
       m.c[r][c] = (float)sum;
     }
   for (unsigned id = 0; id < warp_size; id++) {
-    const lane l(making, operands[id]);
+    const lane l(*making, operands[id]);
     for (unsigned i = 0; i < 4; i++) l.write(0, i, 'f', bits_of(m.c[row_of_sum(id >> 2, i)][column_of_sum(id % 4, i)]));
   }
 }
@@ -237,36 +269,38 @@ void finish_copies() {
 
 }  // namespace
 
-void forget_copies() {
+void begin_group() {
   for (std::vector<copy> &of_item : under_way) of_item.clear();
+  known_texts.clear();
 }
 
 bool has_copies() { return !under_way[place.item].empty(); }
 
 void assembly(const char *text, const fakecuda_operand *operands, unsigned count, int line) {
-  const instruction &made = parsed(text);
-  for (const auto &vector : made.operands)
-    for (const token &t : vector)
-      if (!t.immediate && t.value >= count) refuse(text, "names an operand that the statement has not");
-  if (place.running->module->architecture < 80) refuse(text, "needs sm_80");
-  const lane l(text, operands);
-  if (made.name == "cvt.rna.tf32.f32") {
-    l.write(0, 0, 'r', to_tf32(float_of((uint32_t)l.read(1, 0, 'f'))));
-  } else if (made.name == "cvt.rn.bf16x2.f32") {
-    const uint32_t upper = to_bf16(float_of((uint32_t)l.read(1, 0, 'f')));
-    l.write(0, 0, 'r', upper << 16 | to_bf16(float_of((uint32_t)l.read(2, 0, 'f'))));
-  } else if (made.name == "cp.async.cg.shared.global") {
-    start_copy(l, text);
-  } else if (made.name == "cp.async.wait_all") {
-    finish_copies();
-  } else if (made.name == "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32") {
-    making = text;
-    meet(text, line, operands, multiply_tf32);
-  } else if (made.name == "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32") {
-    making = text;
-    meet(text, line, operands, multiply_bf16);
-  } else {
-    refuse(text, "not known to the stand-in");
+  const known &k = known_of(text, count);
+  const lane l(k, operands);
+  switch (k.what) {
+    case deed::round_tf32:
+      l.write(0, 0, 'r', to_tf32(float_of((uint32_t)l.read(1, 0, 'f'))));
+      break;
+    case deed::round_bf16: {
+      const uint32_t upper = to_bf16(float_of((uint32_t)l.read(1, 0, 'f')));
+      l.write(0, 0, 'r', upper << 16 | to_bf16(float_of((uint32_t)l.read(2, 0, 'f'))));
+      break;
+    }
+    case deed::copy:
+      start_copy(l, text);
+      break;
+    case deed::wait:
+      finish_copies();
+      break;
+    case deed::multiply_tf32:
+    case deed::multiply_bf16:
+      making = &k;
+      meet(text, line, operands, k.what == deed::multiply_tf32 ? multiply_tf32 : multiply_bf16);
+      break;
+    case deed::unknown:
+      refuse(text, "not known to the stand-in");
   }
 }
 
