@@ -23,7 +23,7 @@
 INLINE_FN void JOIN(STAGE, _source)(LOCAL_PTR float *words, TILE_PARAMETERS, GLOBAL const float *x, int chunk, int first) {
 #define COPIED (TILE_PLAIN && PRECISION == PRECISION_tf32)
 #define SHARERS (COPIED ? 4 : 16) /* items that share a vector */
-  for (int i = ITEM / SHARERS; i < 8 * VECTORS; i += GROUP / SHARERS) {
+  UNROLL_4 for (int i = ITEM / SHARERS; i < 8 * VECTORS; i += GROUP / SHARERS) {
     const int c = chunk / WINDOW * MMA_DEPTH + i / VECTORS * MMA_PACK, v = i % VECTORS, tile = MIN(first + v / (TILE_ROWS * COLUMNS), PIXEL_TILES - 1);
     const int h = (tile / ROW_TILES * TILE_ROWS + v / COLUMNS % TILE_ROWS) * STEP + chunk % WINDOW - P, w = tile % ROW_TILES * TW * STEP + v % COLUMNS - P;
     const int inside = c < SC && h >= 0 && h % DILATE == 0 && h / DILATE < SH && w >= 0 && w % DILATE == 0 && w / DILATE < SW;
@@ -40,7 +40,7 @@ INLINE_FN void JOIN(STAGE, _source)(LOCAL_PTR float *words, TILE_PARAMETERS, GLO
 
 /* words[channel][tap of the row][8], words 0, 4, 1, 5... side by side: the pairs that an item needs. */
 INLINE_FN void JOIN(STAGE, _weights)(LOCAL_PTR float *words, GLOBAL const float *w, int chunk, int d0) {
-  for (int i = ITEM; i < CHANNELS * 8 * WINDOW; i += GROUP) {
+  UNROLL_4 for (int i = ITEM; i < CHANNELS * 8 * WINDOW; i += GROUP) {
     const int d = i / (8 * WINDOW), word = i / WINDOW % 8, k = i % WINDOW;
     const int c = chunk / WINDOW * MMA_DEPTH + word * MMA_PACK, tap = chunk % WINDOW * WINDOW + k;
     GLOBAL const float *from = w + (size_t)(d0 + d) * WD + (size_t)c * WS + (FLIP ? WINDOW * WINDOW - 1 - tap : tap);

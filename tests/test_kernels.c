@@ -1,6 +1,7 @@
 /* Every stage of kernels.def as the device $DUET_TEST_DEVICE computes it, against `ref`: the cases of cases.def, every
    operand between sentinels, and checks that the check itself finds what is wrong. $DUET_TEST_SMALL=1 leaves out what
-   an interpreter of kernels would take minutes for; $DUET_TEST_ONLY=conv_* chooses tests. */
+   an interpreter of kernels would take minutes for; $DUET_TEST_ONLY=conv_* chooses tests,
+   $DUET_TEST_SKIP=*_tf32 leaves some out. */
 #include "engine/planner.h"
 #include "engine/stage.h"
 #include "tests/check.h"
@@ -103,6 +104,10 @@ static const duet_stage_kind with_matrices[] = {DUET_STAGE_conv_forward,   DUET_
                                                 DUET_STAGE_dense_backward, DUET_STAGE_dense_weights};
 enum { WITH_MATRICES = sizeof with_matrices / sizeof *with_matrices };
 
+static bool has_precision(duet_precision precision) {
+  return kernel_class == DUET_CLASS_GPU && device.backend->info(device.device)->precisions & 1U << precision;
+}
+
 /* Factors that the format has: as exact as fp32, so no product that is amiss can hide. Any factors: what rounding them
    to so many bits makes of the largest of thousands of sums. */
 static void check_both(trials *b) {
@@ -119,7 +124,7 @@ static void test_matrices(void **state) {
   const size_t number = (size_t)*state;
   const duet_stage_kind kind = with_matrices[number % WITH_MATRICES];
   const duet_precision precision = (duet_precision)(number / WITH_MATRICES);
-  if (!(device.backend->info(device.device)->precisions & 1U << precision) || kernel_class != DUET_CLASS_GPU) skip();
+  if (!has_precision(precision)) skip();
   trials b = new_trials();
   size_t count = 0, left_out = 0;
   b.precision = precision;
@@ -146,17 +151,17 @@ static const kernel_case *light_case(duet_stage_kind kind) {
   return NULL;
 }
 
-/* Devices that take small groups only get other tiles. */
+/* Devices that take small groups only get other tiles; matrix units take a warp at least. */
 static void test_small_groups(void **state) {
   (void)state;
   const size_t most = device.backend->info(device.device)->max_group;
   for (size_t group = 16; kernel_class == DUET_CLASS_GPU && group <= 64 && group <= most; group *= 2)
     for (size_t kind = 0; kind < DUET_STAGE_KINDS; kind++) {
       const kernel_case *c = light_case((duet_stage_kind)kind);
-      if (!c || !is_tiled[kind]) continue;
-      trials b = {.group = group};
-      (void)add(&b, c);
-      check(&b);
+      for (int p = 0; c && is_tiled[kind] && p < DUET_PRECISIONS; p++) {
+        trials b = {.group = group, .precision = (duet_precision)p, .rounded = p != DUET_PRECISION_fp32};
+        if (has_precision(b.precision) && add(&b, c)) check(&b);
+      }
     }
 }
 
@@ -256,5 +261,6 @@ int main(void) {
     tests[OTHERS + DUET_STAGE_KINDS + i] = (struct CMUnitTest){names[i], test_matrices, NULL, NULL, (void *)number};
   }
   cmocka_set_test_filter(getenv("DUET_TEST_ONLY"));
+  cmocka_set_skip_filter(getenv("DUET_TEST_SKIP"));
   return cmocka_run_group_tests_name("kernels", tests, set_up, tear_down);
 }
