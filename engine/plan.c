@@ -266,6 +266,9 @@ duet_status duet_plan_for(const duet_device_info *info, duet_plan_options *optio
   if (!(info->precisions & 1U << precision))
     return duet_fail(error, DUET_NO_DEVICE, "precision %s: %s %s", duet_precision_names[precision], info->id,
                      info->lacks);
+  if (options->kernel_class != DUET_CLASS_GPU)
+    return duet_fail(error, DUET_USAGE, "precision %s: kernels of the gpu class only (unset DUET_KERNEL_CLASS)",
+                     duet_precision_names[precision]);
   return DUET_OK;
 }
 

@@ -408,6 +408,9 @@ static void test_precision(void **state) {
   duet_plan_options options = {.batch = 128, .train = true, .sections = true, .precision = DUET_PRECISION_tf32};
   REFUSED(DUET_NO_DEVICE, "precision tf32: gpu:0 is of last year", duet_plan_for(&info, &options, &error));
   options.precision = DUET_PRECISION_bf16;
+  assert_int_equal(setenv("DUET_KERNEL_CLASS", "cpu", 1), 0);
+  REFUSED(DUET_USAGE, "precision bf16: kernels of the gpu class only", duet_plan_for(&info, &options, &error));
+  assert_int_equal(unsetenv("DUET_KERNEL_CLASS"), 0);
   OK(duet_plan_for(&info, &options, &error));
   duet_plan *plan = plan_of(network, options);
   for (size_t w = 0; w < sizeof wanted / sizeof *wanted; w++) {

@@ -209,7 +209,7 @@ unsigned column_of_sum(unsigned thread, unsigned i) { return thread * 2 + (i & 1
 
 template <unsigned depth, void (*take)(const lane &, unsigned, unsigned, matrices *)>
 void multiply(const warp_operands &operands) {
-  matrices m;
+  matrices m = {};
   for (unsigned id = 0; id < warp_size; id++) {
     const lane l(*making, operands[id]);
     const unsigned group = id >> 2, thread = id % 4;
