@@ -15,6 +15,7 @@
 #define TILE_PARAMETERS GLOBAL const float *bias, GLOBAL float *y, GLOBAL u8 *index
 #define TILE_ARGUMENTS bias, y, index
 #define TILE_LOAD(x, c, h, w) LOAD(x, ((c) * SH + (h)) * SW + (w))
+#define TILE_LOAD4(x, c, h, w) LOAD4((x) + (((c) * SH + (h)) * SW + (w)) * 16 + 4 * (ITEM % 4))
 #define TILE_PLAIN 1
 #define TILE_ROWS (POOL ? 2 : 1)
 INLINE_FN void JOIN(STAGE, _store)(TILE_PARAMETERS, const float *sums, int d, int h, int w0) {
@@ -64,5 +65,6 @@ STAGE_FN STAGE(TEAM_PARAMETERS, GLOBAL const float *x, GLOBAL const float *w, GL
 #undef TILE_PARAMETERS
 #undef TILE_ARGUMENTS
 #undef TILE_LOAD
+#undef TILE_LOAD4
 #undef TILE_PLAIN
 #undef TILE_ROWS

@@ -65,9 +65,16 @@ INLINE_FN float4 mma_images(float (*d)[4], int half) {
   return v;
 }
 
+/* Behind a pooling: those of four values of dy whose window's pixel `q` won; `winners` has a byte for each. */
+INLINE_FN float4 mma_won(float4 v, u32 winners, u32 q) {
+  const float4 kept = {(winners & 255) == q ? v.x : 0.0f, (winners >> 8 & 255) == q ? v.y : 0.0f, (winners >> 16 & 255) == q ? v.z : 0.0f,
+                       winners >> 24 == q ? v.w : 0.0f};
+  return kept;
+}
+
 /* Starts to copy four floats (both addresses multiples of 16 bytes), or to write four zeros where there are none. What it writes can be
    read behind copies_done() and a barrier. */
-INLINE_FN void copy4(LOCAL_PTR float *to, GLOBAL const float *from, int there) {
+INLINE_FN void copy4(LOCAL_PTR float *to, GLOBAL const float4 *from, int there) {
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;"
                :
                : "r"((u32)__cvta_generic_to_shared(to)), "l"(from), "r"(there ? 16 : 0)

@@ -1,5 +1,5 @@
-/* The tile of a convolution by matrix units (mma.h): what tile_gpu.h is for fp32, with the same words given, and TILE_PLAIN (TILE_LOAD reads
-   x[SC][SH][SW] as it lies). A warp makes TO channels x TILE_ROWS x TW pixels of 16 images, a product's rows being channels, its columns images
+/* The tile of a convolution by matrix units (mma.h): what tile_gpu.h is for fp32, with the same words given, and TILE_LOAD4 (four
+   images as TILE_LOAD has one, items side by side; TILE_PLAIN: they are read as they lie). A warp makes TO channels x TILE_ROWS x TW pixels of 16 images, a product's rows being channels, its columns images
    and its depth source channels: column c of its two products a pixel is image 2 c, 2 c + 1. TH warps lie side by side on the pixels, the others take
    further channels. Weights and source pass through local memory by chunks, a kernel row of 8 words of source channels; while one is multiplied
    the next is on its way. At last the sums pass through it too, so that teams store them as in fp32.
@@ -19,21 +19,25 @@
 #define WEIGHT_PITCH ((WINDOW | 1) * 8)
 #define CHUNK_FLOATS (8 * SOURCE_PITCH + CHANNELS * WEIGHT_PITCH)
 
-/* words[8][vector][16 images] for the tiles from `first` on; of tf32 not rounded yet. */
+/* words[8][vector][16 images] for the tiles from `first` on, four items a vector; of tf32 not rounded yet. */
 INLINE_FN void JOIN(STAGE, _source)(LOCAL_PTR float *words, TILE_PARAMETERS, GLOBAL const float *x, int chunk, int first) {
-#define COPIED (TILE_PLAIN && PRECISION == PRECISION_tf32)
-#define SHARERS (COPIED ? 4 : 16) /* items that share a vector */
-  UNROLL_4 for (int i = ITEM / SHARERS; i < 8 * VECTORS; i += GROUP / SHARERS) {
+  UNROLL_4 for (int i = ITEM / 4; i < 8 * VECTORS; i += GROUP / 4) {
     const int c = chunk / WINDOW * MMA_DEPTH + i / VECTORS * MMA_PACK, v = i % VECTORS, tile = MIN(first + v / (TILE_ROWS * COLUMNS), PIXEL_TILES - 1);
     const int h = (tile / ROW_TILES * TILE_ROWS + v / COLUMNS % TILE_ROWS) * STEP + chunk % WINDOW - P, w = tile % ROW_TILES * TW * STEP + v % COLUMNS - P;
     const int inside = c < SC && h >= 0 && h % DILATE == 0 && h / DILATE < SH && w >= 0 && w % DILATE == 0 && w / DILATE < SW;
-    const int sh = h / DILATE, sw = w / DILATE;
-    LOCAL_PTR float *to = words + i / VECTORS * SOURCE_PITCH + v * 16;
-#if COPIED
-    copy4(to + ITEM % 4 * 4, inside ? x + ((c * SH + sh) * SW + sw) * 16 + ITEM % 4 * 4 : x, inside);
+    LOCAL_PTR float *to = words + i / VECTORS * SOURCE_PITCH + v * 16 + 4 * (ITEM % 4);
+#if TILE_PLAIN && PRECISION == PRECISION_tf32
+    copy4(to, inside ? &TILE_LOAD4(x, c, h / DILATE, w / DILATE) : (GLOBAL const float4 *)x, inside);
 #else
-    const float one = inside ? TILE_LOAD(x, c, sh, sw) : 0.0f;
-    to[LANE] = PRECISION == PRECISION_bf16 ? as_float(mma_bf16_word(one, inside && c + 1 < SC ? TILE_LOAD(x, c + 1, sh, sw) : 0.0f)) : one;
+    const float4 none = {0.0f, 0.0f, 0.0f, 0.0f}, one = inside ? TILE_LOAD4(x, c, h / DILATE, w / DILATE) : none;
+#if PRECISION == PRECISION_bf16
+    const float4 other = inside && c + 1 < SC ? TILE_LOAD4(x, c + 1, h / DILATE, w / DILATE) : none;
+    const float4 pairs = {as_float(mma_bf16_word(one.x, other.x)), as_float(mma_bf16_word(one.y, other.y)), as_float(mma_bf16_word(one.z, other.z)),
+                          as_float(mma_bf16_word(one.w, other.w))};
+    STORE4_LOCAL(to, pairs);
+#else
+    STORE4_LOCAL(to, one);
+#endif
 #endif
   }
 }
@@ -121,6 +125,4 @@ INLINE_FN void JOIN(STAGE, _units)(int team, int teams, LOCAL_PTR float *scratch
 #undef SOURCE_PITCH
 #undef WEIGHT_PITCH
 #undef CHUNK_FLOATS
-#undef COPIED
-#undef SHARERS
 #undef SOURCE_WORD

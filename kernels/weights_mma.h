@@ -18,13 +18,6 @@ INLINE_FN float4 JOIN(STAGE, _under)(GLOBAL const float *x, int c, int h, int w)
   return LOAD4(x + ((c / (WINDOW * WINDOW) * SH + ih) * SW + iw) * 16 + 4 * MMA_PLACE);
 }
 
-/* Those of four values of dy whose window's pixel `q` won. */
-INLINE_FN float4 JOIN(STAGE, _won)(float4 v, u32 winners, u32 q) {
-  const float4 kept = {(winners & 255) == q ? v.x : 0.0f, (winners >> 8 & 255) == q ? v.y : 0.0f, (winners >> 16 & 255) == q ? v.z : 0.0f,
-                       winners >> 24 == q ? v.w : 0.0f};
-  return kept;
-}
-
 /* Adds the pixels under (h, w) of dy for the columns from `column` on. */
 INLINE_FN void JOIN(STAGE, _window)(float (*acc)[TO][4], GLOBAL const float *x, GLOBAL const float *dy, GLOBAL const u8 *index, int rows, int column, int h,
                                     int w) {
@@ -37,7 +30,7 @@ INLINE_FN void JOIN(STAGE, _window)(float (*acc)[TO][4], GLOBAL const float *x, 
   }
   NO_UNROLL for (int q = 0; q < SIDE * SIDE; q++) {
     u32 a[ROWS / 8][4];
-    UNROLL for (int r = 0; r < ROWS / 8; r++) mma_words(PRECISION, a[r], SIDE == 2 ? JOIN(STAGE, _won)(slopes[r], winners[r], q) : slopes[r]);
+    UNROLL for (int r = 0; r < ROWS / 8; r++) mma_words(PRECISION, a[r], SIDE == 2 ? mma_won(slopes[r], winners[r], q) : slopes[r]);
     UNROLL for (int j = 0; j < TO; j++) {
       u32 b[4];
       mma_words(PRECISION, b, JOIN(STAGE, _under)(x, MIN(column + j * 8 + MMA_ROW, ALL - 1), h * SIDE + q / 2, w * SIDE + q % 2));
