@@ -68,7 +68,7 @@ duet_status cli_board_mistakes(cli_board *board, const cli_session *session, con
   const int batch = options->batch < LARGEST_BATCH ? options->batch : LARGEST_BATCH;
   if (!board->file) return DUET_OK;
   duet_status s = duet_mistakes_find(session->model, aside ? session->train : session->test, data->count - count, count,
-                                     batch, options->seed, list, MISTAKES, &found, error);
+                                     batch, session->precision, options->seed, list, MISTAKES, &found, error);
   for (size_t i = 0; !s && i < found; i++) s = show(board, data, options->seed, i, &list[i], error);
   return s;
 }

@@ -1,6 +1,7 @@
 /* duet devices: what there is to compute on, usable or not and why. */
 #include "cli/cli.h"
 #include "engine/registry.h"
+#include "engine/stage.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -45,6 +46,10 @@ static json_t *describe(const duet_device_info *d) {
                 "usable", (int)d->usable, "compute_units", (json_int_t)d->compute_units, "max_group",
                 (json_int_t)d->max_group, "local_memory_bytes", (json_int_t)d->local_memory, "global_memory_bytes",
                 (json_int_t)d->global_memory, "max_allocation_bytes", (json_int_t)d->max_allocation);
+  json_t *precisions = json_array();
+  for (int p = 0; precisions && p < DUET_PRECISIONS; p++)
+    if (d->precisions & 1U << p) json_array_append_new(precisions, json_string(duet_precision_names[p]));
+  if (object) json_object_set_new(object, "precisions", precisions);
   if (object && !d->usable) json_object_set_new(object, "reason", driver_text(d->reason));
   return object;
 }

@@ -22,7 +22,9 @@ static duet_status run(const cli_options *o, cli_session *session, duet_score *s
   if (!s && o->network) s = read_weights(o, session, &values, error);
   if (!s) s = duet_model_create(&session->handle, session->network, *seed, &session->model, error);
   if (!s) s = duet_model_write(session->model, values, error);
-  if (!s) s = duet_evaluate(session->model, session->test, 0, session->test->count, (int)o->batch, *seed, score, error);
+  if (!s)
+    s = duet_evaluate(session->model, session->test, 0, session->test->count, (int)o->batch, session->precision, *seed,
+                      score, error);
   free(values);
   return s;
 }
@@ -37,12 +39,12 @@ int cli_eval(const cli_options *options) {
   if (s)
     exit_status = cli_fail(&error);
   else if (options->json)
-    exit_status = cli_print_json(
-        json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:{s:f, s:f}, s:{s:o, s:o}}", "format", "duet-eval-1", "checkpoint",
-                  options->argument, "network", session.network->name, "device", session.info->id, "seed",
-                  (json_int_t)seed, "images", (json_int_t)session.test->count, "accuracy", "digit",
-                  score.accuracy[DUET_HEAD_DIGIT], "sum", score.accuracy[DUET_HEAD_SUM], "loss", "digit",
-                  cli_json_real(score.loss[DUET_HEAD_DIGIT]), "sum", cli_json_real(score.loss[DUET_HEAD_SUM])));
+    exit_status = cli_print_json(json_pack(
+        "{s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:{s:f, s:f}, s:{s:o, s:o}}", "format", "duet-eval-1", "checkpoint",
+        options->argument, "network", session.network->name, "device", session.info->id, "precision",
+        options->precision, "seed", (json_int_t)seed, "images", (json_int_t)session.test->count, "accuracy", "digit",
+        score.accuracy[DUET_HEAD_DIGIT], "sum", score.accuracy[DUET_HEAD_SUM], "loss", "digit",
+        cli_json_real(score.loss[DUET_HEAD_DIGIT]), "sum", cli_json_real(score.loss[DUET_HEAD_SUM])));
   else
     printf("%s: digit %.2f %%, sum %.2f %% of %zu images\n", options->argument, 100 * score.accuracy[DUET_HEAD_DIGIT],
            100 * score.accuracy[DUET_HEAD_SUM], session.test->count);

@@ -17,8 +17,8 @@ static void print_stage(const duet_plan *plan, const duet_stage *stage, size_t g
   const duet_constants *k = &stage->constants;
   char tile[40] = "";
   if (k->TO) (void)snprintf(tile, sizeof tile, "%dx%dx%d", k->TO, k->TH ? k->TH : 1, k->TW ? k->TW : 1);
-  printf("  %-28s %-16s %7zu %9s %10.3f", stage->label, duet_stage_infos[stage->kind].name, groups, tile,
-         duet_stage_flops(plan, stage) / 1e6);
+  printf("  %-28s %-16s %-9s %7zu %9s %10.3f", stage->label, duet_stage_infos[stage->kind].name,
+         duet_precision_names[k->PRECISION], groups, tile, duet_stage_flops(plan, stage) / 1e6);
   if (m->seconds > 0) printf(" %9.1f", 1e6 * m->seconds);
   if (m->flops_per_second > 0) printf(" %9.1f %6.1f %%", m->flops_per_second / 1e9, 100 * m->flops_per_second / peak);
   puts("");
@@ -32,8 +32,9 @@ static void print_launch(const duet_plan *plan, const duet_plan_launch *launch, 
 }
 
 static json_t *describe_stage(const duet_plan *plan, const duet_stage *stage, size_t launch, const measured *m) {
-  return json_pack("{s:I, s:s, s:s, s:f, s:o, s:o}", "launch", (json_int_t)launch, "stage", stage->label, "kernel",
-                   duet_stage_infos[stage->kind].name, "flops", duet_stage_flops(plan, stage), "seconds",
+  return json_pack("{s:I, s:s, s:s, s:s, s:f, s:o, s:o}", "launch", (json_int_t)launch, "stage", stage->label, "kernel",
+                   duet_stage_infos[stage->kind].name, "precision", duet_precision_names[stage->constants.PRECISION],
+                   "flops", duet_stage_flops(plan, stage), "seconds",
                    m->seconds > 0 ? json_real(m->seconds) : json_null(), "flops_per_second",
                    m->flops_per_second > 0 ? json_real(m->flops_per_second) : json_null());
 }
@@ -62,6 +63,7 @@ static duet_status make_runner(const cli_options *o, const cli_session *session,
   const duet_runner_options options = {.batch = (int)o->batch,
                                        .train = true,
                                        .method = DUET_METHOD_ADAM,
+                                       .precision = session->precision,
                                        .samples = session->train->count,
                                        .stages_alone = alone};
   return duet_runner_create(session->model, session->train, &options, runner, error);
@@ -76,6 +78,7 @@ static bool trained_enough(void *context, size_t step, size_t steps, const doubl
 static duet_status lead_in(const cli_options *o, const cli_session *session, duet_error *error) {
   const duet_train_options train = {.epochs = 1,
                                     .batch = (int)o->batch,
+                                    .precision = session->precision,
                                     .seed = 1,
                                     .recipe = {.optimizer = DUET_OPTIMIZER_adam,
                                                .schedule = DUET_SCHEDULE_onecycle,
@@ -110,8 +113,8 @@ static duet_status profile(const cli_options *o, const cli_session *session, jso
   if (!s) s = duet_profile_begin(runner, error);
   if (!s) s = duet_runner_steps(runner, 1, NULL, error);
   if (!s && !o->json) {
-    printf("  %-28s %-16s %7s %9s %10s %9s %9s %8s\n", "stage", "kernel", "groups", "tile", "MFLOP", "us", "GFLOP/s",
-           "of peak");
+    printf("  %-28s %-16s %-9s %7s %9s %10s %9s %9s %8s\n", "stage", "kernel", "precision", "groups", "tile", "MFLOP",
+           "us", "GFLOP/s", "of peak");
     s = show(o, runner->plan, runner, peak, NULL, error);
   } else if (!s) {
     s = show(o, runner->plan, runner, peak, json_object_get(object, "stages"), error);
@@ -139,13 +142,12 @@ static duet_status plan_only(const cli_options *o, const cli_session *session, c
   duet_plan_options options = {.batch = (int)o->batch,
                                .train = true,
                                .method = DUET_METHOD_ADAM,
-                               .sections = true,
-                               .compute_units = session->info->compute_units,
-                               .max_group = session->info->max_group,
-                               .vector_width = session->info->vector_width};
-  duet_status s = duet_plan_class(session->info, &options.kernel_class, error);
+                               .precision = session->precision,
+                               .sections = true};
+  duet_status s = duet_plan_for(session->info, &options, error);
   if (!s) s = duet_plan_create(network, &options, &plan, error);
-  if (!s && !o->json) printf("  %-28s %-16s %7s %9s %10s\n", "stage", "kernel", "groups", "tile", "MFLOP");
+  if (!s && !o->json)
+    printf("  %-28s %-16s %-9s %7s %9s %10s\n", "stage", "kernel", "precision", "groups", "tile", "MFLOP");
   if (!s) s = show(o, plan, NULL, 1, json_object_get(object, "stages"), error);
   duet_plan_destroy(plan);
   return s;
@@ -159,8 +161,8 @@ duet_status cli_info_plan(const cli_options *o, const duet_network *network) {
   if (!s && o->profile) s = cli_session_load(o, true, &session, &error);
   if (!s && o->profile) s = duet_model_create(&session.handle, network, 1, &session.model, &error);
   if (!s)
-    object = json_pack("{s:s, s:s, s:s, s:i, s:[]}", "format", "duet-plan-1", "network", network->name, "device",
-                       session.info->id, "batch", (int)o->batch, "stages");
+    object = json_pack("{s:s, s:s, s:s, s:s, s:i, s:[]}", "format", "duet-plan-1", "network", network->name, "device",
+                       session.info->id, "precision", o->precision, "batch", (int)o->batch, "stages");
   if (!s) s = o->profile ? profile(o, &session, object, &error) : plan_only(o, &session, network, object, &error);
   if (s) {
     (void)cli_fail(&error);

@@ -1,18 +1,22 @@
 #include "cli/resume.h"
 
+#include "engine/stage.h"
+
 #include <stdio.h>
 #include <string.h>
 
 /* What decides a run's numbers: given once, it stays. */
-static const cli_option bound[] = {
-    CLI_OPTION_batch,    CLI_OPTION_seed,  CLI_OPTION_optimizer, CLI_OPTION_lr,           CLI_OPTION_momentum,
-    CLI_OPTION_nesterov, CLI_OPTION_betas, CLI_OPTION_schedule,  CLI_OPTION_weight_decay, CLI_OPTION_validation};
+static const cli_option bound[] = {CLI_OPTION_batch,        CLI_OPTION_precision, CLI_OPTION_seed,
+                                   CLI_OPTION_optimizer,    CLI_OPTION_lr,        CLI_OPTION_momentum,
+                                   CLI_OPTION_nesterov,     CLI_OPTION_betas,     CLI_OPTION_schedule,
+                                   CLI_OPTION_weight_decay, CLI_OPTION_validation};
 
 /* The command line that the run would have been started with. */
 static cli_options options_of(const duet_checkpoint *c) {
   const duet_recipe *r = &c->options.recipe;
   return (cli_options){.batch = c->options.batch,
                        .seed = (int64_t)c->options.seed,
+                       .precision = duet_precision_names[c->options.precision],
                        .optimizer = duet_optimizer_name(r->optimizer),
                        .lr = r->learning_rate,
                        .momentum = r->momentum,

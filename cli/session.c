@@ -4,7 +4,8 @@
 #include <string.h>
 
 duet_status cli_session_open(const cli_options *options, cli_session *session, duet_error *error) {
-  const duet_status s = duet_device_open(options->device, &session->handle, error);
+  duet_status s = duet_precision_parse(options->precision, &session->precision, error);
+  if (!s) s = duet_device_open(options->device, &session->handle, error);
   if (s) return s;
   session->info = session->handle.backend->info(session->handle.device);
   if (strcmp(options->device, "auto") != 0) return DUET_OK;

@@ -8,6 +8,7 @@
 typedef struct cli_session {
   duet_handle handle;
   const duet_device_info *info;
+  duet_precision precision;
   duet_dataset *train_set, *test_set; /* train_set only when asked for */
   duet_resident *train, *test;
   duet_network *network;

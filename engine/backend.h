@@ -13,7 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { DUET_BACKEND_VERSION = 1, DUET_LANES = 16, DUET_MAX_OPERANDS = 7 };
+enum { DUET_BACKEND_VERSION = 2, DUET_LANES = 16, DUET_MAX_OPERANDS = 7 };
 
 /* ---- what kernels are made of (kernels/kernels.def) ---- */
 
@@ -35,6 +35,12 @@ typedef enum duet_stage_kind {
 #include "kernels/kernels.def"
   DUET_STAGE_KINDS
 } duet_stage_kind;
+
+typedef enum duet_precision {
+#define ARITHMETIC(name) DUET_PRECISION_##name,
+#include "kernels/kernels.def"
+  DUET_PRECISIONS
+} duet_precision;
 
 typedef struct duet_constants {
 #define CONSTANT(name) int name;
@@ -101,6 +107,11 @@ typedef struct duet_device_info {
       vector_width;    /* fp32 values that one work-item's vector holds natively; 1 where items themselves are lanes */
   size_t max_group;    /* work-items per group */
   size_t local_memory; /* bytes */
+  /* Bit p: stages of duet_precision p run, with groups of 128 and 48 KiB of local memory. fp32 runs wherever a device
+   * is usable. */
+  unsigned precisions;
+  char lacks[200]; /* of a usable device without some: what it lacks and what has them, as the end of a sentence that
+                      begins with its id */
   uint64_t global_memory;  /* bytes */
   uint64_t max_allocation; /* bytes in one buffer */
   char note[512]; /* of an open device, for people: where compiled kernels are kept, or why not...; may be empty */

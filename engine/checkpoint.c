@@ -2,6 +2,7 @@
    run its options, its place, and the optimiser's state beside. */
 #include "engine/checkpoint.h"
 
+#include "engine/stage.h"
 #include "engine/text.h"
 #include "engine/weights.h"
 
@@ -299,7 +300,7 @@ static duet_status write_run(const char *path, const duet_parameters *p, const d
   }
   head texts;
   char numbers[FIELDS][NUMBER_SIZE], every[NUMBER_SIZE];
-  duet_metadata metadata[HEAD_KEYS + FIELDS + 5];
+  duet_metadata metadata[HEAD_KEYS + FIELDS + 6];
   size_t count = HEAD_KEYS;
   describe_network(c->network, c->options.seed, &texts, metadata);
   for (size_t i = 0; i < FIELDS; i++) {
@@ -307,6 +308,7 @@ static duet_status write_run(const char *path, const duet_parameters *p, const d
     metadata[count++] = (duet_metadata){fields[i].key, numbers[i]};
   }
   metadata[count++] = (duet_metadata){"optimizer", duet_optimizer_name(c->options.recipe.optimizer)};
+  metadata[count++] = (duet_metadata){"precision", duet_precision_names[c->options.precision]};
   metadata[count++] = (duet_metadata){"schedule", duet_schedule_name(c->options.recipe.schedule)};
   metadata[count++] = (duet_metadata){"device", c->device};
   metadata[count++] = (duet_metadata){"epoch_rows", rows.data ? rows.data : ""};
@@ -353,7 +355,8 @@ void duet_checkpoint_destroy(duet_checkpoint *c) {
 
 static duet_status read_options(const char *path, const duet_tensor_file *file, duet_checkpoint *c, duet_error *error) {
   const char *optimizer = duet_metadata_find(file, "optimizer"), *schedule = duet_metadata_find(file, "schedule"),
-             *every = duet_metadata_find(file, "checkpoint_every"), *device = duet_metadata_find(file, "device");
+             *precision = duet_metadata_find(file, "precision"), *every = duet_metadata_find(file, "checkpoint_every"),
+             *device = duet_metadata_find(file, "device");
   if (!duet_metadata_find(file, "step"))
     return duet_fail(error, DUET_BAD_INPUT,
                      "%s: holds parameters alone, no run to go on with (to begin a run with them: train --init)", path);
@@ -363,6 +366,8 @@ static duet_status read_options(const char *path, const duet_tensor_file *file, 
   }
   if (!optimizer || !duet_optimizer_parse(optimizer, &c->options.recipe.optimizer))
     return fail_key(path, "optimizer", optimizer, error);
+  if (!precision || duet_precision_parse(precision, &c->options.precision, NULL))
+    return fail_key(path, "precision", precision, error);
   if (!schedule || !duet_schedule_parse(schedule, &c->options.recipe.schedule))
     return fail_key(path, "schedule", schedule, error);
   if (every && !duet_interval_parse(every, &c->options.every)) return fail_key(path, "checkpoint_every", every, error);

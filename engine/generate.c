@@ -166,6 +166,8 @@ duet_status duet_generate(duet_kernel_source *source, duet_error *error) {
   duet_text out = {0};
   duet_text_add(&out, "#define GROUP %zu\n", source->group);
   for (int i = 0; i < DUET_CONTROL_WORDS; i++) duet_text_add(&out, "#define CONTROL_%s %d\n", control_names[i], i);
+  for (int i = 0; i < DUET_PRECISIONS; i++)
+    duet_text_add(&out, "#define PRECISION_%s %d\n", duet_precision_names[i], i);
   duet_status s = duet_generate_file(&out, "prelude.h", error);
   for (size_t p = 0, number = 0; !s && p < source->part_count; p++)
     for (size_t i = 0; !s && i < source->parts[p].stage_count; i++)

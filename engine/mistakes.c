@@ -85,10 +85,10 @@ static duet_status run(search *s, size_t count, duet_mistake *list, size_t most,
 }
 
 duet_status duet_mistakes_find(const duet_model *model, const duet_resident *data, size_t first, size_t count,
-                               int batch, uint64_t seed, duet_mistake *list, size_t most, size_t *found,
-                               duet_error *error) {
+                               int batch, duet_precision precision, uint64_t seed, duet_mistake *list, size_t most,
+                               size_t *found, duet_error *error) {
   search s = {.seed = seed};
-  const duet_runner_options options = {.batch = batch, .samples = count};
+  const duet_runner_options options = {.batch = batch, .precision = precision, .samples = count};
   *found = 0;
   duet_status status = duet_runner_create(model, data, &options, &s.runner, error);
   if (status) return status;

@@ -14,7 +14,7 @@ typedef struct duet_mistake {
    the largest sum of both losses first. Devices keep sums over a batch only, so batches with large sums are halved
    until one sample is left: some dozens of steps a mistake. Errors: those of duet_evaluate. */
 duet_status duet_mistakes_find(const duet_model *model, const duet_resident *data, size_t first, size_t count,
-                               int batch, uint64_t seed, duet_mistake *list, size_t most, size_t *found,
-                               duet_error *error);
+                               int batch, duet_precision precision, uint64_t seed, duet_mistake *list, size_t most,
+                               size_t *found, duet_error *error);
 
 #endif

@@ -269,6 +269,32 @@ duet_status duet_plan_class(const duet_device_info *info, duet_kernel_class *ker
   return DUET_OK;
 }
 
+duet_status duet_plan_for(const duet_device_info *info, duet_plan_options *options, duet_error *error) {
+  const duet_status s = duet_plan_class(info, &options->kernel_class, error);
+  if (s) return s;
+  options->compute_units = info->compute_units;
+  options->max_group = info->max_group;
+  options->vector_width = info->vector_width;
+  const duet_precision precision = options->precision;
+  if (precision == DUET_PRECISION_fp32) return DUET_OK;
+  if (!(info->precisions & 1U << precision))
+    return duet_fail(error, DUET_NO_DEVICE, "precision %s: %s %s", duet_precision_names[precision], info->id,
+                     info->lacks);
+  if (options->kernel_class != DUET_CLASS_GPU)
+    return duet_fail(error, DUET_USAGE, "precision %s: kernels of the gpu class only (unset DUET_KERNEL_CLASS)",
+                     duet_precision_names[precision]);
+  return DUET_OK;
+}
+
+duet_status duet_precision_parse(const char *name, duet_precision *precision, duet_error *error) {
+  for (int p = 0; p < DUET_PRECISIONS; p++)
+    if (!strcmp(name, duet_precision_names[p])) {
+      *precision = (duet_precision)p;
+      return DUET_OK;
+    }
+  return duet_fail(error, DUET_USAGE, "precision %s: unknown (fp32, tf32 or bf16)", name);
+}
+
 double duet_stage_flops(const duet_plan *plan, const duet_stage *stage) {
   const duet_constants *k = &stage->constants;
   const double batch = plan->options.batch;

@@ -22,6 +22,8 @@ typedef struct duet_plan_options {
   unsigned compute_units;
   size_t max_group;      /* work-items per group that the device takes */
   unsigned vector_width; /* floats in a vector register of the device (cpu class) */
+  duet_precision
+      precision; /* of the convolutions and dense layers that have it (engine/tiles.c); the others are fp32 */
 } duet_plan_options;
 
 enum { DUET_MAX_PARTS = 32 };
@@ -53,6 +55,13 @@ bool duet_plan_takes_blocks(const duet_plan *plan);
 duet_status duet_plan_create(const duet_network *network, const duet_plan_options *options, duet_plan **plan,
                              duet_error *error);
 void duet_plan_destroy(duet_plan *plan); /* takes NULL */
+
+/* Fills in what follows from the device: class, compute units, groups, vectors. Errors: NO_DEVICE when it has not
+   options->precision, USAGE when $DUET_KERNEL_CLASS is wrong or asks for kernels without it. */
+duet_status duet_plan_for(const duet_device_info *info, duet_plan_options *options, duet_error *error);
+
+/* The precision of this name. Errors: USAGE. */
+duet_status duet_precision_parse(const char *name, duet_precision *precision, duet_error *error);
 
 /* The class for a device: cpu where it is a CPU with vectors, or as $DUET_KERNEL_CLASS (cpu, gpu) says; plain for
  * `ref`. */

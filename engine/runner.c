@@ -130,12 +130,10 @@ static duet_status make_plan(duet_runner *runner, const duet_runner_options *opt
                             .train = options->train,
                             .predict = options->predict,
                             .method = options->method,
+                            .precision = options->precision,
                             .sections = !options->stages_alone && !is_off("DUET_SECTIONS"),
-                            .direct = is_off("DUET_WINOGRAD"),
-                            .compute_units = info->compute_units,
-                            .max_group = info->max_group,
-                            .vector_width = info->vector_width};
-  duet_status s = duet_plan_class(info, &plan.kernel_class, error);
+                            .direct = is_off("DUET_WINOGRAD")};
+  duet_status s = duet_plan_for(info, &plan, error);
   if (!s) s = duet_plan_create(runner->model->network, &plan, &runner->plan, error);
   return s;
 }

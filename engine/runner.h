@@ -45,7 +45,8 @@ typedef struct duet_runner_options {
   bool predict;       /* forward only: labels hold the numbers, and the last step's logits can be read */
   duet_method method; /* when training */
   size_t samples;     /* most samples of an epoch */
-  bool stages_alone;  /* one stage a launch, as $DUET_SECTIONS=off asks for too */
+  duet_precision precision;
+  bool stages_alone; /* one stage a launch, as $DUET_SECTIONS=off asks for too */
   void (*building)(void *context, size_t kernel, size_t kernels); /* called before each kernel is built; may be NULL */
   void *context;
 } duet_runner_options;
@@ -62,7 +63,7 @@ typedef struct duet_runner {
 } duet_runner;
 
 /* Plans, builds the kernels and records the step. Model and resident data are borrowed. Errors: BAD_INPUT when the
-   network was made for images of another size or for fewer classes. */
+   network was made for images of another size or for fewer classes; NO_DEVICE when the device has not the precision. */
 duet_status duet_runner_create(const duet_model *model, const duet_resident *resident,
                                const duet_runner_options *options, duet_runner **runner, duet_error *error);
 void duet_runner_destroy(duet_runner *runner); /* takes NULL */

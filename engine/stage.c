@@ -17,6 +17,11 @@ const duet_stage_info duet_stage_infos[DUET_STAGE_KINDS] = {
 #include "kernels/kernels.def"
 };
 
+const char *const duet_precision_names[DUET_PRECISIONS] = {
+#define ARITHMETIC(name) #name,
+#include "kernels/kernels.def"
+};
+
 const char *const duet_memory_names[DUET_MEMORIES] = {
 #define MEMORY(name, type) #name,
 #include "kernels/kernels.def"

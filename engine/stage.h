@@ -17,6 +17,7 @@ bool duet_stage_is_by_block(const duet_stage *stage);
 /* How many tasks a TASK stage is cut into; 1 for a kind whose work is one piece. */
 size_t duet_stage_tasks(const duet_stage *stage);
 
+extern const char *const duet_precision_names[DUET_PRECISIONS];
 extern const duet_stage_info duet_stage_infos[DUET_STAGE_KINDS];
 extern const char *const duet_memory_names[DUET_MEMORIES];
 extern const char *const duet_memory_types[DUET_MEMORIES]; /* "const float", "u32"... */

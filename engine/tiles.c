@@ -10,6 +10,13 @@ enum {
   GPU_SUMS = 50,         /* weight gradients that an item of the gpu class sums */
   GROUPS_PER_UNIT = 1,   /* groups of one stage per compute unit that a smaller tile is taken for */
   LOCAL_FLOATS = 4096,   /* local memory that every device has */
+  WARP = 32,             /* items that multiply matrices together */
+  WARP_ROWS = 16,        /* rows of such a product */
+  WARP_COLUMNS = 8,      /* ... and columns */
+  WARP_SUMS = 8,         /* tiles of 16 rows by 16 columns that a warp sums */
+  WARP_LOCAL = 12288,    /* floats of local memory that devices with matrix units have */
+  WARP_CHANNELS =
+      4, /* source channels of a convolution from which matrix units are worth their trouble: they take eight at once */
   SMALL_PRODUCT = 10240, /* multiplications per image of a dense layer that one group does for a block */
 };
 
@@ -211,6 +218,110 @@ static void gpu_tile(duet_constants *k, extent e, int step, int teams, int wante
   k->LOCAL = at_least(LOCAL_FLOATS / 2, pitch * window);
 }
 
+/* Features that a dense stage makes. */
+static int dense_features(const duet_stage *stage) {
+  return stage->kind == DUET_STAGE_dense_forward ? stage->constants.OC : stage->constants.IC;
+}
+
+/* Floats of local memory for a convolution by matrix units (kernels/tile_mma.h): two chunks, or all sums. */
+static int matrix_local(const duet_constants *k, int rows, int step, int warps) {
+  const int source = 8 * (k->TH * rows * ((k->TW - 1) * step + k->K) * DUET_LANES + 8);
+  const int weights = warps / k->TH * k->TO * (k->K | 1) * 8;
+  return at_least(2 * (source + weights), warps * k->TO * rows * k->TW * DUET_LANES);
+}
+
+/* A tile of `rows` pixel rows for matrix units, its source pixels `step` apart; false when none has room: a large
+   window. */
+static bool matrix_tile(duet_constants *k, extent e, int rows, int step, int warps, int wanted_groups) {
+  k->TO = at_most(ceil_divide(e.channels, WARP_ROWS), 2) * WARP_ROWS;
+  k->TW = near_divisor(e.width / rows, WARP_SUMS * WARP_ROWS / k->TO / rows / rows) * rows;
+  for (;;) {
+    k->TH = pixel_teams(*k, e, warps);
+    while ((k->LOCAL = matrix_local(k, rows, step, warps)) > WARP_LOCAL && k->TH > 1) k->TH /= 2;
+    const bool fits = k->LOCAL <= WARP_LOCAL;
+    if (fits && tile_groups(k, e, warps) * k->BLOCKS >= wanted_groups) return true;
+    if (k->TO > WARP_ROWS)
+      k->TO /= 2;
+    else if (k->TW >= 2 * rows)
+      k->TW = k->TW / 2 / rows * rows;
+    else
+      return fits;
+  }
+}
+
+/* A weight gradient of `columns` weights a row (kernels/weights_mma.h): warps share the depth, then units shrink, where
+   there are too few for all compute units. */
+static int matrix_slices(const duet_constants *k, int columns, int warps) {
+  return ceil_divide(ceil_divide(columns, WARP_COLUMNS * k->TO), warps / k->TH);
+}
+
+static void matrix_weights(duet_constants *k, int columns, int depth, int warps, int wanted_groups) {
+  k->ROWS = k->OC > WARP_ROWS ? 2 * WARP_ROWS : WARP_ROWS;
+  k->TO = near_divisor(ceil_divide(columns, WARP_COLUMNS), WARP_SUMS);
+  while (ceil_divide(k->OC, k->ROWS) * matrix_slices(k, columns, warps) < wanted_groups) {
+    if (k->TH < warps && k->TH < depth)
+      k->TH *= 2;
+    else if (k->TO > 2)
+      k->TO /= 2;
+    else if (k->ROWS > WARP_ROWS)
+      k->ROWS /= 2;
+    else
+      break;
+  }
+  k->LOCAL = warps * k->ROWS * WARP_COLUMNS * k->TO;
+}
+
+static void matrix_dense(duet_stage *stage, int warps, int wanted_groups) {
+  duet_constants *k = &stage->constants;
+  const int features = dense_features(stage);
+  k->TO = 2 * WARP_ROWS;
+  if (ceil_divide(features, k->TO) * k->BLOCKS < wanted_groups) k->TO = WARP_ROWS;
+  k->LOCAL = warps * k->TO * DUET_LANES;
+}
+
+/* Cuts a stage for matrix units; false where they do not serve it. */
+static bool matrix_tiles(duet_stage *stage, int group, int wanted_groups) {
+  duet_constants *k = &stage->constants;
+  const int warps = group / WARP;
+  if (warps == 0) return false;
+  switch (stage->kind) {
+    case DUET_STAGE_conv_forward:
+      return matrix_tile(k, destination(stage), k->POOL ? 2 : 1, k->STRIDE, warps, wanted_groups);
+    case DUET_STAGE_conv_backward:
+      return matrix_tile(k, destination(stage), 1, 1, warps, wanted_groups);
+    case DUET_STAGE_conv_weights:
+      matrix_weights(k, k->IC * k->K * k->K, k->POOL ? k->OH / 2 : k->OH, warps, wanted_groups);
+      return true;
+    case DUET_STAGE_dense_weights:
+      matrix_weights(k, k->IC, k->BLOCKS, warps, wanted_groups);
+      return true;
+    case DUET_STAGE_dense_forward:
+    case DUET_STAGE_dense_backward:
+      matrix_dense(stage, warps, wanted_groups);
+      return true;
+    default:
+      return false;
+  }
+}
+
+/* Whether matrix units are worth it for this shape. */
+static bool suits_matrices(const duet_stage *stage) {
+  const duet_constants *k = &stage->constants;
+  switch (stage->kind) {
+    case DUET_STAGE_conv_forward:
+      return k->IC >= WARP_CHANNELS;
+    case DUET_STAGE_conv_backward:
+    case DUET_STAGE_conv_weights:
+      return k->OC >= WARP_CHANNELS;
+    case DUET_STAGE_dense_forward:
+    case DUET_STAGE_dense_backward:
+    case DUET_STAGE_dense_weights:
+      return k->IC * k->OC > SMALL_PRODUCT;
+    default:
+      return false;
+  }
+}
+
 static int conv_weights_slices(const duet_constants *k, int teams) {
   return ceil_divide(k->IC * (k->K / k->TO) * (k->K / k->TW), teams / k->TH);
 }
@@ -224,11 +335,6 @@ static void gpu_conv_weights(duet_constants *k, int teams, int wanted_groups) {
   k->TH = 1;
   while (ceil_divide(k->OC, k->ROWS) * conv_weights_slices(k, teams) < wanted_groups && k->TH < teams) k->TH *= 2;
   k->LOCAL = k->ROWS * k->TO * k->TW * (teams * DUET_LANES + 1);
-}
-
-/* Features that a dense stage makes. */
-static int dense_features(const duet_stage *stage) {
-  return stage->kind == DUET_STAGE_dense_forward ? stage->constants.OC : stage->constants.IC;
 }
 
 static void gpu_dense(duet_stage *stage, int group, int wanted_groups) {
@@ -248,9 +354,13 @@ static void gpu_dense_weights(duet_constants *k, int group, int wanted_groups) {
 }
 
 static void gpu_tiles(duet_stage *stage, int group, const duet_plan *plan) {
-  const int teams = group / DUET_LANES, wanted_groups = GROUPS_PER_UNIT * (int)plan->options.compute_units;
+  const int teams = group / DUET_LANES, all_groups = GROUPS_PER_UNIT * (int)plan->options.compute_units;
+  const int wanted_groups = stage->by_block ? ceil_divide(all_groups, plan->blocks) : all_groups;
   duet_constants *k = &stage->constants;
   k->TO = k->TH = k->TW = k->ROWS = 1;
+  if (plan->options.precision && suits_matrices(stage)) k->PRECISION = (int)plan->options.precision;
+  if (k->PRECISION && matrix_tiles(stage, group, wanted_groups)) return;
+  k->PRECISION = DUET_PRECISION_fp32;
   switch (stage->kind) {
     case DUET_STAGE_dense_forward:
     case DUET_STAGE_dense_backward:
@@ -263,7 +373,7 @@ static void gpu_tiles(duet_stage *stage, int group, const duet_plan *plan) {
       gpu_tile(k, destination(stage), 1, teams, wanted_groups);
       break;
     case DUET_STAGE_conv_weights:
-      gpu_conv_weights(k, teams, stage->by_block ? ceil_divide(wanted_groups, plan->blocks) : wanted_groups);
+      gpu_conv_weights(k, teams, wanted_groups);
       break;
     case DUET_STAGE_dense_weights:
       gpu_dense_weights(k, group, wanted_groups);
@@ -278,8 +388,8 @@ static void gpu_tiles(duet_stage *stage, int group, const duet_plan *plan) {
 
 size_t duet_tiles_groups(const duet_stage *stage, size_t group) {
   const duet_constants *k = &stage->constants;
-  const int teams = (int)group / DUET_LANES;
-  int elements; /* of a pointwise stage: four a team and more */
+  const int teams = (int)group / (k->PRECISION ? WARP : DUET_LANES); /* or warps */
+  int elements;                                                      /* of a pointwise stage: four a team and more */
   switch (stage->kind) {
     case DUET_STAGE_conv_forward:
     case DUET_STAGE_conv_backward:
@@ -288,8 +398,9 @@ size_t duet_tiles_groups(const duet_stage *stage, size_t group) {
     case DUET_STAGE_dense_backward:
       return (size_t)ceil_divide(dense_features(stage), k->LOCAL ? k->TO : teams);
     case DUET_STAGE_conv_weights:
-      return (size_t)conv_weights_slices(k, teams);
+      return (size_t)(k->PRECISION ? matrix_slices(k, k->IC * k->K * k->K, teams) : conv_weights_slices(k, teams));
     case DUET_STAGE_dense_weights:
+      if (k->PRECISION) return (size_t)matrix_slices(k, k->IC, teams);
       return (size_t)dense_weights_slices(k, (int)group);
     case DUET_STAGE_gather:
       elements = k->IH * k->IW;

@@ -51,9 +51,9 @@ static void measure_destroy(measure *m) {
 }
 
 static duet_status measure_create(const duet_model *model, const duet_resident *data, size_t first, size_t count,
-                                  int batch, uint64_t seed, measure *m, duet_error *error) {
+                                  int batch, duet_precision precision, uint64_t seed, measure *m, duet_error *error) {
   *m = (measure){.count = count, .seed = seed};
-  const duet_runner_options options = {.batch = batch, .samples = count};
+  const duet_runner_options options = {.batch = batch, .precision = precision, .samples = count};
   duet_status s = duet_runner_create(model, data, &options, &m->runner, error);
   if (s) return s;
   m->order = malloc(count * sizeof *m->order);
@@ -72,9 +72,9 @@ static duet_status measure_run(measure *m, duet_score *score, duet_error *error)
 }
 
 duet_status duet_evaluate(const duet_model *model, const duet_resident *data, size_t first, size_t count, int batch,
-                          uint64_t seed, duet_score *score, duet_error *error) {
+                          duet_precision precision, uint64_t seed, duet_score *score, duet_error *error) {
   measure m;
-  duet_status s = measure_create(model, data, first, count, batch, seed, &m, error);
+  duet_status s = measure_create(model, data, first, count, batch, precision, seed, &m, error);
   if (!s) s = measure_run(&m, score, error);
   measure_destroy(&m);
   return s;
@@ -340,14 +340,16 @@ static duet_status prepare(training *t, duet_model *model, const duet_resident *
   const double started = duet_now();
   const duet_runner_options options = {.batch = o->batch,
                                        .train = true,
+                                       .precision = o->precision,
                                        .method = method_of(&o->recipe),
                                        .samples = t->samples,
                                        .building = t->listener->building,
                                        .context = t->listener->context};
   if (!s) s = duet_runner_create(model, train, &options, &t->runner, error);
   if (!s && o->validation)
-    s = measure_create(model, train, t->samples, o->validation, o->batch, o->seed, &t->measure, error);
-  if (!s && !o->validation) s = measure_create(model, test, 0, test->count, o->batch, o->seed, &t->measure, error);
+    s = measure_create(model, train, t->samples, o->validation, o->batch, o->precision, o->seed, &t->measure, error);
+  if (!s && !o->validation)
+    s = measure_create(model, test, 0, test->count, o->batch, o->precision, o->seed, &t->measure, error);
   t->shown = t->saved = duet_now();
   t->result->compile_s = t->shown - started;
   return s;

@@ -66,6 +66,7 @@ typedef struct duet_listener {
 
 typedef struct duet_train_options {
   int epochs, batch;
+  duet_precision precision; /* of training and measuring */
   uint64_t seed;
   duet_recipe recipe;
   size_t validation;      /* the last samples of the training set are kept aside */
@@ -93,7 +94,7 @@ duet_status duet_train(duet_model *model, const duet_resident *train, const duet
 /* Measures a model on samples first...first + count - 1 of a data set, with the fixed numbers of `seed`. `batch` images
  * at a time. */
 duet_status duet_evaluate(const duet_model *model, const duet_resident *data, size_t first, size_t count, int batch,
-                          uint64_t seed, duet_score *score, duet_error *error);
+                          duet_precision precision, uint64_t seed, duet_score *score, duet_error *error);
 
 /* Writes parameters and network as safetensors. Errors: IO, those of the backend. */
 duet_status duet_model_save(const duet_model *model, const char *path, uint64_t seed, duet_error *error);

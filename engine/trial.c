@@ -242,10 +242,18 @@ static bool reads_nan(const duet_trial *t, const char *name) {
          (kind == DUET_STAGE_relu_forward || (kind == DUET_STAGE_pool_forward && t->stage.constants.MAXIMUM));
 }
 
+/* The nearest number that bf16 has, ties away from zero. */
+static uint32_t rounded(uint32_t bits) { return (bits + 0x8000) & 0xffff0000; }
+
+static bool is_factor(const char *name) { return !strcmp(name, "x") || !strcmp(name, "w") || !strcmp(name, "dy"); }
+
 static void fill_operand(duet_trials *set, const duet_trial *t, const duet_place *p, uint32_t *drawn) {
   for (size_t copy = 0; copy < p->copies; copy++) {
     uint32_t *at = set->before[p->memory] + p->offset + copy * p->stride;
-    for (size_t j = 0; j < p->extent; j++) at[j] = word_for(t, p->name, copy, j, drawn);
+    for (size_t j = 0; j < p->extent; j++) {
+      at[j] = word_for(t, p->name, copy, j, drawn);
+      if (set->rounded && is_factor(p->name)) at[j] = rounded(at[j]);
+    }
     if (reads_nan(t, p->name) && p->extent > 7) at[7] = DUET_TRIAL_SENTINEL;
   }
 }
@@ -282,9 +290,9 @@ duet_trials duet_trials_for(const duet_device_info *info, duet_kernel_class kern
                        .vector_width = info->vector_width};
 }
 
-static void add(duet_trials *set, const duet_case *c, bool by_block, duet_kernel_class kernel_class,
+static bool add(duet_trials *set, const duet_case *c, bool by_block, duet_kernel_class kernel_class,
                 unsigned compute_units, bool many) {
-  duet_trial *t = &set->list[set->count++];
+  duet_trial *t = &set->list[set->count];
   *t = (duet_trial){.which = c, .stage = {.kind = c->kind, .constants = c->constants}};
   (void)snprintf(t->stage.label, sizeof t->stage.label, "%.47s", c->why);
   complete(&t->stage);
@@ -298,22 +306,27 @@ static void add(duet_trials *set, const duet_case *c, bool by_block, duet_kernel
                                       .max_group = set->group,
                                       .vector_width = many ? set->vector_width / 2 : set->vector_width},
                           .blocks = (int)t->blocks};
+  if (!c->constants.PRECISION) k->PRECISION = (int)set->precision;
+  const int precision = k->PRECISION;
   if (!k->TO) duet_tiles_set(&t->stage, &plan);
+  if (k->PRECISION != precision) return false;
+  set->count++;
   bind(set, t);
   const bool task = duet_stage_infos[c->kind].task;
   t->count = task && !by_block ? tasks_of(&t->stage) : t->blocks;
   t->spread = set->group > 1 ? duet_tiles_groups(&t->stage, set->group) : task || !many ? 1 : SPREAD;
   if (set->group > 1 && by_block) t->spread *= duet_stage_tasks(&t->stage);
+  return true;
 }
 
-void duet_trials_add(duet_trials *set, const duet_case *which, duet_kernel_class kernel_class, unsigned compute_units,
+bool duet_trials_add(duet_trials *set, const duet_case *which, duet_kernel_class kernel_class, unsigned compute_units,
                      bool many) {
-  add(set, which, false, kernel_class, compute_units, many);
+  return add(set, which, false, kernel_class, compute_units, many);
 }
 
-void duet_trials_add_stage(duet_trials *set, const duet_case *which, bool by_block, duet_kernel_class kernel_class,
+bool duet_trials_add_stage(duet_trials *set, const duet_case *which, bool by_block, duet_kernel_class kernel_class,
                            unsigned compute_units) {
-  add(set, which, by_block, kernel_class, compute_units, false);
+  return add(set, which, by_block, kernel_class, compute_units, false);
 }
 
 void duet_trials_destroy(duet_trials *set) {
@@ -418,7 +431,7 @@ typedef struct errors {
 static duet_status compare_operand(const duet_trials *set, const duet_trial *t, const duet_place *p,
                                    unsigned char *seen, errors *found, duet_error *error) {
   const bool written = is_written(set, p);
-  const double scale = root_mean_square(set, p), tolerance = written ? t->which->tolerance : 0;
+  const double scale = root_mean_square(set, p), tolerance = written ? fmax(t->which->tolerance, set->tolerance) : 0;
   double worst = 0;
   size_t worst_at = 0;
   for (size_t copy = 0; copy < p->copies; copy++)

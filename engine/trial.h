@@ -46,7 +46,10 @@ typedef struct duet_trial {
 typedef struct duet_trials {
   duet_trial list[DUET_TRIALS];
   size_t count, group;
-  unsigned vector_width; /* of the device that tiles are cut for; half of it with `many` units */
+  unsigned vector_width;    /* of the device that tiles are cut for; half of it with `many` units */
+  duet_precision precision; /* of the cases that do not say it */
+  bool rounded;             /* factors are drawn as bf16 (and so tf32) has them, so that products are exact */
+  double tolerance;         /* of rounding the factors, where it is more than the case's */
   size_t words[DUET_MEMORIES];
   uint32_t *before[DUET_MEMORIES], *wanted[DUET_MEMORIES], *got[DUET_MEMORIES];
 } duet_trials;
@@ -56,11 +59,12 @@ duet_status duet_trials_class(const duet_device_info *info, duet_kernel_class *k
 /* An empty set for a device: group and vectors as plans have them there. */
 duet_trials duet_trials_for(const duet_device_info *info, duet_kernel_class kernel_class);
 /* Adds a case (at most DUET_TRIALS); constants that it leaves out are completed, tiles cut for `compute_units` unless
-   it has TO; with few of them a group takes a block alone (`many`: several share one). */
-void duet_trials_add(duet_trials *set, const duet_case *which, duet_kernel_class kernel_class, unsigned compute_units,
+   it has TO; with few of them a group takes a block alone (`many`: several share one). False, and nothing added, when
+   the set's precision does not serve it. */
+bool duet_trials_add(duet_trials *set, const duet_case *which, duet_kernel_class kernel_class, unsigned compute_units,
                      bool many);
 /* Adds a stage as a plan has it, `by_block` too: what its constants leave open is completed likewise. */
-void duet_trials_add_stage(duet_trials *set, const duet_case *which, bool by_block, duet_kernel_class kernel_class,
+bool duet_trials_add_stage(duet_trials *set, const duet_case *which, bool by_block, duet_kernel_class kernel_class,
                            unsigned compute_units);
 /* Allocates the memories and fills every operand with what `seed` draws; duet_trials_destroy frees them (also after a
    failure). Errors: OUT_OF_MEMORY. */

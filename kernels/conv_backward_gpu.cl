@@ -1,4 +1,4 @@
-/* Stage conv_backward, gpu class (see kernels.def, tile in tile_gpu.h): the forward tile over dy, STRIDE apart, with the weights read backwards. */
+/* Stage conv_backward, gpu class (see kernels.def, tile in tile_gpu.h or tile_mma.h): the forward tile over dy, STRIDE apart, with the weights read backwards. */
 #define FLIP 1
 #define DC IC
 #define DH IH
@@ -15,6 +15,12 @@
 #define TILE_PARAMETERS GLOBAL const float *forward, GLOBAL float *dx, GLOBAL const u8 *index
 #define TILE_ARGUMENTS forward, dx, index
 #define TILE_LOAD(dy, c, h, w) JOIN(STAGE, _slope)(dy, index, c, h, w)
+#if POOL
+#define TILE_LOAD4(dy, c, h, w) JOIN(STAGE, _slope4)(dy, index, c, h, w)
+#else
+#define TILE_LOAD4(dy, c, h, w) LOAD4((dy) + (((c) * SH + (h)) * SW + (w)) * 16 + 4 * (ITEM % 4))
+#endif
+#define TILE_PLAIN (POOL == 0)
 #define TILE_ROWS 1
 INLINE_FN void JOIN(STAGE, _store)(TILE_PARAMETERS, const float *sums, int d, int h, int w0) {
   UNROLL for (int i = 0; i < TW; i++) if (DW % TW == 0 || w0 + i < DW) {
@@ -39,7 +45,18 @@ INLINE_FN float JOIN(STAGE, _slope)(GLOBAL const float *dy, GLOBAL const u8 *ind
   return LOAD(dy, (c * OH + h) * OW + w);
 #endif
 }
+#if PRECISION
+#include "mma.h"
+/* The same of four images. */
+INLINE_FN float4 JOIN(STAGE, _slope4)(GLOBAL const float *dy, GLOBAL const u8 *index, int c, int h, int w) {
+  const int i = ((c * (OH / 2) + MIN(h / 2, OH / 2 - 1)) * (OW / 2) + MIN(w / 2, OW / 2 - 1)) * 16 + 4 * (ITEM % 4);
+  const int inside = h < OH / 2 * 2 && w < OW / 2 * 2;
+  return mma_won(LOAD4(dy + i), *(GLOBAL const u32 *)(index + i), inside ? h % 2 * 2 + w % 2 : 4);
+}
+#include "tile_mma.h"
+#else
 #include "tile_gpu.h"
+#endif
 
 STAGE_FN STAGE(TEAM_PARAMETERS, GLOBAL const float *dy, GLOBAL const float *w, GLOBAL const float *x, GLOBAL float *dx, GLOBAL const u8 *index) {
   JOIN(STAGE, _units)(team, teams, scratch, x, dx, index, dy, w);
@@ -60,4 +77,6 @@ STAGE_FN STAGE(TEAM_PARAMETERS, GLOBAL const float *dy, GLOBAL const float *w, G
 #undef TILE_PARAMETERS
 #undef TILE_ARGUMENTS
 #undef TILE_LOAD
+#undef TILE_LOAD4
+#undef TILE_PLAIN
 #undef TILE_ROWS

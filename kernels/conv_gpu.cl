@@ -1,4 +1,4 @@
-/* Stage conv_forward, gpu class (see kernels.def, tile in tile_gpu.h). POOL 2 needs an even TW. */
+/* Stage conv_forward, gpu class (see kernels.def, tile in tile_gpu.h or tile_mma.h). POOL 2 needs an even TW. */
 #define FLIP 0
 #define DC OC
 #define DH (POOL ? OH / 2 * 2 : OH)
@@ -15,6 +15,8 @@
 #define TILE_PARAMETERS GLOBAL const float *bias, GLOBAL float *y, GLOBAL u8 *index
 #define TILE_ARGUMENTS bias, y, index
 #define TILE_LOAD(x, c, h, w) LOAD(x, ((c) * SH + (h)) * SW + (w))
+#define TILE_LOAD4(x, c, h, w) LOAD4((x) + (((c) * SH + (h)) * SW + (w)) * 16 + 4 * (ITEM % 4))
+#define TILE_PLAIN 1
 #define TILE_ROWS (POOL ? 2 : 1)
 INLINE_FN void JOIN(STAGE, _store)(TILE_PARAMETERS, const float *sums, int d, int h, int w0) {
 #if POOL
@@ -38,7 +40,11 @@ INLINE_FN void JOIN(STAGE, _store)(TILE_PARAMETERS, const float *sums, int d, in
   }
 #endif
 }
+#if PRECISION
+#include "tile_mma.h"
+#else
 #include "tile_gpu.h"
+#endif
 
 STAGE_FN STAGE(TEAM_PARAMETERS, GLOBAL const float *x, GLOBAL const float *w, GLOBAL const float *bias, GLOBAL float *y, GLOBAL u8 *index) {
   JOIN(STAGE, _units)(team, teams, scratch, TILE_ARGUMENTS, x, w);
@@ -59,4 +65,6 @@ STAGE_FN STAGE(TEAM_PARAMETERS, GLOBAL const float *x, GLOBAL const float *w, GL
 #undef TILE_PARAMETERS
 #undef TILE_ARGUMENTS
 #undef TILE_LOAD
+#undef TILE_LOAD4
+#undef TILE_PLAIN
 #undef TILE_ROWS

@@ -1,17 +1,31 @@
-/* Stage conv_weights, gpu class (see kernels.def). An item sums ROWS output channels x TO kernel rows x TW kernel columns of one input channel
+/* Stage conv_weights, gpu class (see kernels.def; by matrix units in weights_mma.h). An item sums ROWS output channels x TO kernel rows x TW kernel columns of one input channel
    (a unit), over its image of each block and its share of the pixel rows: TH teams share a unit. Pixels go by patches, SEGMENT of a row, with POOL of
    two rows: each input pixel is loaded once for all taps and all pixels of a patch. The sums of these 16 * TH items are added in order through
    local memory. `dy` is never behind a ReLU here.
    Needs: as many groups a task as its units fill; TH divides TEAMS_IN_GROUP; TO and TW divide K; LOCAL >= ROWS * TO * TW * PITCH. */
+#define SIDE (POOL ? 2 : 1) /* of the window of pixels that share a value of dy */
+#define HEIGHT (OH / SIDE)  /* of dy */
+#define WIDTH (OW / SIDE)
+
+#if PRECISION
+#define WINDOW K
+#define SH IH
+#define SW IW
+#define STEP STRIDE
+#define P PAD
+#include "weights_mma.h"
+#undef WINDOW
+#undef SH
+#undef SW
+#undef STEP
+#undef P
+#else
 #define TAPS (TO * TW)
 #define SUMS (ROWS * TAPS)
 #define PITCH (GROUP + 1) /* odd, against bank conflicts */
 #define UNITS (IC * (K / TO) * (K / TW))
 #define UNITS_IN_GROUP (TEAMS_IN_GROUP / TH)
 #define SEGMENT (POOL && SUMS > 40 ? 2 : 4) /* a patch twice as wide beside so many sums is too much for some compilers */
-#define SIDE (POOL ? 2 : 1) /* of the window of pixels that share a value of dy */
-#define HEIGHT (OH / SIDE)  /* of dy */
-#define WIDTH (OW / SIDE)
 #define PATCH_ROWS ((SIDE - 1) * STRIDE + TO)
 #define PATCH_COLUMNS ((SEGMENT - 1) * STRIDE + TW)
 
@@ -70,6 +84,7 @@ INLINE_FN void JOIN(STAGE, _group)(LOCAL_PTR float *scratch, GLOBAL const float 
     if (o < rows && u < UNITS) dw[((o * IC + UNIT_CHANNEL(u)) * K + UNIT_ROW(u) + t / TW) * K + UNIT_COLUMN(u) + t % TW] = sum;
   }
 }
+#endif
 
 /* The sum of dy over all images and pixels, before or behind the pooling alike. */
 #define PIXELS (HEIGHT * WIDTH)

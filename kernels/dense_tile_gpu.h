@@ -13,6 +13,8 @@ INLINE_FN void JOIN(STAGE, _units)(int team, int teams, LOCAL_PTR float *scratch
   }
 }
 #undef WEIGHT
+#elif PRECISION
+#include "dense_tile_mma.h"
 #else
 #define UNITS ((DC + TO - 1) / TO)
 #define SHARE ((SC + 4 * TEAMS_IN_GROUP - 1) / (4 * TEAMS_IN_GROUP) * 4) /* source features of a team */

@@ -1,5 +1,26 @@
-/* Stage dense_weights, gpu class (see kernels.def). An item sums ROWS rows of one input feature over all images; a block's x of GROUP features
+/* Stage dense_weights, gpu class (see kernels.def; by matrix units in weights_mma.h, a convolution of one pixel). An item sums ROWS rows of one input feature over all images; a block's x of GROUP features
    and dy of the rows pass through local memory. Needs: as many groups a task as its features fill; LOCAL >= GROUP * PITCH + ROWS * 16. */
+#if PRECISION
+#define WINDOW 1
+#define SH 1
+#define SW 1
+#define STEP 1
+#define P 0
+#define SIDE 1
+#define HEIGHT 1
+#define WIDTH 1
+#define INDEX_STRIDE 0
+#include "weights_mma.h"
+#undef WINDOW
+#undef SH
+#undef SW
+#undef STEP
+#undef P
+#undef SIDE
+#undef HEIGHT
+#undef WIDTH
+#undef INDEX_STRIDE
+#else
 #define PITCH 20 /* whole vectors of four, eight of them in different banks */
 
 /* scratch = x[GROUP features from `first` on][PITCH], then dy[ROWS][16]; 0 beyond the last. */
@@ -25,10 +46,15 @@ INLINE_FN void JOIN(STAGE, _group)(LOCAL_PTR float *scratch, GLOBAL const float 
   }
   UNROLL for (int o = 0; o < ROWS; o++) if (row + o < OC && first + ITEM < IC) dw[(size_t)(row + o) * IC + first + ITEM] = acc[o];
 }
+#endif
 
 STAGE_FN STAGE(TASK_PARAMETERS, GLOBAL const float *x, GLOBAL const float *xt, GLOBAL const float *dy, GLOBAL float *dw, GLOBAL float *dbias) {
   const int row = task * ROWS;
+#if PRECISION
+  JOIN(STAGE, _group)(scratch, x, dy + (size_t)row * 16, 0, dw + (size_t)row * IC, MIN(ROWS, OC - row), slice * UNITS_IN_GROUP);
+#else
   JOIN(STAGE, _group)(scratch, x, dy, dw, row, slice * GROUP);
+#endif
   /* last: PoCL 3.1 breaks the sums of a loop that follows a conditional with barriers */
   for (int o = row; slice == 0 && o < MIN(row + ROWS, OC); o++) {
     float sum = 0.0f;
@@ -38,3 +64,4 @@ STAGE_FN STAGE(TASK_PARAMETERS, GLOBAL const float *x, GLOBAL const float *xt, G
   }
 }
 #undef PITCH
+#undef UNITS_IN_GROUP

@@ -21,6 +21,7 @@ typedef unsigned long long u64;
 #define select(a, b, condition) ((condition) ? (b) : (a))
 #define mul_hi(a, b) __umulhi(a, b)
 #define as_uint(v) __float_as_uint(v)
+#define as_float(v) __uint_as_float(v)
 #else
 typedef uchar u8;
 typedef uint u32;
@@ -36,6 +37,9 @@ typedef ulong u64;
 #define BARRIER() barrier(CLK_LOCAL_MEM_FENCE)
 #define BARRIER_GLOBAL() barrier(CLK_LOCAL_MEM_FENCE | CLK_GLOBAL_MEM_FENCE) /* between the stages of a section */
 #endif
-/* Four floats at once, from an address that is a multiple of 16 bytes. */
+/* Two or four floats at once, from an address that is a multiple of their size. */
+#define LOAD2(p) (*(GLOBAL const float2 *)(p))
+#define LOAD2_LOCAL(p) (*(LOCAL_PTR const float2 *)(p))
 #define LOAD4(p) (*(GLOBAL const float4 *)(p))
 #define LOAD4_LOCAL(p) (*(LOCAL_PTR const float4 *)(p))
+#define STORE4_LOCAL(p, v) (*(LOCAL_PTR float4 *)(p) = (v))

@@ -8,6 +8,7 @@
 #include "language.h"
 
 #define UNROLL _Pragma("unroll")
+#define UNROLL_4 _Pragma("unroll 4")
 #define NO_UNROLL _Pragma("unroll 1")
 #define JOIN_(a, b) a##b
 #define JOIN(a, b) JOIN_(a, b)

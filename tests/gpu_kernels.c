@@ -4,12 +4,13 @@
 
 #include <stdlib.h>
 
-duet_status gpu_kernels(const duet_network *network, bool train, unsigned compute_units, gpu_kernel_taker *take,
-                        void *to, duet_error *error) {
+duet_status gpu_kernels(const duet_network *network, bool train, duet_precision precision, unsigned compute_units,
+                        gpu_kernel_taker *take, void *to, duet_error *error) {
   const duet_plan_options options = {.batch = 128,
                                      .train = train,
                                      .method = DUET_METHOD_ADAM,
                                      .kernel_class = DUET_CLASS_GPU,
+                                     .precision = precision,
                                      .sections = true,
                                      .compute_units = compute_units,
                                      .max_group = 256, /* AMD's; more changes nothing (engine/tiles.c) */

@@ -9,7 +9,7 @@ typedef duet_status gpu_kernel_taker(void *to, const duet_plan_launch *launch, c
 
 /* Every kernel of a step at batch 128 (training, or evaluation) as a device of so many compute units gets it; ends with
    the first status that is not OK. */
-duet_status gpu_kernels(const duet_network *network, bool train, unsigned compute_units, gpu_kernel_taker *take,
-                        void *to, duet_error *error);
+duet_status gpu_kernels(const duet_network *network, bool train, duet_precision precision, unsigned compute_units,
+                        gpu_kernel_taker *take, void *to, duet_error *error);
 
 #endif

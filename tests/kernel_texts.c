@@ -1,24 +1,24 @@
 /* Writes the kernels that presets have in the gpu class into a folder, for compilers of GPUs that are not here:
-     kernel_texts FOLDER COMPUTE_UNITS PRESET...
-   and names them on standard output: file, preset, step, launch, work-items of a group, its stages. */
+     kernel_texts FOLDER COMPUTE_UNITS PRECISION PRESET...
+   and names them on standard output: file, preset, precision, step, launch, work-items of a group, its stages. */
 #include "tests/gpu_kernels.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
 typedef struct place {
-  const char *folder, *preset, *step;
+  const char *folder, *precision, *preset, *step;
 } place;
 
 static duet_status write_text(void *to, const duet_plan_launch *launch, const char *text, duet_error *error) {
   const place *p = to;
   char path[1024];
-  (void)snprintf(path, sizeof path, "%s/%s-%s-%s.cl", p->folder, p->preset, p->step, launch->name);
+  (void)snprintf(path, sizeof path, "%s/%s-%s-%s-%s.cl", p->folder, p->preset, p->precision, p->step, launch->name);
   FILE *file = fopen(path, "w");
   if (!file) return duet_fail(error, DUET_FAILED, "%s: cannot be written", path);
   (void)fputs(text, file);
   if (fclose(file)) return duet_fail(error, DUET_FAILED, "%s: cannot be written", path);
-  printf("%s\t%s\t%s\t%s\t%zu\t", path, p->preset, p->step, launch->name, launch->group);
+  printf("%s\t%s\t%s\t%s\t%s\t%zu\t", path, p->preset, p->precision, p->step, launch->name, launch->group);
   for (size_t i = 0; i < launch->part_count; i++)
     for (size_t j = 0; j < launch->parts[i].stage_count; j++)
       printf("%s%s", i + j ? ", " : "", launch->parts[i].stages[j].label);
@@ -27,16 +27,17 @@ static duet_status write_text(void *to, const duet_plan_launch *launch, const ch
 }
 
 int main(int argc, char **argv) {
-  if (argc < 4) return fprintf(stderr, "usage: kernel_texts FOLDER COMPUTE_UNITS PRESET...\n"), 2;
+  if (argc < 5) return fprintf(stderr, "usage: kernel_texts FOLDER COMPUTE_UNITS PRECISION PRESET...\n"), 2;
   duet_error error = {0};
-  duet_status s = DUET_OK;
-  for (int i = 3; !s && i < argc; i++) {
+  duet_precision precision;
+  duet_status s = duet_precision_parse(argv[3], &precision, &error);
+  for (int i = 4; !s && i < argc; i++) {
     duet_network *network;
     s = duet_network_load(argv[i], 28, 28, &network, &error);
     if (s) break;
     for (int train = 1; !s && train >= 0; train--) {
-      place p = {argv[1], argv[i], train ? "training" : "evaluation"};
-      s = gpu_kernels(network, train, (unsigned)atoi(argv[2]), write_text, &p, &error);
+      place p = {argv[1], argv[3], argv[i], train ? "training" : "evaluation"};
+      s = gpu_kernels(network, train, precision, (unsigned)atoi(argv[2]), write_text, &p, &error);
     }
     duet_network_destroy(network);
   }

@@ -380,10 +380,11 @@ static double weight(const duet_mistake *m) { return m->loss[0] + m->loss[1]; }
 static void check_mistakes(const small_rig *rig, int batch, size_t most) {
   duet_mistake found[TEST], all[TEST];
   size_t count = 0, wrong = 0;
-  OK(duet_mistakes_find(rig->model, rig->test, 2, TEST - 2, batch, 5, found, most, &count, &error));
+  OK(duet_mistakes_find(rig->model, rig->test, 2, TEST - 2, batch, DUET_PRECISION_fp32, 5, found, most, &count,
+                        &error));
   for (size_t i = 2; i < TEST; i++) {
     duet_score one;
-    OK(duet_evaluate(rig->model, rig->test, i, 1, 1, 5, &one, &error));
+    OK(duet_evaluate(rig->model, rig->test, i, 1, 1, DUET_PRECISION_fp32, 5, &one, &error));
     if (one.accuracy[0] > 0.5 && one.accuracy[1] > 0.5) continue;
     size_t at = wrong++;
     const duet_mistake m = {.sample = (uint32_t)i,

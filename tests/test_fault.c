@@ -44,8 +44,8 @@ static duet_status train_and_save(const duet_handle *h, duet_error *error) {
   if (!s) s = duet_model_create(h, network, 5, &model, error);
   const duet_listener listener = {.context = model, .checkpoint = keep_run};
   if (!s) s = duet_train(model, train, test, &options, &listener, &result, error);
-  if (!s) s = duet_evaluate(model, test, 0, TEST, 5, 5, &score, error);
-  if (!s) s = duet_mistakes_find(model, test, 0, TEST, 5, 5, &worst, 1, &found, error);
+  if (!s) s = duet_evaluate(model, test, 0, TEST, 5, DUET_PRECISION_fp32, 5, &score, error);
+  if (!s) s = duet_mistakes_find(model, test, 0, TEST, 5, DUET_PRECISION_fp32, 5, &worst, 1, &found, error);
   if (!s) s = duet_model_save(model, path, 5, error);
   free(result.epochs);
   duet_model_destroy(model);

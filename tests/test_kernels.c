@@ -1,7 +1,7 @@
 /* Every stage of kernels.def as the device $DUET_TEST_DEVICE computes it, against `ref`: the cases of
    kernels/cases.def, every operand between sentinels, and checks that the check itself finds what is wrong.
    $DUET_TEST_SMALL=1 leaves out what an interpreter of kernels would take minutes for; $DUET_TEST_ONLY=conv_* chooses
-   tests. */
+   tests, $DUET_TEST_SKIP=*_tf32 leaves some out. */
 #include "engine/planner.h"
 #include "engine/stage.h"
 #include "engine/trial.h"
@@ -9,6 +9,7 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -23,9 +24,10 @@ static duet_error error;
 
 /* Every second case is cut as for a device with many compute units, where tiles are small and groups share a block, and
  * with vectors of half the width. */
-static void add(duet_trials *b, const duet_case *c) {
+static bool add(duet_trials *b, const duet_case *c) {
   const bool many = (c - duet_cases) % 2;
-  duet_trials_add(b, c, kernel_class, many ? MANY_UNITS : device.backend->info(device.device)->compute_units, many);
+  return duet_trials_add(b, c, kernel_class, many ? MANY_UNITS : device.backend->info(device.device)->compute_units,
+                         many);
 }
 
 /* ---- tests ---- */
@@ -69,7 +71,7 @@ static void test_stage(void **state) {
     if (duet_cases[i].kind != kind) continue;
     absent = absent && duet_cases[i].only == DUET_CASE_CPU;
     if (!is_run(&duet_cases[i])) continue;
-    add(&b, &duet_cases[i]);
+    assert_true(add(&b, &duet_cases[i]));
     count++;
     if (b.count < together) continue;
     check(&b);
@@ -77,6 +79,53 @@ static void test_stage(void **state) {
   }
   if (b.count) check(&b);
   if ((count == 0) != absent) fail_msg("%zu cases of %s were run", count, duet_stage_infos[kind].name);
+}
+
+/* ---- matrix units ---- */
+
+static const duet_stage_kind with_matrices[] = {DUET_STAGE_conv_forward,   DUET_STAGE_conv_backward,
+                                                DUET_STAGE_conv_weights,   DUET_STAGE_dense_forward,
+                                                DUET_STAGE_dense_backward, DUET_STAGE_dense_weights};
+enum { WITH_MATRICES = sizeof with_matrices / sizeof *with_matrices };
+
+static bool has_precision(duet_precision precision) {
+  return kernel_class == DUET_CLASS_GPU && device.backend->info(device.device)->precisions & 1U << precision;
+}
+
+/* Factors that the format has: as exact as fp32, so no product that is amiss can hide. Any factors: what rounding them
+   to so many bits makes of the largest of thousands of sums. */
+static void check_both(duet_trials *b) {
+  static const double rounding[DUET_PRECISIONS] = {[DUET_PRECISION_tf32] = 3e-3, [DUET_PRECISION_bf16] = 2.4e-2};
+  b->rounded = true;
+  check(b);
+  b->rounded = false;
+  b->tolerance = rounding[b->precision];
+  check(b);
+}
+
+/* All cases of a stage that a precision serves, of whatever use it is to them; *state numbers stage and precision. */
+static void test_matrices(void **state) {
+  const size_t number = (size_t)*state;
+  const duet_stage_kind kind = with_matrices[number % WITH_MATRICES];
+  const duet_precision precision = (duet_precision)(number / WITH_MATRICES);
+  if (!has_precision(precision)) skip();
+  duet_trials b = new_trials();
+  size_t count = 0, left_out = 0;
+  b.precision = precision;
+  for (size_t i = 0; i < duet_case_count; i++) {
+    if (duet_cases[i].kind != kind || !is_run(&duet_cases[i])) continue;
+    if (!add(&b, &duet_cases[i])) {
+      left_out++;
+      continue;
+    }
+    count++;
+    if (b.count < (small ? 1 : DUET_TRIALS / 2)) continue;
+    check_both(&b);
+    b = new_trials();
+    b.precision = precision;
+  }
+  if (b.count) check_both(&b);
+  if (count == 0 || left_out > 1) fail_msg("%zu cases were run, %zu left out", count, left_out);
 }
 
 /* The first case of a stage that is no burden. */
@@ -87,17 +136,17 @@ static const duet_case *light_case(duet_stage_kind kind) {
   return NULL;
 }
 
-/* Devices that take small groups only get other tiles. */
+/* Devices that take small groups only get other tiles; matrix units take a warp at least. */
 static void test_small_groups(void **state) {
   (void)state;
   const size_t most = device.backend->info(device.device)->max_group;
   for (size_t group = 16; kernel_class == DUET_CLASS_GPU && group <= 64 && group <= most; group *= 2)
     for (size_t kind = 0; kind < DUET_STAGE_KINDS; kind++) {
       const duet_case *c = light_case((duet_stage_kind)kind);
-      if (!c || !is_tiled[kind]) continue;
-      duet_trials b = {.group = group};
-      add(&b, c);
-      check(&b);
+      for (int p = 0; c && is_tiled[kind] && p < DUET_PRECISIONS; p++) {
+        duet_trials b = {.group = group, .precision = (duet_precision)p, .rounded = p != DUET_PRECISION_fp32};
+        if (has_precision(b.precision) && add(&b, c)) check(&b);
+      }
     }
 }
 
@@ -109,7 +158,7 @@ static duet_trials good_trials(void) {
                                  "planted faults",
                                  {.IC = 3, .IH = 5, .IW = 5, .OC = 4, .K = 3, .BATCH = 20}};
   duet_trials b = new_trials();
-  duet_trials_add(&b, &sums, kernel_class, 1, false);
+  assert_true(duet_trials_add(&b, &sums, kernel_class, 1, false));
   OK(duet_trials_fill(&b, 7, &error));
   for (int m = 0; m < DUET_MEMORIES; m++)
     if (b.words[m]) memcpy(b.wanted[m], b.before[m], b.words[m] * 4);
@@ -150,7 +199,7 @@ static void test_shifted_output_is_found(void **state) {
   (void)state;
   static const duet_case rows = {DUET_CASE_ANY, DUET_STAGE_relu_forward, 0, "shifted", {.COUNT = 9, .BATCH = 20}};
   duet_trials b = new_trials();
-  duet_trials_add(&b, &rows, kernel_class, 1, false);
+  assert_true(duet_trials_add(&b, &rows, kernel_class, 1, false));
   OK(duet_trials_fill(&b, 7, &error));
   run(&b);
   OK(duet_trials_compare(&b, NULL, &error));
@@ -180,11 +229,20 @@ static int tear_down(void **state) {
 }
 
 int main(void) {
-  struct CMUnitTest tests[DUET_STAGE_KINDS + 3] = {cmocka_unit_test(test_planted_faults_are_found),
-                                                   cmocka_unit_test(test_shifted_output_is_found),
-                                                   cmocka_unit_test(test_small_groups)};
+  enum { OTHERS = 3, MATRICES = (DUET_PRECISIONS - 1) * WITH_MATRICES };
+  static char names[MATRICES][32];
+  struct CMUnitTest tests[OTHERS + DUET_STAGE_KINDS + MATRICES] = {cmocka_unit_test(test_planted_faults_are_found),
+                                                                   cmocka_unit_test(test_shifted_output_is_found),
+                                                                   cmocka_unit_test(test_small_groups)};
   for (size_t i = 0; i < DUET_STAGE_KINDS; i++)
-    tests[3 + i] = (struct CMUnitTest){duet_stage_infos[i].name, test_stage, NULL, NULL, (void *)i};
+    tests[OTHERS + i] = (struct CMUnitTest){duet_stage_infos[i].name, test_stage, NULL, NULL, (void *)i};
+  for (size_t i = 0; i < MATRICES; i++) {
+    const size_t number = i + WITH_MATRICES; /* fp32 comes first */
+    (void)snprintf(names[i], sizeof names[i], "%s_%s", duet_stage_infos[with_matrices[i % WITH_MATRICES]].name,
+                   duet_precision_names[number / WITH_MATRICES]);
+    tests[OTHERS + DUET_STAGE_KINDS + i] = (struct CMUnitTest){names[i], test_matrices, NULL, NULL, (void *)number};
+  }
   cmocka_set_test_filter(getenv("DUET_TEST_ONLY"));
+  cmocka_set_skip_filter(getenv("DUET_TEST_SKIP"));
   return cmocka_run_group_tests_name("kernels", tests, set_up, tear_down);
 }

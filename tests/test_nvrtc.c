@@ -1,7 +1,9 @@
 /* Kernels of the gpu class as the CUDA backend compiles them, for every architecture that NVRTC lists. No device: the
-   compiler must be silent, spill nothing, and find no arithmetic in double. Arguments are the presets to compile, for
-   training and for evaluation; without any, networks with all ops, for the first and the last architecture. */
+   compiler must be silent, spill nothing, and find no arithmetic in double. Arguments are a precision and the presets
+   to compile in it, for training and for evaluation; without any, networks with all ops in all precisions, for the
+   first and the last architecture. */
 #include "backends/cuda/compiler.h"
+#include "engine/stage.h"
 #include "tests/check.h"
 #include "tests/gpu_kernels.h"
 #include "tests/small.h"
@@ -69,18 +71,29 @@ static void check_no_double(const char *what, const char *text, const char *targ
 
 typedef struct checked {
   const char *network;
+  duet_precision precision;
   bool all; /* architectures, or the first and the last */
   usage most[ARCHITECTURES];
 } checked;
+
+/* The first architecture that has what kernels/mma.h asks for. */
+static int first_with_matrices(void) {
+  enum { LEAST = 80 };
+  int a = 0;
+  while (architectures[a] < LEAST) a++;
+  return a;
+}
 
 static duet_status check_launch(void *to, const duet_plan_launch *launch, const char *text, duet_error *ignored) {
   (void)ignored;
   checked *c = to;
   char what[256], target[32];
-  (void)snprintf(what, sizeof what, "%s %s (%s)", c->network, launch->name, launch->parts[0].stages[0].label);
-  (void)snprintf(target, sizeof target, "compute_%d", architectures[0]);
+  const int first = c->precision ? first_with_matrices() : 0;
+  (void)snprintf(what, sizeof what, "%s %s %s (%s)", c->network, duet_precision_names[c->precision], launch->name,
+                 launch->parts[0].stages[0].label);
+  (void)snprintf(target, sizeof target, "compute_%d", architectures[first]);
   check_no_double(what, text, target);
-  for (int a = 0; a < count; a += c->all || a == count - 1 ? 1 : count - 1) {
+  for (int a = first; a < count; a += c->all || a == count - 1 ? 1 : count - 1 - first) {
     (void)snprintf(target, sizeof target, "sm_%d", architectures[a]);
     check_kernel(what, text, target, &c->most[a]);
   }
@@ -88,22 +101,24 @@ static duet_status check_launch(void *to, const duet_plan_launch *launch, const 
 }
 
 /* Every kernel of a plan, for all architectures or the first and the last. */
-static void check_plan(const duet_network *network, bool train, bool all) {
+static void check_plan(const duet_network *network, bool train, duet_precision precision, bool all) {
   enum { UNITS = 132 }; /* as large GPUs have */
-  checked c = {.network = network->name, .all = all};
-  OK(gpu_kernels(network, train, UNITS, check_launch, &c, &error));
+  checked c = {.network = network->name, .precision = precision, .all = all};
+  OK(gpu_kernels(network, train, precision, UNITS, check_launch, &c, &error));
   for (int a = 0; a < count; a++)
     if (c.most[a].kernels)
-      print_message("%s, %s, sm_%d: %d kernels, at most %d registers, %d bytes of shared memory\n", network->name,
-                    train ? "training" : "evaluation", architectures[a], c.most[a].kernels, c.most[a].registers,
-                    c.most[a].shared);
+      print_message("%s, %s, %s, sm_%d: %d kernels, at most %d registers, %d bytes of shared memory\n", network->name,
+                    train ? "training" : "evaluation", duet_precision_names[precision], architectures[a],
+                    c.most[a].kernels, c.most[a].registers, c.most[a].shared);
 }
+
+static duet_precision preset_precision;
 
 static void test_preset(void **state) {
   duet_network *network;
   OK(duet_network_load(*state, 28, 28, &network, &error));
-  check_plan(network, true, true);
-  check_plan(network, false, true);
+  check_plan(network, true, preset_precision, true);
+  check_plan(network, false, preset_precision, true);
   duet_network_destroy(network);
 }
 
@@ -113,7 +128,7 @@ static void test_all_ops(void **state) {
   for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
     duet_network *network;
     OK(duet_network_parse("small.net", texts[i], 12, 12, &network, &error));
-    check_plan(network, true, false);
+    for (int p = 0; p < DUET_PRECISIONS; p++) check_plan(network, true, (duet_precision)p, false);
     duet_network_destroy(network);
   }
 }
@@ -147,6 +162,10 @@ static void test_what_is_wrong_is_found(void **state) {
           cuda_compile("wrong", "int f() { return undeclared_thing; }", target, NULL, &code, &error));
   assert_non_null(strstr(error.text, "undeclared_thing"));
   REFUSED(DUET_BUILD_FAILED, "--gpu-architecture", cuda_compile("old", doubled, "sm_10", NULL, &code, &error));
+  static const char multiplied[] =
+      "extern \"C\" __global__ void k(float *x) {\n"
+      "  unsigned w; asm(\"cvt.rna.tf32.f32 %0, %1;\" : \"=r\"(w) : \"f\"(x[0])); x[0] = w;\n}";
+  REFUSED(DUET_BUILD_FAILED, "sm_80", cuda_compile("multiplied", multiplied, "sm_75", NULL, &code, &error));
   check_kernel("good", "extern \"C\" __global__ void k(float *x) { x[0] = 1; }", "sm_90", &most);
   assert_true(most.kernels == 1 && most.registers > 0 && most.shared == 0);
 }
@@ -158,11 +177,12 @@ static int set_up(void **state) {
 }
 
 int main(int argc, char **argv) {
-  if (argc > 1) {
+  if (argc > 2) {
     struct CMUnitTest chosen[8] = {{0}};
     size_t presets = 0;
-    for (; presets + 1 < (size_t)argc && presets < 8; presets++)
-      chosen[presets] = (struct CMUnitTest){argv[presets + 1], test_preset, NULL, NULL, argv[presets + 1]};
+    if (duet_precision_parse(argv[1], &preset_precision, &error)) return 2;
+    for (; presets + 2 < (size_t)argc && presets < 8; presets++)
+      chosen[presets] = (struct CMUnitTest){argv[presets + 2], test_preset, NULL, NULL, argv[presets + 2]};
     return _cmocka_run_group_tests("nvrtc", chosen, presets, set_up, NULL);
   }
   const struct CMUnitTest tests[] = {cmocka_unit_test(test_all_ops), cmocka_unit_test(test_what_is_wrong_is_found)};

@@ -87,6 +87,36 @@ static void check_cpu_tile(const duet_stage *stage) {
   }
 }
 
+/* What kernels/tile_mma.h, weights_mma.h and dense_tile_mma.h need. */
+static void check_matrix_tile(const duet_stage *stage, int group) {
+  const duet_constants *k = &stage->constants;
+  enum { MATRIX_LOCAL = 49152 / sizeof(float) }; /* what a device with matrix units has */
+  const int warps = group / 32, rows = stage->kind == DUET_STAGE_conv_forward && k->POOL ? 2 : 1;
+  const int step = stage->kind == DUET_STAGE_conv_forward ? k->STRIDE : 1, odd = k->K | 1;
+  assert_true(warps > 0 && k->LOCAL <= MATRIX_LOCAL);
+  switch (stage->kind) {
+    case DUET_STAGE_conv_forward:
+    case DUET_STAGE_conv_backward:
+      assert_true(k->TO % 16 == 0 && warps % k->TH == 0 && k->TW % rows == 0);
+      assert_true(warps * k->TO * rows * k->TW * DUET_LANES <= k->LOCAL);
+      assert_true(2 * 8 * (k->TH * rows * ((k->TW - 1) * step + k->K) * DUET_LANES + 8 + warps / k->TH * k->TO * odd) <=
+                  k->LOCAL);
+      assert_true(k->TO / 16 * rows * k->TW <= 8); /* registers */
+      break;
+    case DUET_STAGE_conv_weights:
+    case DUET_STAGE_dense_weights:
+      assert_true(k->ROWS % 16 == 0 && warps % k->TH == 0 && k->TO > 0);
+      assert_true(warps * k->ROWS * 8 * k->TO <= k->LOCAL && k->ROWS / 16 * k->TO <= 16);
+      break;
+    case DUET_STAGE_dense_forward:
+    case DUET_STAGE_dense_backward:
+      assert_true(k->TO % 16 == 0 && warps * k->TO * DUET_LANES <= k->LOCAL);
+      break;
+    default:
+      fail_msg("%s: no matrix units multiply it", stage->label);
+  }
+}
+
 static void check_gpu_tile(const duet_stage *stage, int group) {
   const duet_constants *k = &stage->constants;
   enum { LEAST_LOCAL = 32768 / sizeof(float) }; /* what OpenCL promises */
@@ -209,7 +239,11 @@ static void check_plan(const duet_network *network, duet_plan_options options) {
   for (size_t i = 0; i < plan->stage_count; i++) {
     check_operands(plan, &plan->stages[i]);
     if (options.kernel_class == DUET_CLASS_CPU) check_cpu_tile(&plan->stages[i]);
-    if (options.kernel_class == DUET_CLASS_GPU) check_gpu_tile(&plan->stages[i], (int)plan->launches[0].group);
+    const int precision = plan->stages[i].constants.PRECISION;
+    assert_true(precision == DUET_PRECISION_fp32 ||
+                (options.kernel_class == DUET_CLASS_GPU && precision == (int)options.precision));
+    if (options.kernel_class == DUET_CLASS_GPU)
+      (precision ? check_matrix_tile : check_gpu_tile)(&plan->stages[i], (int)plan->launches[0].group);
   }
   duet_plan_destroy(plan);
 }
@@ -227,6 +261,7 @@ static void check_all_classes(const duet_network *network) {
                                                     .method = (duet_method)(b % 4),
                                                     .kernel_class = (duet_kernel_class) class,
                                                     .sections = u % 2,
+                                                    .precision = (duet_precision)((b + u) % DUET_PRECISIONS),
                                                     .compute_units = units[u],
                                                     .max_group = group,
                                                     .vector_width = 4U << b % 3});
@@ -355,6 +390,44 @@ static void test_launches_of_a_gpu(void **state) {
   duet_network_destroy(network);
 }
 
+/* Matrix units multiply what is large, where the device has them; the rest of the network stays fp32. */
+static void test_precision(void **state) {
+  (void)state;
+  static const struct {
+    const char *label;
+    bool rounded;
+  } wanted[] = {{"conv1 forward", false}, {"conv2 forward", true}, {"fc1 forward", true},   {"digit forward", false},
+                {"conv2 backward", true}, {"fc1 backward", true},  {"conv1 weights", true}, {"conv2 weights", true},
+                {"fc1 weights", true},    {"sum weights", false}};
+  duet_network *network;
+  OK(duet_network_load("fast", 28, 28, &network, &error));
+  duet_device_info info = {.id = "gpu:0", .type = DUET_DEVICE_GPU, .vector_width = 1, .max_group = 1024};
+  info.compute_units = 132;
+  info.precisions = 1U << DUET_PRECISION_fp32 | 1U << DUET_PRECISION_bf16;
+  (void)snprintf(info.lacks, sizeof info.lacks, "is of last year");
+  duet_plan_options options = {.batch = 128, .train = true, .sections = true, .precision = DUET_PRECISION_tf32};
+  REFUSED(DUET_NO_DEVICE, "precision tf32: gpu:0 is of last year", duet_plan_for(&info, &options, &error));
+  options.precision = DUET_PRECISION_bf16;
+  assert_int_equal(setenv("DUET_KERNEL_CLASS", "cpu", 1), 0);
+  REFUSED(DUET_USAGE, "precision bf16: kernels of the gpu class only", duet_plan_for(&info, &options, &error));
+  assert_int_equal(unsetenv("DUET_KERNEL_CLASS"), 0);
+  OK(duet_plan_for(&info, &options, &error));
+  duet_plan *plan = plan_of(network, options);
+  for (size_t w = 0; w < sizeof wanted / sizeof *wanted; w++) {
+    size_t i = 0;
+    while (i < plan->stage_count && strcmp(plan->stages[i].label, wanted[w].label) != 0) i++;
+    assert_true(i < plan->stage_count);
+    if (plan->stages[i].constants.PRECISION != (wanted[w].rounded ? DUET_PRECISION_bf16 : DUET_PRECISION_fp32))
+      fail_msg("%s: %s", wanted[w].label, duet_precision_names[plan->stages[i].constants.PRECISION]);
+  }
+  duet_plan_destroy(plan);
+  duet_network_destroy(network);
+  duet_precision precision;
+  OK(duet_precision_parse("tf32", &precision, &error));
+  assert_int_equal(precision, DUET_PRECISION_tf32);
+  REFUSED(DUET_USAGE, "precision fp16: unknown", duet_precision_parse("fp16", &precision, &error));
+}
+
 /* More parameters than one launch has parts for. */
 static void test_many_layers(void **state) {
   (void)state;
@@ -430,6 +503,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(test_presets),           cmocka_unit_test(test_small_networks),
                                      cmocka_unit_test(test_sections),          cmocka_unit_test(test_many_layers),
                                      cmocka_unit_test(test_class_of_a_device), cmocka_unit_test(test_generated_text),
-                                     cmocka_unit_test(test_launches_of_a_gpu), cmocka_unit_test(test_branches)};
+                                     cmocka_unit_test(test_launches_of_a_gpu), cmocka_unit_test(test_branches),
+                                     cmocka_unit_test(test_precision)};
   return cmocka_run_group_tests_name("plans", tests, NULL, NULL);
 }

@@ -41,7 +41,7 @@ static void check_against_evaluation(small_rig *rig, size_t count) {
     sums[i] = (uint8_t)(data->labels[i] + numbers[i]);
   }
   OK(duet_resident_create(&rig->handle, data, &resident, &error));
-  OK(duet_evaluate(rig->model, resident, 0, count, 16, SEED, &wanted, &error));
+  OK(duet_evaluate(rig->model, resident, 0, count, 16, DUET_PRECISION_fp32, SEED, &wanted, &error));
   OK(duet_predict(rig->model, data->images, numbers, count, (float *const[]){digit, sum}, &error));
   add_up(digit, 10, data->labels, count, &got, DUET_HEAD_DIGIT);
   add_up(sum, SUMS, sums, count, &got, DUET_HEAD_SUM);

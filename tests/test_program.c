@@ -82,6 +82,9 @@ static void test_statuses(void **state) {
   expect("", TRAIN_TINY "--epochs 1 --target 1 --lr 1e-9", 1, "the target of 100.00 % on both heads was not reached\n");
   expect("", TRAIN_TINY "--epochs 1 --save missing/file", 1, "duet: missing/file");
   expect("", TRAIN_TINY "--optimizer sgdd", 2, "sgdd");
+  expect("", TRAIN_TINY "--precision tf32", 3, "duet: precision tf32: ref is the judge of the others");
+  expect("", TRAIN_TINY "--precision tf32", 3, "compute capability 8.0 or later");
+  expect("", TRAIN_TINY "--precision fp32 --epochs 1", 0, "epoch 1: ");
   expect("", TRAIN_TINY "--nesterov", 2, "only with --optimizer sgd\n");
   expect("", TRAIN_TINY "--log steps.txt", 2, "--log steps.txt: unknown form");
   expect("", "train --device nonsense", 2, "nonsense");

@@ -22,7 +22,7 @@ static bool is_whole(double value) { return fabs(value - round(value)) < 1e-6; }
 
 static duet_score evaluate(const small_rig *rig, const duet_resident *data, size_t first, size_t count, int batch) {
   duet_score score;
-  OK(duet_evaluate(rig->model, data, first, count, batch, 5, &score, &error));
+  OK(duet_evaluate(rig->model, data, first, count, batch, DUET_PRECISION_fp32, 5, &score, &error));
   return score;
 }
 

@@ -4,7 +4,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { LEAST_CAPABILITY = 75 }; /* that the compiler of CUDA 13 knows */
+enum {
+  LEAST_CAPABILITY = 75,  /* that the compiler of CUDA 13 knows */
+  MATRIX_CAPABILITY = 80, /* with what kernels/mma.h asks of tensor cores */
+};
 
 /* Counts the devices; when there is none the reason, which begins with "cuda: ", goes to `reason`. */
 static int count_devices(char *reason, size_t size) {
@@ -67,6 +70,13 @@ static int describe(int index, duet_device_info *info) {
                    "%s: the device has compute capability %d.%d, CUDA %d needs %d.%d (use it by OpenCL)", info->id,
                    p.major, p.minor, CUDART_VERSION / 1000, LEAST_CAPABILITY / 10, LEAST_CAPABILITY % 10);
   info->usable = !info->reason[0];
+  info->precisions = 1U << DUET_PRECISION_fp32;
+  if (capability >= MATRIX_CAPABILITY)
+    info->precisions |= 1U << DUET_PRECISION_tf32 | 1U << DUET_PRECISION_bf16;
+  else
+    (void)snprintf(info->lacks, sizeof info->lacks,
+                   "has compute capability %d.%d; tensor cores as Duet uses them come with %d.%d and later", p.major,
+                   p.minor, MATRIX_CAPABILITY / 10, MATRIX_CAPABILITY % 10);
   return capability;
 }
 

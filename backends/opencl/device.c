@@ -95,6 +95,10 @@ static void describe(cl_platform_id platform, cl_device_id id, unsigned p, unsig
     (void)snprintf(info->reason, sizeof info->reason,
                    "%s: the device speaks \"%.60s\", OpenCL C 1.2 is needed (update its driver)", info->id, language);
   info->usable = !info->reason[0];
+  info->precisions = 1U << DUET_PRECISION_fp32;
+  (void)snprintf(info->lacks, sizeof info->lacks,
+                 "has no matrix units that OpenCL reaches (an NVIDIA GPU of compute capability 8.0 or later has them, "
+                 "through CUDA)");
 }
 
 /* The rows asked for, and a spare one for all that do not fit. */

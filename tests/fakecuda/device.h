@@ -19,6 +19,9 @@ extern "C" fakecuda_module fakecuda;
 #define FAKECUDA_UNSEEN __attribute__((no_sanitize("thread"), unused))
 
 typedef decltype(sizeof 0) size_t;
+struct __align__(8) float2 {
+  float x, y;
+};
 struct __align__(16) float4 {
   float x, y, z, w;
 };
@@ -42,6 +45,27 @@ static inline float exp(float v) { return __builtin_expf(v); }
 static inline float log(float v) { return __builtin_logf(v); }
 static inline float sqrt(float v) { return __builtin_sqrtf(v); }
 static inline float fma(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
+
+/* Addresses in shared memory begin at 0. */
+FAKECUDA_UNSEEN static inline size_t __cvta_generic_to_shared(const void *at) {
+  return (size_t)((const char *)at - fakecuda.shared);
+}
+
+/* What the stand-in compiler makes of an asm statement: its text, and (constraint, operand) by the numbers that PTX
+ * has. */
+template <class T>
+FAKECUDA_UNSEEN static inline fakecuda_operand fakecuda_bind(const char (&constraint)[2], const T &operand) {
+  return {' ', constraint[0], sizeof operand, (void *)&operand};
+}
+template <class T>
+FAKECUDA_UNSEEN static inline fakecuda_operand fakecuda_bind(const char (&constraint)[3], const T &operand) {
+  return {constraint[0], constraint[1], sizeof operand, (void *)&operand};
+}
+template <class... T>
+FAKECUDA_UNSEEN static inline void fakecuda_assembly(int line, const char *text, T... operands) {
+  const fakecuda_operand list[sizeof...(T) + 1] = {operands...};
+  fakecuda.services.assembly(text, list, sizeof...(T), line);
+}
 
 template <class T>
 __attribute__((noinline)) FAKECUDA_UNSEEN static T atomicAdd(T *at, T v) {

@@ -5,6 +5,7 @@
      runtime.cpp   devices, errors, libraries of kernels, launches
      streams.cpp   streams, events, capture, graphs. Work is queued and runs when somebody waits or asks, never sooner
      groups.cpp    one launch: groups one after another, work-items as fibers that change places at barriers
+     ptx.cpp       inline PTX: conversions, copies to shared memory, products of matrices by warps
      memory.cpp    device and pinned memory between guards; freed memory stays forbidden
      races.cpp     every access of a kernel checked for bounds and for conflicts with others ($FAKECUDA_CHECK)
      cublaslt.cpp  matrix products with sums in double
@@ -123,8 +124,22 @@ bool is_on_stack(const volatile void *at, size_t bytes); /* of the running work-
 /* Reports a finding at the running work-item and ends the launch with `code`. */
 [[noreturn]] void stop(cudaError_t code, const char *what);
 
+/* Waits until all items of the warp have come to the instruction at `line`; `make` then runs once for the whole warp,
+   with the operands of each lane. That some do not come, or to another one, is a finding. */
+constexpr unsigned warp_size = 32;
+using warp_operands = const fakecuda_operand *[warp_size];
+void meet(const char *text, int line, const fakecuda_operand *operands, void (*make)(const warp_operands &lanes));
+
+/* ---- ptx.cpp ---- */
+
+void assembly(const char *text, const fakecuda_operand *operands, unsigned count, int line);
+void begin_group(); /* nothing of an earlier one is left */
+bool has_copies();  /* whether some of the running work-item are under way */
+
 /* ---- races.cpp ---- */
 
+/* The running work-item's FAKECUDA_COPY has arrived: from now on its own write. */
+void copy_arrived(const volatile void *at, unsigned long bytes);
 void check_access(const volatile void *at, unsigned long bytes, fakecuda_access what);
 void forget_checks(const fakecuda_module *m); /* before it is unloaded */
 

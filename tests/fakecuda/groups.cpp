@@ -1,5 +1,6 @@
-/* One launch: its groups one after another, the work-items of each as fibers. A fiber runs until it meets a barrier or
-   ends; when all have met the same barrier, all go on. A finding, or a fault of the processor, ends the launch. */
+/* One launch: its groups one after another, the work-items of each as fibers. A fiber runs until it meets a barrier, an
+   instruction of its warp, or ends; when all (of the warp) have met the same one, all go on. A finding, or a fault of
+   the processor, ends the launch. */
 #include "fakecuda.h"
 #include "fiber.h"
 
@@ -22,12 +23,15 @@ namespace {
 
 constexpr size_t most_items = 1024, stack_size = size_t{64} << 10, stack_guard = size_t{4} << 10;
 
-enum class item_state { ready, waiting, done };
+enum class item_state { ready, waiting, meeting, done };
 
 struct work_item {
   fiber own;
   item_state state;
-  int line; /* of the barrier where it waits */
+  int line; /* of the barrier, or of its warp's instruction, where it waits */
+  const char *text;
+  const fakecuda_operand *operands;
+  void (*make)(const warp_operands &lanes);
 };
 
 work_item items[most_items];
@@ -92,6 +96,7 @@ void catch_faults() {
 
 void item_main() {
   place.running->entry->call(arguments.data());
+  if (has_copies()) stop(cudaErrorLaunchFailure, "ends with copies under way (missing cp.async.wait_all?)");
   items[place.item].state = item_state::done;
   items[place.item].own.leave();
 }
@@ -109,6 +114,47 @@ void enter(unsigned index) {
   auto &thread = place.running->module->ids.thread;
   thread = {index % block.x, index / block.x % block.y, index / block.x / block.y};
   items[index].own.enter();
+}
+
+/* Why an item does not come to what its warp makes together. */
+const char *absence(const work_item &item) {
+  return item.state == item_state::done      ? "has ended"
+         : item.state == item_state::waiting ? "waits at a barrier"
+                                             : "makes another";
+}
+
+/* Makes what a warp has met for, if it has; false: nothing. */
+bool make_of_warp(unsigned first) {
+  const unsigned end = std::min(first + warp_size, (unsigned)item_order.size());
+  warp_operands lanes;
+  unsigned leader = first;
+  while (leader < end && items[leader].state != item_state::meeting) leader++;
+  if (leader == end) return false;
+  const work_item &one = items[leader];
+  char text[256];
+  place.item = leader;
+  if (end - first < warp_size) {
+    (void)snprintf(text, sizeof text, "line %d: a warp of %u items makes %.100s", one.line, end - first, one.text);
+    stop(cudaErrorLaunchFailure, text);
+  }
+  for (unsigned i = first; i < end; i++) {
+    const work_item &item = items[i];
+    lanes[i - first] = item.operands;
+    if (item.state == item_state::meeting && item.line == one.line && !strcmp(item.text, one.text)) continue;
+    (void)snprintf(text, sizeof text, "divergent warp: at line %d %.100s, item %u %s", one.line, one.text, i,
+                   absence(item));
+    stop(cudaErrorLaunchFailure, text);
+  }
+  one.make(lanes);
+  for (unsigned i = first; i < end; i++) items[i].state = item_state::ready;
+  return true;
+}
+
+/* All have run as far as they could: whether some may go on because their warps have met. */
+bool make_of_warps() {
+  bool any = false;
+  for (unsigned first = 0; first < item_order.size(); first += warp_size) any = make_of_warp(first) || any;
+  return any;
 }
 
 /* All have run as far as they could: lets them pass the barrier they wait at. False: all have ended. */
@@ -144,9 +190,11 @@ void run_group(unsigned index) {
     items[i].state = item_state::ready;
     items[i].own.start(stacks() + i * stack_size, stack_size, item_main);
   }
+  begin_group();
   do {
-    for (unsigned i : item_order) enter(i);
-  } while (pass_barrier());
+    for (unsigned i : item_order)
+      if (items[i].state == item_state::ready) enter(i);
+  } while (make_of_warps() || pass_barrier());
 }
 
 /* $FAKECUDA_ORDER: as they are numbered, the other way round, or at random. */
@@ -167,7 +215,7 @@ void prepare(const launch &l) {
   make_order(&group_order, size_t{l.grid.x} * l.grid.y * l.grid.z);
   arguments.clear();
   for (const std::vector<char> &a : l.arguments) arguments.push_back((void *)a.data());
-  l.module->services = {barrier, check_access};
+  l.module->services = {barrier, check_access, assembly};
   l.module->ids.block_size = {l.block.x, l.block.y, l.block.z};
   l.module->ids.grid_size = {l.grid.x, l.grid.y, l.grid.z};
   place.running = &l;
@@ -175,6 +223,16 @@ void prepare(const launch &l) {
 }
 
 }  // namespace
+
+void meet(const char *text, int line, const fakecuda_operand *operands, void (*make)(const warp_operands &lanes)) {
+  work_item &self = items[place.item];
+  self.state = item_state::meeting;
+  self.line = line;
+  self.text = text;
+  self.operands = operands;
+  self.make = make;
+  self.own.leave();
+}
 
 bool is_on_stack(const volatile void *at, size_t bytes) {
   const char *p = (const char *)at, *own = stacks() + place.item * stack_size;

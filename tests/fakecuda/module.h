@@ -10,11 +10,20 @@ struct fakecuda_ids {
   } thread, block, block_size, grid_size;
 };
 
-enum fakecuda_access { FAKECUDA_READ, FAKECUDA_WRITE, FAKECUDA_ATOMIC };
+enum fakecuda_access { FAKECUDA_READ, FAKECUDA_WRITE, FAKECUDA_ATOMIC, FAKECUDA_COPY /* by cp.async, not there yet */ };
+
+/* Of an asm statement: how it is used ('=' written, '+' read and written, else read), its type ('f', 'r', 'l'), and the
+   variable or value. */
+struct fakecuda_operand {
+  char use, type;
+  unsigned bytes;
+  void *at;
+};
 
 struct fakecuda_services {
   void (*barrier)(int line);
   void (*access)(const volatile void *address, unsigned long bytes, fakecuda_access what);
+  void (*assembly)(const char *text, const fakecuda_operand *operands, unsigned count, int line);
 };
 
 struct fakecuda_entry {

@@ -103,6 +103,50 @@ void translate(std::string *text) {
     text->replace(at, strlen("#pragma unroll 1"), "#pragma GCC unroll 1");
 }
 
+/* The end of what begins at text[at] with a bracket or a quote. */
+size_t skip(const std::string &text, size_t at) {
+  const char open = text[at], close = open == '(' ? ')' : open == '[' ? ']' : open == '{' ? '}' : '"';
+  for (at++; at < text.size() && text[at] != close; at++)
+    if (open == '"' && text[at] == '\\')
+      at++;
+    else if (open != '"' && strchr("([{\"", text[at]))
+      at = skip(text, at) - 1;
+  return at + 1;
+}
+
+/* Splits at a letter outside of brackets and quotes. */
+words split(const std::string &text, char separator) {
+  words parts = {""};
+  for (size_t at = 0; at < text.size();) {
+    if (text[at] == separator) {
+      parts.emplace_back();
+      at++;
+      continue;
+    }
+    const size_t end = strchr("([{\"", text[at]) ? skip(text, at) : at + 1;
+    parts.back() += text.substr(at, end - at);
+    at = end;
+  }
+  return parts;
+}
+
+/* asm ("text" : outputs : inputs : clobbers) becomes a call with the operands by their numbers (device.h). */
+void translate_assembly(std::string *text) {
+  static const std::regex form(R"(\basm\s*(?:volatile\s*)?\()");
+  for (std::smatch m; std::regex_search(*text, m, form);) {
+    const size_t from = (size_t)m.position(), open = from + (size_t)m.length() - 1, end = skip(*text, open);
+    const words parts = split(text->substr(open + 1, end - open - 2), ':');
+    std::string call = "fakecuda_assembly(__builtin_LINE(), " + parts[0];
+    for (size_t p = 1; p < parts.size() && p < 3; p++)
+      for (const std::string &operand : split(parts[p], ',')) {
+        const size_t bracket = operand.find('(');
+        if (bracket == std::string::npos) continue;
+        call += ", fakecuda_bind(" + operand.substr(0, bracket) + "," + operand.substr(bracket) + ")";
+      }
+    text->replace(from, end - from, call + ")");
+  }
+}
+
 /* Takes __global__ and __launch_bounds__(N) out of the text and returns the entry points as a table in C++. */
 std::string take_entries(std::string *text) {
   static const std::regex form(R"(__global__\s+(?:__launch_bounds__\s*\(([^,)]*)[^)]*\)\s*)?void\s+(\w+)\s*\()");
@@ -160,6 +204,7 @@ nvrtcResult compile(_nvrtcProgram *p, const words &options, int architecture) {
   if (good) {
     std::string text = read_file(expanded);
     translate(&text);
+    translate_assembly(&text);
     const std::string entries = take_entries(&text);
     write_file(expanded, text + module_text(entries, architecture, checked));
     command = {FAKECUDA_COMPILER, "-std=c++17", "-x", "c++-cpp-output", expanded, "-shared", "-nostdlib", "-o", image};

@@ -1,7 +1,7 @@
 /* Every access of a kernel looked at ($FAKECUDA_CHECK). An interval is what a group does between two barriers. Two
    accesses to a byte, one of them a write, conflict when different work-items make them in one interval, or different
    groups in one launch; it does not matter in which order they came. Atomic accesses do not conflict with one another.
- */
+   What an asynchronous copy writes nobody may touch until it has arrived, and then it is its work-item's write. */
 #include "fakecuda.h"
 
 #include <cstdio>
@@ -29,7 +29,7 @@ std::map<const fakecuda_module *, module_record> modules;
 const fakecuda_module *latest; /* of record_of, with its record */
 const module_record *latest_record;
 
-constexpr uint16_t several = 0xffff, atomic = 0xfffe; /* in place of a work-item */
+constexpr uint16_t several = 0xffff, atomic = 0xfffe, under_way = 0xfffd; /* in place of a work-item */
 
 access_cell *new_cells(size_t bytes) {
   void *cells = mmap(nullptr, bytes * sizeof(access_cell), PROT_READ | PROT_WRITE,
@@ -116,6 +116,8 @@ const char *conflict(const access_cell &c, fakecuda_access what, bool shared) {
   const bool both_atomic = what == FAKECUDA_ATOMIC && c.writer == atomic;
   if (what == FAKECUDA_READ && shared && c.written < place.group_began)
     return "read of shared memory that nobody wrote";
+  if (c.writer == under_way && c.written >= place.group_began)
+    return "touched while a copy to it is under way (missing wait?)";
   if (!both_atomic && !is_ordered(c.written, c.writer, shared)) return "conflict with a write (missing barrier?)";
   if (what == FAKECUDA_READ) return nullptr;
   if (!is_ordered(c.read, c.reader, shared) || is_elsewhere(c.read_before, shared))
@@ -126,7 +128,7 @@ const char *conflict(const access_cell &c, fakecuda_access what, bool shared) {
 void note(access_cell *c, fakecuda_access what) {
   if (what != FAKECUDA_READ) {
     c->written = place.now;
-    c->writer = what == FAKECUDA_ATOMIC ? atomic : (uint16_t)place.item;
+    c->writer = what == FAKECUDA_ATOMIC ? atomic : what == FAKECUDA_COPY ? under_way : (uint16_t)place.item;
     return;
   }
   if (c->read == place.now) {
@@ -146,6 +148,12 @@ void forget_checks(const fakecuda_module *m) {
   (void)munmap(row->second.cells, ((size_t)(m->shared_end - m->shared) + 1) * sizeof(access_cell));
   modules.erase(row);
   latest = nullptr;
+}
+
+void copy_arrived(const volatile void *at, unsigned long bytes) {
+  bool shared = false;
+  access_cell *cells = cells_of(at, bytes, FAKECUDA_WRITE, &shared);
+  for (unsigned long i = 0; i < bytes; i++) note(&cells[i], FAKECUDA_WRITE);
 }
 
 void check_access(const volatile void *at, unsigned long bytes, fakecuda_access what) {
