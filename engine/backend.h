@@ -107,7 +107,7 @@ typedef struct duet_device_info {
       vector_width;    /* fp32 values that one work-item's vector holds natively; 1 where items themselves are lanes */
   size_t max_group;    /* work-items per group */
   size_t local_memory; /* bytes */
-  /* Bit p: stages of duet_precision p run, with groups of 128 and 48 KiB of local memory. fp32 runs wherever a device
+  /* Bit p: stages of duet_precision p run; tf32 and bf16 with groups of 128 and 48 KiB of local memory. fp32 runs wherever a device
    * is usable. */
   unsigned precisions;
   char lacks[200]; /* of a usable device without some: what it lacks and what has them, as the end of a sentence that

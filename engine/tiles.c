@@ -359,8 +359,8 @@ static void gpu_tiles(duet_stage *stage, int group, const duet_plan *plan) {
   duet_constants *k = &stage->constants;
   k->TO = k->TH = k->TW = k->ROWS = 1;
   if (plan->options.precision && suits_matrices(stage)) k->PRECISION = (int)plan->options.precision;
-  if (k->PRECISION && matrix_tiles(stage, group, wanted_groups)) return;
-  k->PRECISION = DUET_PRECISION_fp32;
+  if (stage->kind != DUET_STAGE_peak && k->PRECISION && matrix_tiles(stage, group, wanted_groups)) return;
+  if (stage->kind != DUET_STAGE_peak) k->PRECISION = DUET_PRECISION_fp32;
   switch (stage->kind) {
     case DUET_STAGE_dense_forward:
     case DUET_STAGE_dense_backward:

@@ -1,4 +1,41 @@
-/* Stage peak (see kernels.def): multiply-adds on registers alone. */
+/* Stage peak (see kernels.def): multiply-adds on registers alone, in the stage's precision. */
+#if PRECISION == PRECISION_fp16
+/* Two to an item of the gpu class, as hardware packs them. */
+#pragma OPENCL EXTENSION cl_khr_fp16 : enable
+#if GROUP == 1
+#define HALVES half16
+#define TO_HALVES(v) convert_half16(v)
+#define FROM_HALVES(h) convert_float16(h)
+#else
+#define HALVES half2
+#define TO_HALVES(v) ((half2)((half)(v)))
+#define FROM_HALVES(h) (0.5f * ((float)(h).x + (float)(h).y))
+#endif
+STAGE_FN STAGE(TASK_PARAMETERS, GLOBAL float *sink) {
+  HALVES y[24];
+  const HALVES a = TO_HALVES(SPLAT(0.5f)), b = TO_HALVES(TO_LANES(LANE_IDS) * 0.25f + 0.25f);
+  UNROLL for (int i = 0; i < 24; i++) y[i] = TO_HALVES(SPLAT((float)i));
+  NO_UNROLL for (int round = 0; round < COUNT; round++) UNROLL for (int i = 0; i < 24; i++) y[i] = fma(y[i], a, b);
+  lanes sum = ZERO;
+  UNROLL for (int i = 0; i < 24; i++) sum += FROM_HALVES(y[i]);
+  if (TEAM_IN_GROUP == 0) STORE(sink, task, sum);
+}
+#undef HALVES
+#undef TO_HALVES
+#undef FROM_HALVES
+#elif PRECISION
+#include "mma.h"
+/* A row of ones by a column of 1 / MMA_DEPTH is 1: each product adds that to every sum. */
+STAGE_FN STAGE(TASK_PARAMETERS, GLOBAL float *sink) {
+  float d[8][4];
+  const u32 one = MMA_WORD(1.0f, 1.0f), share = MMA_WORD(1.0f / MMA_DEPTH, 1.0f / MMA_DEPTH), ones[4] = {one, one, one, one};
+  UNROLL for (int i = 0; i < 32; i++) d[i / 4][i % 4] = 0.0f;
+  NO_UNROLL for (int round = 0; round < COUNT; round++) UNROLL for (int i = 0; i < 8; i++) mma(PRECISION, d[i], ones, share, share);
+  float sum = 0.0f;
+  UNROLL for (int i = 0; i < 32; i++) sum += d[i / 4][i % 4];
+  if (TEAM_IN_GROUP == 0) STORE(sink, task, sum);
+}
+#else
 STAGE_FN STAGE(TASK_PARAMETERS, GLOBAL float *sink) {
   lanes y[24];
   const lanes a = TO_LANES(LANE_IDS) * 1e-3f + 0.5f, b = SPLAT(0.25f + (float)task);
@@ -8,3 +45,4 @@ STAGE_FN STAGE(TASK_PARAMETERS, GLOBAL float *sink) {
   UNROLL for (int i = 0; i < 24; i++) sum += y[i];
   if (TEAM_IN_GROUP == 0) STORE(sink, task, sum);
 }
+#endif

@@ -78,6 +78,16 @@ static void describe_limits(cl_device_id id, duet_device_info *info) {
     (void)snprintf(info->reason, sizeof info->reason, "%s: the device %s", info->id, missing);
 }
 
+/* Half precision; some drivers' compilers know it where the device does not. */
+static bool has_half(cl_device_id id) {
+  size_t bytes = 0;
+  if (clGetDeviceInfo(id, CL_DEVICE_EXTENSIONS, 0, NULL, &bytes) || bytes == 0) return false;
+  char *names = calloc(1, bytes + 1);
+  bool has = names && !clGetDeviceInfo(id, CL_DEVICE_EXTENSIONS, bytes, names, NULL) && strstr(names, "cl_khr_fp16");
+  free(names);
+  return has;
+}
+
 /* One row for device d of platform p. */
 static void describe(cl_platform_id platform, cl_device_id id, unsigned p, unsigned d, duet_device_info *info) {
   *info = (duet_device_info){0};
@@ -95,7 +105,7 @@ static void describe(cl_platform_id platform, cl_device_id id, unsigned p, unsig
     (void)snprintf(info->reason, sizeof info->reason,
                    "%s: the device speaks \"%.60s\", OpenCL C 1.2 is needed (update its driver)", info->id, language);
   info->usable = !info->reason[0];
-  info->precisions = 1U << DUET_PRECISION_fp32;
+  info->precisions = 1U << DUET_PRECISION_fp32 | (has_half(id) ? 1U << DUET_PRECISION_fp16 : 0);
   (void)snprintf(info->lacks, sizeof info->lacks,
                  "has no matrix units that OpenCL reaches (an NVIDIA GPU of compute capability 8.0 or later has them, "
                  "through CUDA)");

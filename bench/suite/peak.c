@@ -13,8 +13,9 @@
 enum {
   FEW_ROUNDS = 100, /* of a launch on a slow device; stage peak has come to rest by then */
   ROUNDS = 20000,
-  CHAINS = 24, /* of stage peak */
-  READS = 8,   /* a round of stage local_read */
+  CHAINS = 24,      /* of stage peak */
+  MATRIX_SUMS = 32, /* ... of matrix units: eight products, of which an item has four sums each */
+  READS = 8,        /* a round of stage local_read */
   CPU_GROUPS = 4,
   GPU_GROUPS = 32 /* for each compute unit */
 };
@@ -60,14 +61,17 @@ duet_stage bench_stage(duet_stage_kind kind, const char *label) {
 /* ---- registers and local memory ---- */
 
 /* What sink[task][lane] of a stage is to be. */
-static double wanted_sink(duet_stage_kind kind, int rounds, size_t task, size_t lane) {
+static double wanted_sink(duet_stage_kind kind, duet_precision precision, int rounds, size_t task, size_t lane) {
+  if (precision == DUET_PRECISION_fp16)
+    return CHAINS * 0.5 * (double)(lane + 1); /* where y = y / 2 + b has come to rest */
+  if (precision != DUET_PRECISION_fp32) return (double)MATRIX_SUMS * rounds;
   if (kind == DUET_STAGE_local_read) return (double)READS * rounds * (0.5 + (double)lane / 16);
   const double a = (double)lane * 1e-3 + 0.5, b = 0.25 + (double)task;
   return CHAINS * b / (1 - a); /* where y = y a + b has come to rest */
 }
 
-static duet_status check_sink(bench_rig *rig, const bench_kernel *k, duet_stage_kind kind, int rounds, size_t tasks,
-                              bench_check *check, duet_error *error) {
+static duet_status check_sink(bench_rig *rig, const bench_kernel *k, duet_stage_kind kind, duet_precision precision,
+                              int rounds, size_t tasks, bench_check *check, duet_error *error) {
   const size_t count = tasks * DUET_LANES;
   float *got = malloc(count * sizeof *got);
   if (!got) return duet_fail(error, DUET_OUT_OF_MEMORY, "out of memory for %zu values", count);
@@ -76,50 +80,67 @@ static duet_status check_sink(bench_rig *rig, const bench_kernel *k, duet_stage_
   (void)snprintf(check->what, sizeof check->what, "the results of all %zu groups after %d rounds", tasks, rounds);
   check->tolerance = 1e-5;
   for (size_t i = 0; !s && i < count; i++) {
-    const float wanted = (float)wanted_sink(kind, rounds, i / DUET_LANES, i % DUET_LANES);
+    const float wanted = (float)wanted_sink(kind, precision, rounds, i / DUET_LANES, i % DUET_LANES);
     bench_compare(&wanted, &got[i], 1, (double)wanted, &check->worst);
   }
   free(got);
   return s ? s : bench_check_passes(check, error);
 }
 
-static duet_status make_sink(bench_rig *rig, duet_stage_kind kind, int rounds, size_t tasks, bench_kernel *k,
-                             duet_error *error) {
+static duet_status make_sink(bench_rig *rig, duet_stage_kind kind, duet_precision precision, int rounds, size_t tasks,
+                             bench_kernel *k, duet_error *error) {
   duet_stage stage = bench_stage(kind, "peak");
   stage.constants.COUNT = rounds;
+  stage.constants.PRECISION = (int)precision;
   stage.operands[0] = (duet_operand){.memory = DUET_MEMORY_work};
   const duet_status s = bench_kernel_memory(rig, k, DUET_MEMORY_work, tasks * DUET_LANES, error);
   return s ? s : bench_kernel_make(rig, &stage, tasks, k, error);
 }
 
 /* As many rounds as make a launch long beside what it costs, yet not one of seconds. */
-static duet_status make_long_sink(bench_rig *rig, duet_stage_kind kind, size_t tasks, int *rounds, bench_kernel *k,
-                                  duet_error *error) {
+static duet_status make_long_sink(bench_rig *rig, duet_stage_kind kind, duet_precision precision, size_t tasks,
+                                  int *rounds, bench_kernel *k, duet_error *error) {
   double seconds = 0;
   *rounds = FEW_ROUNDS;
-  duet_status s = make_sink(rig, kind, *rounds, tasks, k, error);
+  duet_status s = make_sink(rig, kind, precision, *rounds, tasks, k, error);
   bench_replay replay = {&rig->handle, k->recording};
   for (int warm = 0; !s && warm < 2; warm++) s = bench_replay_run(&replay, 1, &seconds, error);
   if (s || seconds * ROUNDS / FEW_ROUNDS > LONGEST_LAUNCH) return s;
   bench_kernel_clear(rig, k);
   *rounds = ROUNDS;
-  return make_sink(rig, kind, *rounds, tasks, k, error);
+  return make_sink(rig, kind, precision, *rounds, tasks, k, error);
+}
+
+/* Of an item in a round of stage peak. */
+static double flops_of_round(duet_precision precision, bool gpu) {
+  enum { ROWS = 16, COLUMNS = 8, WORDS = 8, WARP = 32 }; /* of a product of matrices, and items that share it */
+  const double product = 2.0 * ROWS * COLUMNS * WORDS / WARP;
+  switch (precision) {
+    case DUET_PRECISION_tf32:
+      return MATRIX_SUMS / 4 * product;
+    case DUET_PRECISION_bf16:
+      return MATRIX_SUMS / 4 * product * 2;
+    case DUET_PRECISION_fp16:
+      return 2.0 * CHAINS * (gpu ? 2 : DUET_LANES);
+    default:
+      return 2.0 * CHAINS * (gpu ? 1 : DUET_LANES);
+  }
 }
 
 /* Stage peak or local_read on all compute units. */
-static duet_status run_sink(bench_rig *rig, const bench_job *job, duet_stage_kind kind, bench_result *r,
-                            duet_error *error) {
+static duet_status run_sink(bench_rig *rig, const bench_job *job, duet_stage_kind kind, duet_precision precision,
+                            bench_result *r, duet_error *error) {
   const bool gpu = rig->kernel_class == DUET_CLASS_GPU, fma = kind == DUET_STAGE_peak;
   const size_t tasks = rig->info->compute_units * (gpu ? GPU_GROUPS : CPU_GROUPS);
   const double items = gpu ? (double)duet_tiles_group(rig->info->max_group) : 1;
   bench_kernel k = {0};
   int rounds;
-  duet_status s = make_long_sink(rig, kind, tasks, &rounds, &k, error);
-  if (!s) s = check_sink(rig, &k, kind, rounds, tasks, &r->check, error);
+  duet_status s = make_long_sink(rig, kind, precision, tasks, &rounds, &k, error);
+  if (!s) s = check_sink(rig, &k, kind, precision, rounds, tasks, &r->check, error);
   if (!s) {
     const double work = (double)rounds * (double)tasks * items;
     if (fma)
-      r->flops = 2.0 * CHAINS * work * (gpu ? 1 : DUET_LANES);
+      r->flops = flops_of_round(precision, gpu) * work;
     else
       r->bytes = READS * work * (gpu ? 16 : 64);
     bench_replay replay = {&rig->handle, k.recording};
@@ -163,14 +184,20 @@ static duet_status run_launch(bench_rig *rig, const bench_job *job, bench_result
 /* ---- the group ---- */
 
 static duet_status run_fma(bench_rig *rig, const bench_job *job, bench_result *r, duet_error *error) {
-  if (strcmp(job->network, "fp32") == 0) return run_sink(rig, job, DUET_STAGE_peak, r, error);
-  return duet_fail(error, DUET_UNSUPPORTED, "%s: this version has kernels for fp32 only", job->network);
+  duet_precision precision;
+  const duet_status s = duet_precision_parse(job->network, &precision, error);
+  if (s) return s;
+  if (rig->info->precisions & 1U << precision) return run_sink(rig, job, DUET_STAGE_peak, precision, r, error);
+  if (precision == DUET_PRECISION_fp16)
+    return duet_fail(error, DUET_UNSUPPORTED, "fp16: %s does not report cl_khr_fp16, by which Duet reaches it",
+                     rig->info->id);
+  return duet_fail(error, DUET_UNSUPPORTED, "%s: %s %s", job->network, rig->info->id, rig->info->lacks);
 }
 
 static duet_status run_local(bench_rig *rig, const bench_job *job, bench_result *r, duet_error *error) {
   if (rig->kernel_class == DUET_CLASS_PLAIN)
     return duet_fail(error, DUET_UNSUPPORTED, "%s: plain C has no local memory", rig->info->id);
-  return run_sink(rig, job, DUET_STAGE_local_read, r, error);
+  return run_sink(rig, job, DUET_STAGE_local_read, DUET_PRECISION_fp32, r, error);
 }
 
 duet_status bench_run_peak(bench_rig *rig, const bench_job *job, bench_result *results, duet_error *error) {
