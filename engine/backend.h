@@ -39,7 +39,8 @@ typedef enum duet_stage_kind {
 typedef enum duet_precision {
 #define ARITHMETIC(name) DUET_PRECISION_##name,
 #include "kernels/kernels.def"
-  DUET_PRECISIONS
+  DUET_PRECISIONS,
+  DUET_PLAN_PRECISIONS = DUET_PRECISION_fp16 /* those before it are there to train in */
 } duet_precision;
 
 typedef struct duet_constants {
@@ -107,8 +108,8 @@ typedef struct duet_device_info {
       vector_width;    /* fp32 values that one work-item's vector holds natively; 1 where items themselves are lanes */
   size_t max_group;    /* work-items per group */
   size_t local_memory; /* bytes */
-  /* Bit p: stages of duet_precision p run; tf32 and bf16 with groups of 128 and 48 KiB of local memory. fp32 runs wherever a device
-   * is usable. */
+  /* Bit p: stages of duet_precision p run; tf32 and bf16 with groups of 128 and 48 KiB of local memory. fp32 runs
+   * wherever a device is usable. */
   unsigned precisions;
   char lacks[200]; /* of a usable device without some: what it lacks and what has them, as the end of a sentence that
                       begins with its id */

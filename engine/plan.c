@@ -277,8 +277,9 @@ duet_status duet_plan_for(const duet_device_info *info, duet_plan_options *optio
   options->vector_width = info->vector_width;
   const duet_precision precision = options->precision;
   if (precision == DUET_PRECISION_fp32) return DUET_OK;
-  if (precision == DUET_PRECISION_fp16)
-    return duet_fail(error, DUET_USAGE, "precision fp16: to measure the device, not to train in");
+  if (precision >= DUET_PLAN_PRECISIONS)
+    return duet_fail(error, DUET_USAGE, "precision %s: to measure the device, not to train in",
+                     duet_precision_names[precision]);
   if (!(info->precisions & 1U << precision))
     return duet_fail(error, DUET_NO_DEVICE, "precision %s: %s %s", duet_precision_names[precision], info->id,
                      info->lacks);

@@ -95,7 +95,7 @@ static bool has_precision(duet_precision precision) {
 /* Factors that the format has: as exact as fp32, so no product that is amiss can hide. Any factors: what rounding them
    to so many bits makes of the largest of thousands of sums. */
 static void check_both(duet_trials *b) {
-  static const double rounding[DUET_PRECISIONS] = {[DUET_PRECISION_tf32] = 3e-3, [DUET_PRECISION_bf16] = 2.4e-2};
+  static const double rounding[DUET_PLAN_PRECISIONS] = {[DUET_PRECISION_tf32] = 3e-3, [DUET_PRECISION_bf16] = 2.4e-2};
   b->rounded = true;
   check(b);
   b->rounded = false;
@@ -143,7 +143,7 @@ static void test_small_groups(void **state) {
   for (size_t group = 16; kernel_class == DUET_CLASS_GPU && group <= 64 && group <= most; group *= 2)
     for (size_t kind = 0; kind < DUET_STAGE_KINDS; kind++) {
       const duet_case *c = light_case((duet_stage_kind)kind);
-      for (int p = 0; c && is_tiled[kind] && p < DUET_PRECISIONS; p++) {
+      for (int p = 0; c && is_tiled[kind] && p < DUET_PLAN_PRECISIONS; p++) {
         duet_trials b = {.group = group, .precision = (duet_precision)p, .rounded = p != DUET_PRECISION_fp32};
         if (has_precision(b.precision) && add(&b, c)) check(&b);
       }
@@ -229,7 +229,7 @@ static int tear_down(void **state) {
 }
 
 int main(void) {
-  enum { OTHERS = 3, MATRICES = (DUET_PRECISIONS - 1) * WITH_MATRICES };
+  enum { OTHERS = 3, MATRICES = (DUET_PLAN_PRECISIONS - 1) * WITH_MATRICES };
   static char names[MATRICES][32];
   struct CMUnitTest tests[OTHERS + DUET_STAGE_KINDS + MATRICES] = {cmocka_unit_test(test_planted_faults_are_found),
                                                                    cmocka_unit_test(test_shifted_output_is_found),

@@ -261,7 +261,7 @@ static void check_all_classes(const duet_network *network) {
                                                     .method = (duet_method)(b % 4),
                                                     .kernel_class = (duet_kernel_class) class,
                                                     .sections = u % 2,
-                                                    .precision = (duet_precision)((b + u) % DUET_PRECISIONS),
+                                                    .precision = (duet_precision)((b + u) % DUET_PLAN_PRECISIONS),
                                                     .compute_units = units[u],
                                                     .max_group = group,
                                                     .vector_width = 4U << b % 3});
