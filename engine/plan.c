@@ -290,7 +290,7 @@ duet_status duet_plan_for(const duet_device_info *info, duet_plan_options *optio
 }
 
 duet_status duet_precision_parse(const char *name, duet_precision *precision, duet_error *error) {
-  for (int p = 0; p < DUET_PRECISIONS; p++)
+  for (int p = 0; p < DUET_PLAN_PRECISIONS; p++)
     if (!strcmp(name, duet_precision_names[p])) {
       *precision = (duet_precision)p;
       return DUET_OK;

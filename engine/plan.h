@@ -60,7 +60,7 @@ void duet_plan_destroy(duet_plan *plan); /* takes NULL */
    options->precision, USAGE when $DUET_KERNEL_CLASS is wrong or asks for kernels without it. */
 duet_status duet_plan_for(const duet_device_info *info, duet_plan_options *options, duet_error *error);
 
-/* The precision of this name. Errors: USAGE. */
+/* The precision of this name, of those to train in. Errors: USAGE. */
 duet_status duet_precision_parse(const char *name, duet_precision *precision, duet_error *error);
 
 /* The class for a device: cpu where it is a CPU with vectors, or as $DUET_KERNEL_CLASS (cpu, gpu) says; plain for

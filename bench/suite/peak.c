@@ -4,6 +4,7 @@
 #include "engine/clock.h"
 #include "engine/generate.h"
 #include "engine/planner.h"
+#include "engine/stage.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -184,9 +185,8 @@ static duet_status run_launch(bench_rig *rig, const bench_job *job, bench_result
 /* ---- the group ---- */
 
 static duet_status run_fma(bench_rig *rig, const bench_job *job, bench_result *r, duet_error *error) {
-  duet_precision precision;
-  const duet_status s = duet_precision_parse(job->network, &precision, error);
-  if (s) return s;
+  duet_precision precision = DUET_PRECISION_fp32;
+  while (precision < DUET_PRECISIONS && strcmp(duet_precision_names[precision], job->network) != 0) precision++;
   if (rig->info->precisions & 1U << precision) return run_sink(rig, job, DUET_STAGE_peak, precision, r, error);
   if (precision == DUET_PRECISION_fp16)
     return duet_fail(error, DUET_UNSUPPORTED, "fp16: %s does not report cl_khr_fp16, by which Duet reaches it",
