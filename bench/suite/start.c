@@ -44,11 +44,12 @@ static void remove_directory(start *c) {
   c->directory[0] = 0;
 }
 
-/* One process; *seconds from before it was started. */
+/* One process, with the caches that it has by itself unless there is a directory for new ones; *seconds from before it
+ * was started. */
 static bench_minder_state start_once(const start *c, double *seconds, char *why, size_t size) {
   char texts[CACHES][PATH_SIZE + 32], batch[16];
   const char *environment[CACHES + 1] = {NULL};
-  for (size_t i = 0; i < CACHES; i++) {
+  for (size_t i = 0; *c->directory && i < CACHES; i++) {
     (void)snprintf(texts[i], sizeof texts[i], "%s=%s/%zu", caches[i], c->directory, i);
     environment[i] = texts[i];
     (void)mkdir(texts[i] + strlen(caches[i]) + 1, S_IRWXU);
@@ -73,7 +74,7 @@ static bench_minder_state start_once(const start *c, double *seconds, char *why,
 static bench_minder_state take_samples(start *c, bool cold, bench_result *r, char *why, size_t size) {
   bench_minder_state state = BENCH_MINDER_LINE;
   double seconds;
-  if (!cold) state = make_directory(c) ? start_once(c, &seconds, why, size) : BENCH_MINDER_ENDED;
+  if (!cold) state = start_once(c, &seconds, why, size);
   for (int i = 0; state == BENCH_MINDER_LINE && i < c->job->repeats; i++) {
     if (cold && !make_directory(c)) return BENCH_MINDER_ENDED;
     state = start_once(c, &seconds, why, size);
