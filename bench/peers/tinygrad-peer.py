@@ -65,7 +65,7 @@ def main():
 
     about = {"peer": "tinygrad", "version": importlib.metadata.version("tinygrad"), "optimizer": "adam",
              "parameters": sum(p.numel() for p in nn.state.get_parameters(network))}
-    peer.serve(args, about, step if args.task == "step" else infer, lambda: last[0].item() if last[0] else None)
+    peer.serve(args, about, step if args.task == "step" else infer, lambda: None if last[0] is None else last[0].item())
 
 
 if __name__ == "__main__":

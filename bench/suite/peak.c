@@ -114,13 +114,19 @@ static duet_status make_long_sink(bench_rig *rig, duet_stage_kind kind, duet_pre
 
 /* Of an item in a round of stage peak. */
 static double flops_of_round(duet_precision precision, bool gpu) {
-  enum { ROWS = 16, COLUMNS = 8, WORDS = 8, WARP = 32 }; /* of a product of matrices, and items that share it */
+  enum {
+    PRODUCTS = MATRIX_SUMS / 4,
+    ROWS = 16,
+    COLUMNS = 8,
+    WORDS = 8,
+    WARP = 32
+  }; /* of a product of matrices, and items that share it */
   const double product = 2.0 * ROWS * COLUMNS * WORDS / WARP;
   switch (precision) {
     case DUET_PRECISION_tf32:
-      return MATRIX_SUMS / 4 * product;
+      return PRODUCTS * product;
     case DUET_PRECISION_bf16:
-      return MATRIX_SUMS / 4 * product * 2;
+      return 2.0 * PRODUCTS * product;
     case DUET_PRECISION_fp16:
       return 2.0 * CHAINS * (gpu ? 2 : DUET_LANES);
     default:

@@ -81,6 +81,16 @@ json_t *bench_result_json(const char *device, bench_group group, const bench_key
   return row;
 }
 
+/* A device's note without the place of the kernel cache: results are for others. */
+static json_t *note_json(const char *note) {
+  char text[sizeof((duet_device_info *)0)->note];
+  const char *cache = strstr(note, "kernel cache: ");
+  size_t length = cache ? (size_t)(cache - note) : strlen(note);
+  while (length > 0 && strchr("; ", note[length - 1])) length--;
+  (void)snprintf(text, sizeof text, "%.*s", (int)length, note);
+  return *text ? bench_json_text(text) : json_null();
+}
+
 json_t *bench_device_json(const duet_device_info *d, const char *kernel_class, const char *backend) {
   static const char *const types[] = {"cpu", "gpu", "other"};
   return json_pack("{s:s, s:s, s:o, s:o, s:o, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:o}", "id", d->id, "backend",
@@ -89,5 +99,5 @@ json_t *bench_device_json(const duet_device_info *d, const char *kernel_class, c
                    "vector_width", (json_int_t)d->vector_width, "max_group", (json_int_t)d->max_group,
                    "local_memory_bytes", (json_int_t)d->local_memory, "global_memory_bytes",
                    (json_int_t)d->global_memory, "max_allocation_bytes", (json_int_t)d->max_allocation, "kernel_class",
-                   kernel_class, "note", *d->note ? bench_json_text(d->note) : json_null());
+                   kernel_class, "note", note_json(d->note));
 }
