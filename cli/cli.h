@@ -32,9 +32,6 @@ duet_status cli_info_plan(const cli_options *options, const duet_network *networ
 /* Prints "duet: TEXT" on stderr and returns the exit status. */
 int cli_fail(const duet_error *error);
 
-/* A number, or null when it is none (a run that diverged). */
-json_t *cli_json_real(double value);
-
 /* Prints an object on stdout, numbers with 9 digits (all that a float has), and releases it. NULL (jansson had no
    memory) is an error. Returns the exit status. */
 int cli_print_json(json_t *object);

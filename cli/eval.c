@@ -1,5 +1,6 @@
 /* duet eval: both accuracies of a trained network on a test set. */
 #include "cli/session.h"
+#include "engine/json.h"
 #include "engine/weights.h"
 
 #include <stdio.h>
@@ -44,7 +45,7 @@ int cli_eval(const cli_options *options) {
         options->argument, "network", session.network->name, "device", session.info->id, "precision",
         options->precision, "seed", (json_int_t)seed, "images", (json_int_t)session.test->count, "accuracy", "digit",
         score.accuracy[DUET_HEAD_DIGIT], "sum", score.accuracy[DUET_HEAD_SUM], "loss", "digit",
-        cli_json_real(score.loss[DUET_HEAD_DIGIT]), "sum", cli_json_real(score.loss[DUET_HEAD_SUM])));
+        duet_json_real(score.loss[DUET_HEAD_DIGIT]), "sum", duet_json_real(score.loss[DUET_HEAD_SUM])));
   else
     printf("%s: digit %.2f %%, sum %.2f %% of %zu images\n", options->argument, 100 * score.accuracy[DUET_HEAD_DIGIT],
            100 * score.accuracy[DUET_HEAD_SUM], session.test->count);

@@ -2,7 +2,6 @@
 #include "cli/cli.h"
 
 #include <errno.h>
-#include <math.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -11,8 +10,6 @@ int cli_fail(const duet_error *error) {
   (void)fprintf(stderr, "duet: %s\n", error->text);
   return duet_status_exit(error->status);
 }
-
-json_t *cli_json_real(double value) { return isfinite(value) ? json_real(value) : json_null(); }
 
 int cli_print_json(json_t *object) {
   duet_error error;

@@ -4,6 +4,7 @@
 #include "cli/resume.h"
 #include "cli/session.h"
 #include "engine/clock.h"
+#include "engine/json.h"
 #include "engine/weights.h"
 
 #include <signal.h>
@@ -234,8 +235,8 @@ static duet_status run(job *j, duet_error *error) {
 
 static json_t *describe_epoch(const duet_epoch *e, const char *measured_digit, const char *measured_sum) {
   return json_pack("{s:i, s:o, s:o, s:f, s:f, s:f, s:f}", "epoch", e->epoch, "train_loss_digit",
-                   cli_json_real(e->train.loss[DUET_HEAD_DIGIT]), "train_loss_sum",
-                   cli_json_real(e->train.loss[DUET_HEAD_SUM]), measured_digit, e->measured.accuracy[DUET_HEAD_DIGIT],
+                   duet_json_real(e->train.loss[DUET_HEAD_DIGIT]), "train_loss_sum",
+                   duet_json_real(e->train.loss[DUET_HEAD_SUM]), measured_digit, e->measured.accuracy[DUET_HEAD_DIGIT],
                    measured_sum, e->measured.accuracy[DUET_HEAD_SUM], "seconds", e->seconds, "images_per_second",
                    e->images_per_second);
 }

@@ -1,5 +1,7 @@
 #include "doctor/check.h"
 
+#include "engine/json.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -37,7 +39,7 @@ void doctor_detail(doctor_finding *finding, const char *format, ...) {
   (void)vsnprintf(text, sizeof text, format, arguments);
   va_end(arguments);
   if (!finding->details) finding->details = json_array();
-  (void)json_array_append_new(finding->details, doctor_string(text));
+  (void)json_array_append_new(finding->details, duet_json_text(text));
 }
 
 void doctor_value(doctor_finding *finding, const char *key, double value) {
@@ -48,16 +50,6 @@ void doctor_value(doctor_finding *finding, const char *key, double value) {
 void doctor_advise(doctor_finding *finding, const doctor_machine *machine, doctor_remedy remedy) {
   if (!finding->remedies) finding->remedies = json_array();
   (void)json_array_append_new(finding->remedies, doctor_remedy_describe(remedy, machine));
-}
-
-json_t *doctor_string(const char *text) {
-  json_t *string = json_string(text);
-  if (string) return string;
-  char ascii[1280];
-  size_t i = 0;
-  for (; text[i] && i + 1 < sizeof ascii; i++) ascii[i] = (text[i] & 0x80) ? '?' : text[i];
-  ascii[i] = 0;
-  return json_string(ascii);
 }
 
 const char *doctor_bytes(double bytes, char text[32]) {

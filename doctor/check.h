@@ -57,8 +57,6 @@ void doctor_say_error(doctor_finding *finding, const duet_error *error);
 void doctor_detail(doctor_finding *finding, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void doctor_value(doctor_finding *finding, const char *key, double value);
 void doctor_advise(doctor_finding *finding, const doctor_machine *machine, doctor_remedy remedy);
-/* What a driver says need not be UTF-8, what JSON holds must be: other letters become '?'. */
-json_t *doctor_string(const char *text);
 /* "1.5 GiB" */
 const char *doctor_bytes(double bytes, char text[32]);
 

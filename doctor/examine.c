@@ -1,4 +1,5 @@
 #include "doctor/run.h"
+#include "engine/json.h"
 #include "engine/registry.h"
 
 #include <stdio.h>
@@ -18,7 +19,7 @@ static json_t *describe_machine(const doctor_machine *m) {
   json_t *gpus = json_array();
   for (int v = 0; v < DOCTOR_VENDORS; v++)
     if (m->gpu[v]) (void)json_array_append_new(gpus, json_string(vendors[v]));
-  return json_pack("{s:o, s:i, s:I, s:I, s:o, s:b, s:b}", "system", doctor_string(m->name), "processors", m->cpus,
+  return json_pack("{s:o, s:i, s:I, s:I, s:o, s:b, s:b}", "system", duet_json_text(m->name), "processors", m->cpus,
                    "memory_bytes", (json_int_t)m->memory, "memory_free_bytes", (json_int_t)m->memory_free, "gpus", gpus,
                    "container", (int)m->container, "wsl", (int)m->wsl);
 }
@@ -144,7 +145,7 @@ static void conclude(const duet_doctor_options *o, json_t *report, const json_t 
                    text_of(works, "id"));
   if (!next[0]) (void)snprintf(next, sizeof next, "see the lines above");
   (void)json_object_set_new(report, "verdict", json_string(verdict));
-  (void)json_object_set_new(report, "next", doctor_string(next));
+  (void)json_object_set_new(report, "next", duet_json_text(next));
   (void)json_object_set_new(report, "exit_status",
                             json_integer(failed    ? duet_status_exit(DUET_FAILED)
                                          : !usable ? duet_status_exit(DUET_NO_DEVICE)

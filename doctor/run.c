@@ -1,5 +1,6 @@
 #include "doctor/run.h"
 
+#include "engine/json.h"
 #include "engine/worker.h"
 
 #include <stdio.h>
@@ -38,8 +39,8 @@ static int check_of(const char *name) {
 
 static json_t *make(int check, const char *subject, doctor_outcome outcome, const char *text, double seconds) {
   return json_pack("{s:s, s:o, s:s, s:o, s:f, s:[], s:{}, s:[]}", "check", doctor_check_rows[check].name, "subject",
-                   subject[0] ? doctor_string(subject) : json_null(), "outcome", doctor_outcome_names[outcome], "text",
-                   doctor_string(text), "seconds", seconds, "details", "values", "remedies");
+                   subject[0] ? duet_json_text(subject) : json_null(), "outcome", doctor_outcome_names[outcome], "text",
+                   duet_json_text(text), "seconds", seconds, "details", "values", "remedies");
 }
 
 /* Takes over `finding`. */

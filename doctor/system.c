@@ -1,5 +1,6 @@
 /* Loaders, drivers and what they offer. */
 #include "doctor/check.h"
+#include "engine/json.h"
 
 #include <dirent.h>
 #include <dlfcn.h>
@@ -118,15 +119,11 @@ bool doctor_item_backend(const doctor_patient *p, size_t item, char subject[256]
   return name != NULL;
 }
 
-static const char *type_name(duet_device_type type) {
-  return type == DUET_DEVICE_CPU ? "cpu" : type == DUET_DEVICE_GPU ? "gpu" : "other";
-}
-
 static json_t *describe(const duet_device_info *d) {
-  return json_pack("{s:s, s:o, s:o, s:o, s:s, s:b, s:o, s:I, s:I, s:I}", "id", d->id, "name", doctor_string(d->name),
-                   "platform", doctor_string(d->platform), "driver", doctor_string(d->driver), "type",
-                   type_name(d->type), "usable", (int)d->usable, "reason",
-                   d->usable ? json_null() : doctor_string(d->reason), "compute_units", (json_int_t)d->compute_units,
+  return json_pack("{s:s, s:o, s:o, s:o, s:s, s:b, s:o, s:I, s:I, s:I}", "id", d->id, "name", duet_json_text(d->name),
+                   "platform", duet_json_text(d->platform), "driver", duet_json_text(d->driver), "type",
+                   duet_device_type_name(d->type), "usable", (int)d->usable, "reason",
+                   d->usable ? json_null() : duet_json_text(d->reason), "compute_units", (json_int_t)d->compute_units,
                    "global_memory_bytes", (json_int_t)d->global_memory, "max_allocation_bytes",
                    (json_int_t)d->max_allocation);
 }

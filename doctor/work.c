@@ -7,6 +7,7 @@
 #include "doctor/check.h"
 #include "doctor/doctor.h"
 #include "engine/clock.h"
+#include "engine/json.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -39,13 +40,13 @@ static void put(json_t *object, const char *key, json_t *value) {
 static bool examine(doctor_patient *p, int check, size_t item, const char *subject, emitter emit) {
   const char *name = doctor_check_rows[check].name;
   doctor_finding f = {.outcome = DOCTOR_FAILED};
-  emit_object(emit,
-              json_pack("{s:s, s:I, s:o}", "begin", name, "item", (json_int_t)item, "subject", doctor_string(subject)));
+  emit_object(
+      emit, json_pack("{s:s, s:I, s:o}", "begin", name, "item", (json_int_t)item, "subject", duet_json_text(subject)));
   const double started = duet_now();
   programs[check].check(p, item, &f);
   json_t *line = json_pack("{s:s, s:I, s:o, s:s, s:o, s:f}", "end", name, "item", (json_int_t)item, "subject",
-                           doctor_string(subject), "outcome", doctor_outcome_names[f.outcome], "text",
-                           doctor_string(f.text), "seconds", duet_now() - started);
+                           duet_json_text(subject), "outcome", doctor_outcome_names[f.outcome], "text",
+                           duet_json_text(f.text), "seconds", duet_now() - started);
   put(line, "details", f.details);
   put(line, "values", f.values);
   put(line, "remedies", f.remedies);

@@ -241,3 +241,7 @@ void duet_device_close(duet_handle *handle) {
   if (handle->backend) handle->backend->close(handle->device);
   *handle = (duet_handle){0};
 }
+
+const char *duet_device_type_name(duet_device_type type) {
+  return type == DUET_DEVICE_CPU ? "cpu" : type == DUET_DEVICE_GPU ? "gpu" : "other";
+}

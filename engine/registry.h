@@ -17,6 +17,9 @@ duet_status duet_backend_devices(size_t index, duet_device_info **infos, size_t 
 /* OK when an id has the form of one (auto, ref, opencl, opencl:P:D...), whatever there is. Errors: USAGE. */
 duet_status duet_device_check_id(const char *id, duet_error *error);
 
+/* "cpu", "gpu", "other". */
+const char *duet_device_type_name(duet_device_type type);
+
 /* An open device and the table to call it by. */
 typedef struct duet_handle {
   const duet_backend *backend;

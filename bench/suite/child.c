@@ -2,6 +2,7 @@
 
 #include "bench/suite/measure.h"
 #include "engine/clock.h"
+#include "engine/json.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -29,7 +30,7 @@ duet_status bench_child_devices(const bench_emit *emit, duet_error *error) {
   for (size_t i = 0; !s && i < count; i++) {
     json_t *device = describe(&infos[i]);
     (void)json_object_set_new(device, "usable", json_boolean(infos[i].usable));
-    (void)json_object_set_new(device, "reason", bench_json_text(infos[i].reason));
+    (void)json_object_set_new(device, "reason", duet_json_text(infos[i].reason));
     s = emit->line(emit->context, device, error);
   }
   free(infos);

@@ -1,5 +1,8 @@
 #include "bench/suite/result.h"
 
+#include "engine/json.h"
+#include "engine/registry.h"
+
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,35 +22,24 @@ void bench_result_fail(bench_result *r, duet_status status, const duet_error *er
   memcpy(r->reason, error->text, sizeof error->text);
 }
 
-json_t *bench_json_text(const char *text) {
-  json_t *string = json_string(text);
-  if (string) return string;
-  char ascii[1100];
-  size_t i = 0;
-  for (; text[i] && i + 1 < sizeof ascii; i++) ascii[i] = (text[i] & 0x80) ? '?' : text[i];
-  ascii[i] = 0;
-  return json_string(ascii);
-}
-
-static json_t *number(double value) { return isfinite(value) ? json_real(value) : json_null(); }
-
 static json_t *check_json(const bench_check *c) {
   if (!*c->what) return json_null();
-  return json_pack("{s:s, s:s, s:o, s:f}", "against", "ref", "what", c->what, "worst", number(c->worst), "tolerance",
-                   c->tolerance);
+  return json_pack("{s:s, s:s, s:o, s:f}", "against", "ref", "what", c->what, "worst", duet_json_real(c->worst),
+                   "tolerance", c->tolerance);
 }
 
 static json_t *statistics_json(const bench_statistics *s, bench_stop stopped_by) {
   static const char *const stops[] = {"interval", "budget", "count"};
   json_t *interval = isnan(s->low) ? json_null() : json_pack("[f, f]", s->low, s->high);
   return json_pack("{s:f, s:f, s:o, s:f, s:o, s:o, s:s}", "median", s->median, "mad", s->mad, "interval", interval,
-                   "mean", s->mean, "sd", number(s->sd), "p99", number(s->p99), "stopped_by", stops[stopped_by]);
+                   "mean", s->mean, "sd", duet_json_real(s->sd), "p99", duet_json_real(s->p99), "stopped_by",
+                   stops[stopped_by]);
 }
 
 static json_t *work_json(const bench_result *r) {
   if (isnan(r->flops) && isnan(r->bytes)) return json_null();
-  return json_pack("{s:o, s:o, s:o}", "flops", number(r->flops), "bytes", number(r->bytes), "per_second",
-                   number(r->per_second));
+  return json_pack("{s:o, s:o, s:o}", "flops", duet_json_real(r->flops), "bytes", duet_json_real(r->bytes),
+                   "per_second", duet_json_real(r->per_second));
 }
 
 static void add_measured(json_t *row, const bench_result *r) {
@@ -74,7 +66,7 @@ json_t *bench_result_json(const char *device, bench_group group, const bench_key
   json_t *row = json_pack("{s:s, s:s, s:s, s:O, s:s, s:s, s:s, s:o, s:f, s:o}", "device", device, "group",
                           bench_group_names[group], "name", key->name, "parameters", key->parameters, "unit", key->unit,
                           "better", key->lower_is_better ? "lower" : "higher", "status", outcomes[r->outcome], "reason",
-                          r->outcome == BENCH_OK ? json_null() : bench_json_text(*r->reason ? r->reason : "unknown"),
+                          r->outcome == BENCH_OK ? json_null() : duet_json_text(*r->reason ? r->reason : "unknown"),
                           "seconds", r->seconds, "check", check_json(&r->check));
   if (row && r->outcome == BENCH_OK) add_measured(row, r);
   if (row && r->point_count) add_curve(row, r);
@@ -88,16 +80,15 @@ static json_t *note_json(const char *note) {
   size_t length = cache ? (size_t)(cache - note) : strlen(note);
   while (length > 0 && strchr("; ", note[length - 1])) length--;
   (void)snprintf(text, sizeof text, "%.*s", (int)length, note);
-  return *text ? bench_json_text(text) : json_null();
+  return *text ? duet_json_text(text) : json_null();
 }
 
 json_t *bench_device_json(const duet_device_info *d, const char *kernel_class, const char *backend) {
-  static const char *const types[] = {"cpu", "gpu", "other"};
   return json_pack("{s:s, s:s, s:o, s:o, s:o, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:o}", "id", d->id, "backend",
-                   backend, "name", bench_json_text(d->name), "platform", bench_json_text(d->platform), "driver",
-                   bench_json_text(d->driver), "type", types[d->type], "compute_units", (json_int_t)d->compute_units,
-                   "vector_width", (json_int_t)d->vector_width, "max_group", (json_int_t)d->max_group,
-                   "local_memory_bytes", (json_int_t)d->local_memory, "global_memory_bytes",
+                   backend, "name", duet_json_text(d->name), "platform", duet_json_text(d->platform), "driver",
+                   duet_json_text(d->driver), "type", duet_device_type_name(d->type), "compute_units",
+                   (json_int_t)d->compute_units, "vector_width", (json_int_t)d->vector_width, "max_group",
+                   (json_int_t)d->max_group, "local_memory_bytes", (json_int_t)d->local_memory, "global_memory_bytes",
                    (json_int_t)d->global_memory, "max_allocation_bytes", (json_int_t)d->max_allocation, "kernel_class",
                    kernel_class, "note", note_json(d->note));
 }

@@ -48,7 +48,4 @@ void bench_result_fail(bench_result *result, duet_status status, const duet_erro
 json_t *bench_result_json(const char *device, bench_group group, const bench_key *key, const bench_result *result);
 json_t *bench_device_json(const duet_device_info *info, const char *kernel_class, const char *backend);
 
-/* A string whatever the bytes: what is no UTF-8 becomes '?'. */
-json_t *bench_json_text(const char *text);
-
 #endif

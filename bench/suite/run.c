@@ -6,6 +6,7 @@
 #include "bench/suite/start.h"
 #include "bench/suite/system.h"
 #include "engine/clock.h"
+#include "engine/json.h"
 #include "engine/text.h"
 
 #include <stdio.h>
@@ -215,7 +216,7 @@ static duet_status run_device(run *r, const char *id, duet_error *error) {
 static json_t *describe(const run *r, json_t *system, json_t *date) {
   json_t *command = json_array();
   for (size_t i = 0; i < r->options->command_count; i++)
-    (void)json_array_append_new(command, bench_json_text(r->options->command[i]));
+    (void)json_array_append_new(command, duet_json_text(r->options->command[i]));
   return json_pack("{s:s, s:o, s:o, s:o, s:s, s:o, s:O, s:O}", "format", "duet-bench-1", "date", date, "program",
                    bench_program_json(), "command", command, "suite", r->jobs.suite, "system", system, "devices",
                    r->devices, "rows", r->rows);

@@ -1,6 +1,7 @@
 #include "bench/suite/system.h"
 
 #include "bench/suite/result.h"
+#include "engine/json.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -45,7 +46,7 @@ static int find_value(const char *path, const char *key, const char *separators,
 
 static json_t *text_value(const char *path, const char *key, const char *separators) {
   char value[LINE];
-  return find_value(path, key, separators, value, sizeof value) ? bench_json_text(value) : json_null();
+  return find_value(path, key, separators, value, sizeof value) ? duet_json_text(value) : json_null();
 }
 
 /* Numbers in a list of ranges: "0-3,8" is 5. */

@@ -1,6 +1,7 @@
 #include "bench/suite/telemetry.h"
 
 #include "engine/clock.h"
+#include "engine/json.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -25,8 +26,6 @@ bench_telemetry bench_telemetry_none(void) {
       .clock_low = NAN, .clock_high = NAN, .temperature = NAN, .power = NAN, .energy = NAN, .energy_per_image = NAN};
 }
 
-static json_t *number(double value) { return isfinite(value) ? json_real(value) : json_null(); }
-
 json_t *bench_telemetry_json(const bench_telemetry *t) {
   static const char *const names[BENCH_THROTTLES] = {
 #define BENCH_THROTTLE_NAME(name) #name,
@@ -37,10 +36,10 @@ json_t *bench_telemetry_json(const bench_telemetry *t) {
   json_t *throttled = t->throttle_known ? json_array() : json_null();
   for (unsigned i = 0; i < BENCH_THROTTLES; i++)
     if (t->throttle_known && (t->throttled >> i & 1)) (void)json_array_append_new(throttled, json_string(names[i]));
-  return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "clock_mhz", clock, "temperature_c", number(t->temperature),
-                   "power_w", number(t->power), "energy_j", number(t->energy), "joules_per_image",
-                   number(t->energy_per_image), "throttled", throttled, "source",
-                   *t->source ? json_string(t->source) : json_null());
+  return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "clock_mhz", clock, "temperature_c",
+                   duet_json_real(t->temperature), "power_w", duet_json_real(t->power), "energy_j",
+                   duet_json_real(t->energy), "joules_per_image", duet_json_real(t->energy_per_image), "throttled",
+                   throttled, "source", *t->source ? json_string(t->source) : json_null());
 }
 
 /* ---- looking ---- */
