@@ -1,6 +1,8 @@
 #include "engine/event_file.h"
 
+#include "engine/file.h"
 #include "engine/gray_png.h"
+#include "engine/protobuf.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -12,7 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { HOST_SIZE = 64, FRAME = 8 + 4 + 4 /* of a record: length, its checksum, that of the data */ };
+enum { HOST_SIZE = 64 };
 
 struct duet_event_file {
   char *path;
@@ -38,71 +40,17 @@ static uint32_t masked(const void *data, size_t bytes) {
   return (crc >> 15 | crc << 17) + 0xa282ead8u;
 }
 
-/* ---- protocol buffers ---- */
-
-/* Bytes that grow. A failed allocation is remembered, so that only the end is checked. */
-typedef struct message {
-  uint8_t *data;
-  size_t length, capacity;
-  bool failed;
-} message;
-
-static void put(message *m, const void *data, size_t bytes) {
-  if (m->failed || !bytes) return;
-  if (m->length + bytes > m->capacity) {
-    const size_t capacity = 2 * (m->length + bytes);
-    uint8_t *larger = realloc(m->data, capacity);
-    if (!larger) {
-      m->failed = true;
-      return;
-    }
-    m->data = larger;
-    m->capacity = capacity;
-  }
-  memcpy(m->data + m->length, data, bytes);
-  m->length += bytes;
-}
-
-enum { VARINT, FIXED64, BYTES, FIXED32 = 5 }; /* wire types */
-
-static void put_varint(message *m, uint64_t value) {
-  for (; value > 127; value >>= 7) put(m, &(uint8_t){(uint8_t)(value | 128)}, 1);
-  put(m, &(uint8_t){(uint8_t)value}, 1);
-}
-
-static void put_number(message *m, unsigned field, uint64_t value) {
-  put_varint(m, field << 3 | VARINT);
-  put_varint(m, value);
-}
-
-static void put_bytes(message *m, unsigned field, const void *data, size_t bytes) {
-  put_varint(m, field << 3 | BYTES);
-  put_varint(m, bytes);
-  put(m, data, bytes);
-}
-
-static void put_text(message *m, unsigned field, const char *text) { put_bytes(m, field, text, strlen(text)); }
-
-/* Adds `inner` as a field, and releases it. */
-static void put_message(message *m, unsigned field, message *inner) {
-  put_bytes(m, field, inner->data, inner->length);
-  m->failed = m->failed || inner->failed;
-  free(inner->data);
-}
+/* ---- records ---- */
 
 /* Event: wall_time 1, step 2, file_version 3, summary 5, session_log 7. */
-static message begin_event(size_t step) {
-  message m = {0};
+static duet_text begin_event(size_t step) {
+  duet_text m = {0};
   struct timespec now = {0};
   (void)clock_gettime(CLOCK_REALTIME, &now);
-  const double time = (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-  put_varint(&m, 1 << 3 | FIXED64);
-  put(&m, &time, sizeof time);
-  if (step) put_number(&m, 2, step);
+  duet_message_double(&m, 1, (double)now.tv_sec + 1e-9 * (double)now.tv_nsec);
+  if (step) duet_message_integer(&m, 2, (int64_t)step);
   return m;
 }
-
-/* ---- records ---- */
 
 static duet_status fail_io(duet_event_file *f, int code, duet_error *error) {
   if (!f->failed) f->code = code;
@@ -111,31 +59,20 @@ static duet_status fail_io(duet_event_file *f, int code, duet_error *error) {
   return duet_fail(error, DUET_IO, "%s: cannot be written: %s", f->path, strerror(f->code));
 }
 
-static int write_all(int file, const uint8_t *data, size_t bytes) {
-  while (bytes > 0) {
-    const ssize_t n = write(file, data, bytes);
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return errno;
-    data += n;
-    bytes -= (size_t)n;
-  }
-  return 0;
-}
-
 /* Writes an event as a record, and releases it. */
-static duet_status write_event(duet_event_file *f, message *event, duet_error *error) {
-  message record = {0};
+static duet_status write_event(duet_event_file *f, duet_text *event, duet_error *error) {
   const uint64_t length = event->length;
   const uint32_t length_sum = masked(&length, sizeof length), sum = masked(event->data, event->length);
-  put(&record, &length, sizeof length);
-  put(&record, &length_sum, sizeof length_sum);
-  put(&record, event->data, event->length);
-  put(&record, &sum, sizeof sum);
-  const bool complete = !event->failed && !record.failed;
-  const int code = complete && !f->failed ? write_all(f->file, record.data, record.length) : 0;
+  duet_text record = {0}; /* so that it goes out in one piece */
+  duet_text_append(&record, (const char *)&length, sizeof length);
+  duet_text_append(&record, (const char *)&length_sum, sizeof length_sum);
+  if (event->length) duet_text_append(&record, event->data, event->length);
+  duet_text_append(&record, (const char *)&sum, sizeof sum);
+  const bool complete = !event->failed && !record.failed && !f->failed;
+  const int code = complete ? duet_file_put(f->file, &(duet_span){record.data, record.length}, 1) : 0;
   free(event->data);
   free(record.data);
-  return f->failed || !complete || code ? fail_io(f, code, error) : DUET_OK;
+  return !complete || code ? fail_io(f, code, error) : DUET_OK;
 }
 
 /* ---- files ---- */
@@ -159,14 +96,14 @@ static duet_status begin(duet_event_file *f, const char *directory, size_t step,
   (void)snprintf(f->path, size, "%s", directory);
   const int code = create(f, directory, size);
   if (code) return fail_io(f, code, error);
-  message event = begin_event(0);
-  put_text(&event, 3, "brain.Event:2");
+  duet_text event = begin_event(0);
+  duet_message_string(&event, 3, "brain.Event:2");
   duet_status s = write_event(f, &event, error);
   if (s || !step) return s;
-  message session = {0};
-  put_number(&session, 1, 1); /* SessionLog: status 1 START */
+  duet_text session = {0};
+  duet_message_integer(&session, 1, 1); /* SessionLog: status 1 START */
   event = begin_event(step);
-  put_message(&event, 7, &session);
+  duet_message_message(&event, 7, &session);
   return write_event(f, &event, error);
 }
 
@@ -204,33 +141,31 @@ duet_status duet_event_file_close(duet_event_file *f, duet_error *error) {
 /* Summary: value 1. Value: tag 1, simple_value 2, tensor 8, metadata 9. */
 duet_status duet_event_file_scalars(duet_event_file *f, size_t step, const duet_scalar *scalars, size_t count,
                                     duet_error *error) {
-  message event = begin_event(step), summary = {0};
+  duet_text event = begin_event(step), summary = {0};
   for (size_t i = 0; i < count; i++) {
-    const float number = (float)scalars[i].value;
-    message value = {0};
-    put_text(&value, 1, scalars[i].tag);
-    put_varint(&value, 2 << 3 | FIXED32);
-    put(&value, &number, sizeof number);
-    put_message(&summary, 1, &value);
+    duet_text value = {0};
+    duet_message_string(&value, 1, scalars[i].tag);
+    duet_message_float(&value, 2, (float)scalars[i].value);
+    duet_message_message(&summary, 1, &value);
   }
-  put_message(&event, 5, &summary);
+  duet_message_message(&event, 5, &summary);
   return write_event(f, &event, error);
 }
 
 /* What the plugin `images` takes: texts [3], width, height and the picture. TensorProto: dtype 1 (7: text),
    tensor_shape 2 (dim 2, its size 1), string_val 8. */
-static message picture(const uint8_t *png, size_t bytes, int height, int width) {
-  message tensor = {0}, shape = {0}, dimension = {0};
+static duet_text picture(const uint8_t *png, size_t bytes, int height, int width) {
+  duet_text tensor = {0}, shape = {0}, dimension = {0};
   char number[16];
-  put_number(&dimension, 1, 3);
-  put_message(&shape, 2, &dimension);
-  put_number(&tensor, 1, 7);
-  put_message(&tensor, 2, &shape);
+  duet_message_integer(&dimension, 1, 3);
+  duet_message_message(&shape, 2, &dimension);
+  duet_message_integer(&tensor, 1, 7);
+  duet_message_message(&tensor, 2, &shape);
   (void)snprintf(number, sizeof number, "%d", width);
-  put_text(&tensor, 8, number);
+  duet_message_string(&tensor, 8, number);
   (void)snprintf(number, sizeof number, "%d", height);
-  put_text(&tensor, 8, number);
-  put_bytes(&tensor, 8, png, bytes);
+  duet_message_string(&tensor, 8, number);
+  duet_message_bytes(&tensor, 8, png, bytes);
   return tensor;
 }
 
@@ -241,17 +176,17 @@ duet_status duet_event_file_image(duet_event_file *f, size_t step, const char *t
   size_t bytes;
   const duet_status s = duet_gray_png(pixels, height, width, &png, &bytes, error);
   if (s) return s;
-  message event = begin_event(step), summary = {0}, value = {0}, plugin = {0}, metadata = {0};
-  message tensor = picture(png, bytes, height, width);
-  put_text(&plugin, 1, "images");
-  put_message(&metadata, 1, &plugin);
-  put_text(&metadata, 3, words);
-  put_number(&metadata, 4, 3);
-  put_text(&value, 1, tag);
-  put_message(&value, 8, &tensor);
-  put_message(&value, 9, &metadata);
-  put_message(&summary, 1, &value);
-  put_message(&event, 5, &summary);
+  duet_text event = begin_event(step), summary = {0}, value = {0}, plugin = {0}, metadata = {0};
+  duet_text tensor = picture(png, bytes, height, width);
+  duet_message_string(&plugin, 1, "images");
+  duet_message_message(&metadata, 1, &plugin);
+  duet_message_string(&metadata, 3, words);
+  duet_message_integer(&metadata, 4, 3);
+  duet_message_string(&value, 1, tag);
+  duet_message_message(&value, 8, &tensor);
+  duet_message_message(&value, 9, &metadata);
+  duet_message_message(&summary, 1, &value);
+  duet_message_message(&event, 5, &summary);
   free(png);
   return write_event(f, &event, error);
 }

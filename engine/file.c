@@ -32,8 +32,7 @@ static duet_status fail_write(const char *path, int code, duet_error *error) {
   return duet_fail(error, DUET_IO, "%s: cannot be written: %s (%s)", path, strerror(code), advice(code));
 }
 
-/* 0, or the errno of the failure. */
-static int write_parts(int file, const duet_span *parts, size_t count) {
+int duet_file_put(int file, const duet_span *parts, size_t count) {
   for (size_t i = 0; i < count; i++) {
     const char *data = parts[i].data;
     for (size_t left = parts[i].bytes; left > 0;) {
@@ -62,7 +61,7 @@ static int flush_directory(char *path) {
 static int write_in_place(const char *path, const duet_span *parts, size_t count) {
   const int file = open(path, O_WRONLY | O_CLOEXEC);
   if (file < 0) return errno;
-  const int code = write_parts(file, parts, count);
+  const int code = duet_file_put(file, parts, count);
   return close(file) && !code ? errno : code;
 }
 
@@ -76,7 +75,7 @@ static int write_and_rename(const char *path, char *temporary, const duet_span *
     if (file < 0 && errno != EEXIST) return errno;
   }
   if (file < 0) return EEXIST;
-  int code = write_parts(file, parts, count);
+  int code = duet_file_put(file, parts, count);
   if (!code && fsync(file)) code = errno;
   if (close(file) && !code) code = errno;
   if (!code && rename(temporary, path)) code = errno;

@@ -12,6 +12,9 @@ typedef struct duet_span {
   size_t bytes;
 } duet_span;
 
+/* Writes the parts one after another to an open file, all of them. Returns 0, or the errno of the failure. */
+int duet_file_put(int file, const duet_span *parts, size_t count);
+
 /* Writes the parts one after another as the file `path`. Whoever reads sees the old file or the whole new one, even
    after a crash: a temporary file beside it is written, flushed to the disk and renamed. A file that is no regular
    one (/dev/stdout, a pipe) is written directly. Errors: IO; no temporary file stays. */

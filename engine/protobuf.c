@@ -32,6 +32,11 @@ void duet_message_float(duet_text *message, int field, float value) {
   duet_text_append(message, (const char *)&value, sizeof value);
 }
 
+void duet_message_double(duet_text *message, int field, double value) {
+  add_key(message, field, FIXED64);
+  duet_text_append(message, (const char *)&value, sizeof value);
+}
+
 void duet_message_bytes(duet_text *message, int field, const void *data, size_t bytes) {
   add_key(message, field, BYTES);
   add_varint(message, bytes);

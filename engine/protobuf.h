@@ -1,4 +1,5 @@
-/* The wire format of protocol buffers (https://protobuf.dev/programming-guides/encoding), as far as ONNX needs it. */
+/* The wire format of protocol buffers (https://protobuf.dev/programming-guides/encoding), as far as ONNX and event
+ * files need it. */
 #ifndef DUET_PROTOBUF_H
 #define DUET_PROTOBUF_H
 
@@ -10,6 +11,7 @@
 
 void duet_message_integer(duet_text *message, int field, int64_t value);
 void duet_message_float(duet_text *message, int field, float value);
+void duet_message_double(duet_text *message, int field, double value);
 void duet_message_bytes(duet_text *message, int field, const void *data, size_t bytes);
 void duet_message_string(duet_text *message, int field, const char *text);
 /* Adds `inner` as a field and empties it. A failure of `inner` becomes one of `message`. */
