@@ -80,7 +80,8 @@ duet_operand duet_planner_gradient(duet_unit *unit, duet_stage *stage) {
 
 size_t duet_planner_transposed_size(duet_shape shape, int pad) {
   const int row = (shape.channels + DUET_LANES - 1) / DUET_LANES * DUET_LANES;
-  return duet_shape_count((duet_shape){row, shape.height + 2 * pad, shape.width + 2 * pad});
+  const size_t pixels = duet_shape_count((duet_shape){1, shape.height + 2 * pad, shape.width + 2 * pad});
+  return (size_t)row * (pixels | 1);
 }
 
 duet_operand duet_planner_transposed(duet_planner *planner, int layer, duet_shape shape, int pad) {

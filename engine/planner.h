@@ -16,17 +16,18 @@ typedef struct duet_unit {
   bool needs_gradient;   /* some parameter lies upstream */
   bool gradient_written; /* a later gradient is added */
   duet_operand value, gradient, index;
-  int winograd; /* F(M x M, 3x3): M, 2 inside of the convolution's stages, 3 to 5 in three steps; 0: direct */
-  duet_operand transformed; /* weights, [(M + 2)^2][OC][IC] */
-  duet_operand points[2];   /* in three steps: of the input, channels innermost; of the gradient */
-  bool by_block;            /* the weight gradient is made block by block, in `partial` */
-  duet_operand partial[2];  /* sums of weight and bias */
-  bool sparse;              /* backward and the weight gradient go by `list` */
-  duet_operand list;        /* of stage sparse_gradient */
-  duet_operand turned;      /* weights, [OC][K][K][round up(IC, 16)] */
-  duet_operand before;      /* the gradient before ReLU and pooling, once `backward` has added it */
-  duet_operand statistics;  /* of batch normalisation, [4][C] */
-  duet_operand transposed;  /* the input with its channels innermost, where that is wanted */
+  int winograd[2];             /* F(M x M, 3x3): M forward and back; 0: direct */
+  bool in_steps;               /* Winograd's algorithm in stages of its own, not inside of the convolution's */
+  duet_operand transformed[2]; /* weights, [(M + 2)^2][OC][IC] */
+  duet_operand points[2];      /* in three steps: of the input, channels innermost; of the gradient */
+  bool by_block;               /* the weight gradient is made block by block, in `partial` */
+  duet_operand partial[2];     /* sums of weight and bias */
+  bool sparse;                 /* backward and the weight gradient go by `list` */
+  duet_operand list;           /* of stage sparse_gradient */
+  duet_operand turned;         /* weights, [OC][K][K][round up(IC, 16)] */
+  duet_operand before;         /* the gradient before ReLU and pooling, once `backward` has added it */
+  duet_operand statistics;     /* of batch normalisation, [4][C] */
+  duet_operand transposed;     /* the input with its channels innermost, where that is wanted */
 } duet_unit;
 
 /* A range of `work`: of every block (or slot) `stride` floats, or once. */
@@ -68,7 +69,8 @@ duet_unit *duet_planner_input(duet_planner *planner, int layer, int i);
 duet_operand duet_planner_gradient(duet_unit *unit, duet_stage *stage);
 
 /* Adds the stage that turns the input of `layer`, seen as `shape`, channels innermost, with `pad` zeros around it:
- * [16][height + 2 pad][width + 2 pad][round up(channels, 16)]. */
+ * [16 images][height + 2 pad][width + 2 pad][round up(channels, 16)], a pixel more for each image where they are even.
+ */
 duet_operand duet_planner_transposed(duet_planner *planner, int layer, duet_shape shape, int pad);
 /* Floats per lane of such a tensor. */
 size_t duet_planner_transposed_size(duet_shape shape, int pad);
@@ -101,6 +103,9 @@ duet_status duet_planner_launches(duet_planner *planner);
 /* How a stage is cut (engine/tiles.c): TO, TH, TW and ROWS, chosen from its shape and the class of the plan. Ops call
  * it once the shape is set. */
 void duet_tiles_set(duet_stage *stage, const duet_plan *plan);
+/* The cpu class: M of the F(M x M, 3x3) that makes a convolution of so many source channels to `channels` results of
+   height x width (pooled 2x2) with the fewest multiplications; 0 where none is worth it. */
+int duet_tiles_winograd(int source, int channels, int height, int width, bool pool);
 /* The cpu class: rows of a weight tensor per task, for balance among the compute units. */
 int duet_tiles_rows(int rows, unsigned compute_units);
 /* The gpu class: work-items per group, and groups that share a block of this stage. */

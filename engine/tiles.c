@@ -1,8 +1,14 @@
 /* How stages are cut into tiles: from shapes, vector registers and caches, never from the name of a device. */
 #include "engine/planner.h"
 
+#include <math.h>
+
+/* Winograd's algorithm is worth its memory where it makes less than this part of the direct sums' multiplications. */
+static const double WINOGRAD_GAIN = 0.8;
+
 enum {
-  SECOND_CACHE = 131072, /* bytes of a second-level cache that Winograd's patches may fill */
+  SECOND_CACHE = 131072, /* bytes of a second-level cache that Winograd's patches may fill side by side */
+  MOST_PATCHES = 524288, /* ... and that they may fill at all */
   FIRST_CACHE = 24576,   /* bytes of a first-level cache that one tile's operand may fill */
   TASKS_PER_UNIT = 4,    /* tasks of one layer's weight gradient per compute unit: balance against reuse */
   GPU_CHANNELS = 8,      /* register tile of an item of the gpu class: channels ... */
@@ -54,12 +60,36 @@ static void pixel_tile(duet_constants *k, int most, int channels, int height, in
   k->TO = near_divisor(channels, most / (k->TW * k->TH));
 }
 
-/* Winograd: patches side by side, as many as keep 16 transformed ones of all `source` channels in the second-level
- * cache. */
+/* Side of the square of results that a stage of Winograd's algorithm makes at least: whole tiles, and whole windows. */
+static int winograd_side(int M, bool pool) { return pool && M % 2 ? 2 * M : M; }
+
+/* Bytes of the transformed patches under such a square. */
+static int winograd_bytes(int M, bool pool, int source) {
+  const int patches = winograd_side(M, pool) / M;
+  return patches * patches * (M + 2) * (M + 2) * source * DUET_LANES * (int)sizeof(float);
+}
+
+int duet_tiles_winograd(int source, int channels, int height, int width, bool pool) {
+  const double direct = 9.0 * source * channels * height * width;
+  double least = WINOGRAD_GAIN * direct;
+  int best = 0;
+  for (int M = 2; M <= 5; M++) {
+    if (winograd_bytes(M, pool, source) > MOST_PATCHES) continue;
+    const double T = M + 2, side = winograd_side(M, pool), sides = ceil(height / side) * ceil(width / side);
+    const double products = T * T * source * channels, transforms = 2 * T * T * T * source + (M + T) * M * T * channels;
+    const double cost = sides * (side / M) * (side / M) * (products + transforms);
+    if (cost < least) least = cost, best = M;
+  }
+  return best;
+}
+
+/* Squares of Winograd's algorithm side by side, as many as keep their transformed patches in the second-level cache. */
 static void winograd_tile(duet_constants *k, int most, int channels, int width, int source) {
-  k->TH = k->TW = 2;
-  k->TILES = divisor((width + 1) / 2, at_most(at_least(SECOND_CACHE / (16 * 64 * source), 1), at_most(most / 2, 6)));
-  k->TO = near_divisor(channels, at_most(most / k->TILES, 8));
+  const int M = k->WINOGRAD, side = winograd_side(M, k->POOL), patches = side / M * (side / M);
+  const int room = at_least(SECOND_CACHE / winograd_bytes(M, k->POOL, source), 1);
+  k->TH = side;
+  k->TW = side * divisor(ceil_divide(width, side), at_most(room, at_least(at_most(most / 2, 6) / patches, 1)));
+  k->TO = near_divisor(channels, at_most(most / (k->TW / M * (side / M)), 8));
 }
 
 /* A product of matrices a point: channels by blocks. So many tasks that a core which is stolen for a while does fewer.
@@ -125,7 +155,7 @@ static void cpu_tiles(duet_stage *stage, int most, unsigned compute_units) {
     case DUET_STAGE_conv_forward:
       pixel_tile(k, most, k->OC, k->OH, k->OW);
       if (k->WINOGRAD)
-        winograd_tile(k, most, k->OC, k->POOL ? k->OW / 2 * 2 : k->OW, k->IC);
+        winograd_tile(k, most, k->OC, k->OW, k->IC);
       else if (k->POOL)
         k->TH = k->TW = 2, k->TO = near_divisor(k->OC, most / 4);
       break;

@@ -214,7 +214,9 @@ static uint32_t list_word(const duet_constants *k, size_t i, uint32_t *drawn) {
   return duet_trial_bits((double)(row * width + column));
 }
 
-static bool takes_maximum(const duet_constants *k) { return k->POOL || k->MAXIMUM; }
+/* Sums of which the larger is kept are made exact, for equal ones to happen; larger tiles of Winograd's round all. */
+static bool rounds_maxima(const duet_constants *k) { return k->POOL && k->WINOGRAD > 2; }
+static bool takes_maximum(const duet_constants *k) { return (k->POOL && !rounds_maxima(k)) || k->MAXIMUM; }
 
 static uint32_t word_for(const duet_trial *t, const char *name, size_t copy, size_t i, uint32_t *drawn) {
   const duet_constants *k = &t->stage.constants;
@@ -421,6 +423,20 @@ static bool is_written(const duet_trials *set, const duet_place *p) {
   return false;
 }
 
+/* Bytes of the word that differ. */
+static size_t bytes_differing(uint32_t a, uint32_t b) {
+  size_t count = 0;
+  for (uint32_t x = a ^ b; x; x >>= 8) count += (x & 0xff) != 0;
+  return count;
+}
+
+/* Of the winners of maxima that are rounded, one in a thousand may be another: a runner-up that comes as near as that.
+ */
+static bool excuses(const duet_trial *t, const duet_place *p, size_t differing) {
+  return rounds_maxima(&t->stage.constants) && !strcmp(p->name, "index") &&
+         1000 * differing <= sizeof(uint32_t) * p->extent * p->copies;
+}
+
 /* The largest errors found: in units of the mean, and as a fraction of what the case allows. */
 typedef struct errors {
   double worst, share;
@@ -433,16 +449,18 @@ static duet_status compare_operand(const duet_trials *set, const duet_trial *t, 
   const bool written = is_written(set, p);
   const double scale = root_mean_square(set, p), tolerance = written ? fmax(t->which->tolerance, set->tolerance) : 0;
   double worst = 0;
-  size_t worst_at = 0;
+  size_t worst_at = 0, differing = 0;
   for (size_t copy = 0; copy < p->copies; copy++)
     for (size_t i = 0; i < p->extent; i++) {
       const size_t at = p->offset + copy * p->stride + i;
       const uint32_t wanted = set->wanted[p->memory][at], got = set->got[p->memory][at];
       seen[at] = 1;
       if (is_scratch(p)) continue;
+      differing += bytes_differing(wanted, got);
       const double d = wanted == got ? 0 : !written || is_exact(p, i) ? INFINITY : distance(wanted, got, scale);
       if (d > worst) worst = d, worst_at = at;
     }
+  if (excuses(t, p, differing)) return DUET_OK;
   if (worst > found->worst) found->worst = worst;
   if (worst <= tolerance) {
     if (worst > found->share * tolerance) found->share = worst / tolerance;

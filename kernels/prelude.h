@@ -42,29 +42,54 @@ INLINE_FN float lane_sum(float16 v) {
   const float2 c = b.lo + b.hi;
   return c.x + c.y;
 }
-/* sums[i] = the sum over the lanes of v[i], n vectors, sums[] rounded up to 16: sixteen at a time by four rounds of interleaving and adding. */
+/* The compiler's own shuffle where there is one: drivers make shuffle2 of as many extracts and inserts as there are numbers. */
+#ifdef __has_builtin
+#if __has_builtin(__builtin_shufflevector)
+#define SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#endif
+#endif
+#ifndef SHUFFLE
+#define SHUFFLE(a, b, ...) shuffle2(a, b, (uint16)(__VA_ARGS__))
+#endif
+/* Each one instruction of the usual vector units: of every quarter of a vector the lower or higher numbers in turns; the same of pairs of
+   numbers; every second quarter, from the first or the second. */
+#define LOW_ONES(a, b) SHUFFLE(a, b, 0, 16, 1, 17, 4, 20, 5, 21, 8, 24, 9, 25, 12, 28, 13, 29)
+#define HIGH_ONES(a, b) SHUFFLE(a, b, 2, 18, 3, 19, 6, 22, 7, 23, 10, 26, 11, 27, 14, 30, 15, 31)
+#define LOW_PAIRS(a, b) SHUFFLE(a, b, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29)
+#define HIGH_PAIRS(a, b) SHUFFLE(a, b, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31)
+#define EVEN_QUARTERS(a, b) SHUFFLE(a, b, 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27)
+#define ODD_QUARTERS(a, b) SHUFFLE(a, b, 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31)
+INLINE_FN void transpose_lanes(float16 a[16]) {
+  float16 b[16];
+  UNROLL for (int i = 0; i < 16; i += 2) {
+    b[i] = LOW_ONES(a[i], a[i + 1]);
+    b[i + 1] = HIGH_ONES(a[i], a[i + 1]);
+  }
+  UNROLL for (int j = 0; j < 8; j++) {
+    const int i = j / 2 * 4 + j % 2;
+    a[i + j % 2] = LOW_PAIRS(b[i], b[i + 2]);
+    a[i + j % 2 + 1] = HIGH_PAIRS(b[i], b[i + 2]);
+  }
+  UNROLL for (int j = 0; j < 8; j++) {
+    const int i = j / 4 * 8 + j % 4;
+    b[i] = EVEN_QUARTERS(a[i], a[i + 4]);
+    b[i + 4] = ODD_QUARTERS(a[i], a[i + 4]);
+  }
+  UNROLL for (int j = 0; j < 8; j++) {
+    a[j] = EVEN_QUARTERS(b[j], b[j + 8]);
+    a[j + 8] = ODD_QUARTERS(b[j], b[j + 8]);
+  }
+}
+/* sums[i] = the sum over the lanes of v[i], n vectors, sums[] rounded up to 16: sixteen at a time, as transpose_lanes but with sums of pairs. */
 INLINE_FN void lane_sums(const int n, const float16 *v, float *sums) {
   UNROLL for (int first = 0; first < n; first += 16) {
     float16 a[16];
     UNROLL for (int i = 0; i < 16; i++) a[i] = first + i < n ? v[first + i] : (float16)(0.0f);
-    UNROLL for (int reach = 8; reach > 0; reach /= 2) UNROLL for (int i = 0; i < reach; i++)
-      a[i] = shuffle2(a[i], a[i + reach], (uint16)(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23)) +
-             shuffle2(a[i], a[i + reach], (uint16)(8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31));
-    vstore16(a[0], 0, sums + first);
+    UNROLL for (int i = 0; i < 8; i++) a[i] = LOW_ONES(a[2 * i], a[2 * i + 1]) + HIGH_ONES(a[2 * i], a[2 * i + 1]);
+    UNROLL for (int i = 0; i < 4; i++) a[i] = LOW_PAIRS(a[2 * i], a[2 * i + 1]) + HIGH_PAIRS(a[2 * i], a[2 * i + 1]);
+    UNROLL for (int i = 0; i < 2; i++) a[i] = EVEN_QUARTERS(a[2 * i], a[2 * i + 1]) + ODD_QUARTERS(a[2 * i], a[2 * i + 1]);
+    vstore16(EVEN_QUARTERS(a[0], a[1]) + ODD_QUARTERS(a[0], a[1]), 0, sums + first);
   }
-}
-/* One round of interleaving rows i and i + 8 of a[16]; four rounds transpose them. */
-#define INTERLEAVE(a, b)                                                                                \
-  UNROLL for (int i = 0; i < 8; i++) {                                                                  \
-    b[2 * i] = shuffle2(a[i], a[i + 8], (uint16)(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23));              \
-    b[2 * i + 1] = shuffle2(a[i], a[i + 8], (uint16)(8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31));    \
-  }
-INLINE_FN void transpose_lanes(float16 a[16]) {
-  float16 b[16];
-  INTERLEAVE(a, b)
-  INTERLEAVE(b, a)
-  INTERLEAVE(a, b)
-  INTERLEAVE(b, a)
 }
 /* Appends the pair (d, at) of every lane to that lane's own list, list[16][length][2], of which count[lane] are there, if d is not 0.
    Without a branch: a pair that does not count is overwritten by the next. */
@@ -72,8 +97,8 @@ INLINE_FN void transpose_lanes(float16 a[16]) {
   {                                                                                                                    \
     float pairs[32];                                                                                                   \
     int places[16];                                                                                                    \
-    vstore16(shuffle2(d, at, (uint16)(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23)), 0, pairs);              \
-    vstore16(shuffle2(d, at, (uint16)(8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31)), 1, pairs);        \
+    vstore16(SHUFFLE(d, at, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23), 0, pairs);              \
+    vstore16(SHUFFLE(d, at, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31), 1, pairs);        \
     vstore16(count, 0, places);                                                                                        \
     UNROLL for (int l = 0; l < 16; l++) vstore2(vload2(l, pairs), l * (length) + places[l], list);                      \
     count = select(count, count + 1, d != ZERO);                                                                       \
@@ -132,6 +157,9 @@ INLINE_FN float group_sum(float v, LOCAL_PTR float *scratch) {
 /* b where the condition (a comparison of lanes) holds, else a. */
 #define PICK(a, b, condition) select(a, b, condition)
 #define CLIP(v) PICK(v, ZERO, (v) < ZERO) /* max(v, 0) that keeps NaN */
+
+/* Whether a result of a tile, TH x TW of a map of DH x DW, lies on the map: the last tiles may overhang. */
+#define ON_MAP(h, w) ((DH % TH == 0 || (h) < DH) && (DW % TW == 0 || (w) < DW))
 
 /* Philox4x32-10 for sixteen counters at once: c[4] are replaced by the words. */
 INLINE_FN void philox(ulanes c[4], u32 k0, u32 k1) {

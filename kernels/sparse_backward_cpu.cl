@@ -7,7 +7,7 @@
 
 STAGE_FN STAGE(TEAM_PARAMETERS, GLOBAL const float *list, GLOBAL const float *wt, GLOBAL float *dxt) {
   for (int l = team; l < 16; l += teams) {
-    GLOBAL float *image = dxt + l * (PIXELS * VECTORS * 16);
+    GLOBAL float *image = dxt + l * ((PIXELS | 1) * VECTORS * 16);
     for (int i = 0; i < PIXELS * VECTORS; i++) STORE(image, i, ZERO);
     for (int v0 = 0; v0 < VECTORS; v0 += TW)
       for (int o = 0; o < OC; o++) {

@@ -25,7 +25,7 @@ STAGE_FN STAGE(TASK_PARAMETERS, GLOBAL const float *list, GLOBAL const float *xt
   for (int o = begin; o < end; o++) dbias[o] = 0;
   for (int image = 0; image < BLOCKS * 16; image++) {
     GLOBAL const float *lists = list + image / 16 * LIST_STRIDE + image % 16 * (OC * (WINDOWS + 1) * 2);
-    GLOBAL const float *x = xt + image / 16 * XT_STRIDE + image % 16 * (PIXELS * VECTORS * 16);
+    GLOBAL const float *x = xt + image / 16 * XT_STRIDE + image % 16 * ((PIXELS | 1) * VECTORS * 16);
     for (int v0 = 0; v0 < VECTORS; v0 += TW)
       for (int kh = 0; kh < K; kh += TH)
         for (int o = begin; o < end; o++)

@@ -13,7 +13,7 @@ STAGE_FN STAGE(TEAM_PARAMETERS, GLOBAL const float *x, GLOBAL float *xt) {
       UNROLL for (int i = 0; i < 16; i++)
         a[i] = (inside & (IC % 16 == 0 || v * 16 + i < IC)) ? LOAD(x, ((v * 16 + i) * IH + h) * IW + w) : ZERO;
       transpose_lanes(a);
-      UNROLL for (int i = 0; i < 16; i++) STORE(xt, (i * PIXELS + p) * VECTORS + v, a[i]);
+      UNROLL for (int i = 0; i < 16; i++) STORE(xt, (i * (PIXELS | 1) + p) * VECTORS + v, a[i]);
     }
   }
 }
@@ -22,7 +22,7 @@ STAGE_FN STAGE(TEAM_PARAMETERS, GLOBAL const float *dxt, GLOBAL const float *x, 
   for (int p = team; p < IH * IW; p += teams)
     for (int v = 0; v < VECTORS; v++) {
       lanes a[16];
-      UNROLL for (int i = 0; i < 16; i++) a[i] = LOAD(dxt, (i * PIXELS + (p / IW + PAD) * PADDED_W + p % IW + PAD) * VECTORS + v);
+      UNROLL for (int i = 0; i < 16; i++) a[i] = LOAD(dxt, (i * (PIXELS | 1) + (p / IW + PAD) * PADDED_W + p % IW + PAD) * VECTORS + v);
       transpose_lanes(a);
       UNROLL for (int i = 0; i < 16; i++)
         if (IC % 16 == 0 || v * 16 + i < IC) {

@@ -1,16 +1,23 @@
-/* Winograd's F(M x M, 3x3), M 3 to 5, T = M + 2 (Winograd 1980; Lavin and Gray 2016): y = A [(G w G') . (B d B')] A', where . multiplies
+/* Winograd's F(M x M, 3x3), M 2 to 5, T = M + 2 (Winograd 1980; Lavin and Gray 2016): y = A [(G w G') . (B d B')] A', where . multiplies
    element by element, of the patch d[T][T] under M x M results. By Toom and Cook from T - 1 points and infinity, each chosen for small
    rounding errors (a search over halves, thirds and quarters): with 256 channels the largest is 2e-6 (M 3), 3e-6 (4) and 1e-5 (5) of the
-   root mean square. Points: 0 1 -3/2 -2/3 (M 3), 0 -3/2 2/3 -3/4 4/3 (4), 0 1 1/2 2 -3/2 -2/3 (5); rows of B are scaled to 1...2 at most,
+   root mean square. Points: 0 1 -1 (M 2), 0 1 -3/2 -2/3 (M 3), 0 -3/2 2/3 -3/4 4/3 (4), 0 1 1/2 2 -3/2 -2/3 (5); rows of B are scaled to 1...2 at most,
    those of G back. Macros, for kernels and for `ref`: a list of numbers, fractions as Q(numerator, denominator).
-     A [M][T]   G [T][3]   B [T][T]
-   The G of M 2 is there as well; its A and B are additions (winograd_tile.h). */
-#ifndef WINOGRAD_A3
+     A [M][T]   G [T][3]   B [T][T] */
+#ifndef WINOGRAD_A2
+#define WINOGRAD_A2 \
+  {1, 1, 1, 0, \
+   0, 1, -1, -1}
 #define WINOGRAD_G2 \
   {1, 0, 0, \
    Q(1, 2), Q(1, 2), Q(1, 2), \
    Q(1, 2), Q(-1, 2), Q(1, 2), \
    0, 0, 1}
+#define WINOGRAD_B2 \
+  {1, 0, -1, 0, \
+   0, 1, 1, 0, \
+   0, -1, 1, 0, \
+   0, 1, 0, -1}
 #define WINOGRAD_A3 \
   {1, 1, 1, 1, 0, \
    0, 1, Q(-3, 2), Q(-2, 3), 0, \

@@ -1,8 +1,8 @@
-/* What the stages of Winograd's algorithm in three steps share (cpu class): to points, products, and back. M is WINOGRAD. */
+/* What the stages of Winograd's algorithm share (cpu class): to points and back. M is WINOGRAD. */
 #include "winograd_matrices.h"
 #ifndef WINOGRAD_MATRIX
 #define Q(n, d) ((float)(n) / (d))
-__constant float winograd_g2[4 * 3] = WINOGRAD_G2;
+__constant float winograd_a2[2 * 4] = WINOGRAD_A2, winograd_g2[4 * 3] = WINOGRAD_G2, winograd_b2[4 * 4] = WINOGRAD_B2;
 __constant float winograd_a3[3 * 5] = WINOGRAD_A3, winograd_g3[5 * 3] = WINOGRAD_G3, winograd_b3[5 * 5] = WINOGRAD_B3;
 __constant float winograd_a4[4 * 6] = WINOGRAD_A4, winograd_g4[6 * 3] = WINOGRAD_G4, winograd_b4[6 * 6] = WINOGRAD_B4;
 __constant float winograd_a5[5 * 7] = WINOGRAD_A5, winograd_g5[7 * 3] = WINOGRAD_G5, winograd_b5[7 * 7] = WINOGRAD_B5;
@@ -14,9 +14,12 @@ INLINE_FN void winograd_product_1d(const int rows, const int columns, __constant
                                    const int in_step, lanes *out, const int out_step) {
   UNROLL for (int r = 0; r < rows; r++) {
     lanes sum = ZERO;
+    int empty = 1;
     UNROLL for (int c = 0; c < columns; c++) {
       const float q = turned ? matrix[c * rows + r] : matrix[r * columns + c];
-      if (q != 0.0f) sum = fma(SPLAT(q), in[c * in_step], sum);
+      if (q == 0.0f) continue;
+      sum = empty ? SPLAT(q) * in[c * in_step] : fma(SPLAT(q), in[c * in_step], sum);
+      empty = 0;
     }
     out[r * out_step] = sum;
   }

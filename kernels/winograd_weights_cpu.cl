@@ -5,7 +5,7 @@ STAGE_FN STAGE(TASK_PARAMETERS, GLOBAL const float *w, GLOBAL float *u) {
     const int channels = MIN(16, IC - c0);
     GLOBAL const float *kernels = w + (task * IC + c0) * 9;
     float taps[9][16] = {{0}};
-    for (int l = 0; l < channels; l++) UNROLL for (int k = 0; k < 9; k++) taps[k][l] = kernels[l * 9 + k];
+    for (int l = 0; l < channels; l++) UNROLL for (int k = 0; k < 9; k++) taps[k][l] = kernels[l * 9 + (BACK ? 8 - k : k)];
     lanes g[9], points[T * T];
     UNROLL for (int k = 0; k < 9; k++) g[k] = vload16(0, taps[k]);
     winograd_product_2d(T, 3, WINOGRAD_MATRIX(g), 0, g, points);

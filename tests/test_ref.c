@@ -168,7 +168,7 @@ static const double *before_activation(const duet_constants *k, double *dy, doub
 static void check_sparse(const duet_constants *k, double *x, double *w, double *dy, double *y, double *index,
                          size_t stride, const double *dx, const double *dw, const double *dbias) {
   const size_t in = (size_t)(k->IC * k->IH * k->IW) * L, oc = (size_t)k->OC, kernel = (size_t)(k->K * k->K);
-  const size_t xt_size = (size_t)((k->IH + 2 * k->PAD) * (k->IW + 2 * k->PAD) * L) * L, tasks = (oc + 1) / 2;
+  const size_t xt_size = (size_t)(((k->IH + 2 * k->PAD) * (k->IW + 2 * k->PAD)) | 1) * L * L, tasks = (oc + 1) / 2;
   const size_t length = (size_t)(k->OC * (1 + k->OH / 2 * (k->OW / 2)) * 2 * L), weights = oc * (size_t)k->IC * kernel;
   double *list = tensor(BLOCKS * length), *xt = tensor(BLOCKS * xt_size), *dxt = tensor(BLOCKS * xt_size);
   double *wt = tensor(oc * kernel * L), *dwt = tensor(oc * kernel * L);
@@ -282,11 +282,45 @@ static void check_winograd(int m, int pad) {
   check_close(got_dbias, dbias, OC);
 }
 
+/* So does the algorithm inside of the convolution's stages, where tiles overhang the map. */
+static void check_winograd_inside(int m, int pad, int pool) {
+  enum { IC = 3, OC = 2, IH = 9, IW = 8 };
+  const int OH = IH + 2 * pad - 2, OW = IW + 2 * pad - 2, side = pool ? 2 : 1, places = (m + 2) * (m + 2);
+  const duet_constants direct = {.IC = IC,
+                                 .OC = OC,
+                                 .IH = IH,
+                                 .IW = IW,
+                                 .OH = OH,
+                                 .OW = OW,
+                                 .K = 3,
+                                 .STRIDE = 1,
+                                 .PAD = pad,
+                                 .POOL = pool,
+                                 .BLOCKS = BLOCKS};
+  duet_constants k = direct, back;
+  k.WINOGRAD = m, back = k, back.BACK = 1, back.POOL = 0;
+  const size_t in = IC * IH * IW * L, out = (size_t)(OC * (OH / side) * (OW / side)) * L;
+  double *x = tensor(BLOCKS * in), *w = tensor(OC * IC * 9), *bias = tensor(OC), *dy = tensor(BLOCKS * in);
+  double *y = tensor(BLOCKS * out), *got_y = tensor(BLOCKS * out), *index = tensor(BLOCKS * out);
+  double *dx = tensor(BLOCKS * in), *got_dx = tensor(BLOCKS * in), *u = tensor((size_t)places * OC * IC);
+  run(&(stage_run){double_conv_forward, direct, 0, {x, w, bias, y, index}, {in, 0, 0, out, out}});
+  run(&(stage_run){double_winograd_weights, k, OC, {w, u}, {0}});
+  run(&(stage_run){double_conv_forward, k, 0, {x, u, bias, got_y, index}, {in, 0, 0, out, out}});
+  check_close(got_y, y, BLOCKS * out);
+  if (pool) return;
+  run(&(stage_run){double_conv_backward, direct, 0, {dy, w, NULL, dx}, {out, 0, 0, in}});
+  run(&(stage_run){double_winograd_weights, back, OC, {w, u}, {0}});
+  run(&(stage_run){double_conv_backward, k, 0, {dy, u, NULL, got_dx}, {out, 0, 0, in}});
+  check_close(got_dx, dx, BLOCKS * in);
+}
+
 static void winograd_is_convolution(void **state) {
   (void)state;
-  for (int m = 3; m <= 5; m++)
+  for (int m = 2; m <= 5; m++)
     for (int pad = 0; pad < 2; pad++) {
-      check_winograd(m, pad);
+      if (m > 2) check_winograd(m, pad);
+      check_winograd_inside(m, pad, 0);
+      check_winograd_inside(m, pad, 2);
       (void)teardown(NULL);
     }
 }

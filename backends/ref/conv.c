@@ -7,35 +7,14 @@ REF_INLINE void window_range(int start, int size, int K, int *begin, int *end) {
   *end = size - start < K ? size - start : K;
 }
 
-/* What a Winograd stage adds to result (i, j) of the 2x2 tile whose 4x4 patch starts at (row, column) of
-   x[channels][height][width]: A'[i] [sum over channels of u . (B' d B)] A[j]. u has `points` values a point, `step`
-   between channels; flip: points 0 and 3 change places. */
-REF_INLINE void winograd_sum(const ref_real *x, int channels, int height, int width, const ref_real *u,
-                             ptrdiff_t points, ptrdiff_t step, bool flip, int row, int column, int i, int j,
-                             double sum[REF_LANES]) {
-  static const int a[2][4] = {{1, 1, 1, 0}, {0, 1, -1, -1}};
-  static const int b[4][4] = {{1, 0, -1, 0}, {0, 1, 1, 0}, {0, -1, 1, 0}, {0, 1, 0, -1}};
-  static const int swapped[4] = {3, 1, 2, 0};
-  for (int p = 0; p < 16; p++) {
-    const int factor = a[i][p / 4] * a[j][p % 4], point = flip ? swapped[p / 4] * 4 + swapped[p % 4] : p;
-    for (ptrdiff_t c = 0; factor && c < channels; c++)
-      for (int q = 0; q < 16; q++) {
-        const int coefficient = factor * b[p / 4][q / 4] * b[p % 4][q % 4], h = row + q / 4, w = column + q % 4;
-        if (!coefficient || h < 0 || h >= height || w < 0 || w >= width) continue;
-        const double weight = (double)u[point * points + c * step] * coefficient;
-        for (int l = 0; l < REF_LANES; l++) sum[l] += weight * x[((c * height + h) * width + w) * REF_LANES + l];
-      }
-  }
-}
-
-/* sum[16] = bias + the window of output pixel (oh, ow); w is one output channel's [IC][K][K]. */
-REF_INLINE void window_sum(const duet_constants *k, const ref_real *x, const ref_real *w, double bias, int oh, int ow,
+/* sum[16] = the window of output pixel (oh, ow); w is one output channel's [IC][K][K]. */
+REF_INLINE void window_sum(const duet_constants *k, const ref_real *x, const ref_real *w, int oh, int ow,
                            double sum[REF_LANES]) {
   const int top = oh * k->STRIDE - k->PAD, left = ow * k->STRIDE - k->PAD;
   int kh_begin, kh_end, kw_begin, kw_end;
   window_range(top, k->IH, k->K, &kh_begin, &kh_end);
   window_range(left, k->IW, k->K, &kw_begin, &kw_end);
-  for (int l = 0; l < REF_LANES; l++) sum[l] = bias;
+  for (int l = 0; l < REF_LANES; l++) sum[l] = 0;
   for (ptrdiff_t ic = 0; ic < k->IC; ic++) {
     for (int kh = kh_begin; kh < kh_end; kh++) {
       const ref_real *row = x + ((ic * k->IH + top + kh) * k->IW + left) * REF_LANES;
@@ -59,6 +38,20 @@ REF_INLINE void keep_maximum(const double sum[REF_LANES], int q, ref_real best[R
   }
 }
 
+static ref_winograd winograd_forward(const duet_constants *k, const ref_real *x, const ref_real *u) {
+  return (ref_winograd){.x = x,
+                        .channels = k->IC,
+                        .height = k->IH,
+                        .width = k->IW,
+                        .pad = k->PAD,
+                        .columns = k->OW,
+                        .u = u,
+                        .points = (ptrdiff_t)k->OC * k->IC,
+                        .step = 1,
+                        .M = k->WINOGRAD,
+                        .band = -1};
+}
+
 REF_CLONES void REF_TWIN(conv_forward)(const ref_call *call) {
   const duet_constants *k = call->k;
   const ref_real *x = call->operand[0], *w = call->operand[1], *bias = call->operand[2];
@@ -66,20 +59,18 @@ REF_CLONES void REF_TWIN(conv_forward)(const ref_call *call) {
   uint8_t *index = call->operand[4];  // the same shape, when pooled and wanted
   const int side = k->POOL ? 2 : 1;
   for (ptrdiff_t oc = 0, out = 0; oc < k->OC; oc++) {
+    ref_winograd winograd = winograd_forward(k, x, w + oc * k->IC);
     for (int h = 0; h < k->OH / side; h++) {
+      double rows[2][REF_MAX_WIDTH][REF_LANES];
+      for (int r = 0; k->WINOGRAD && r < side; r++) ref_winograd_row(&winograd, h * side + r, rows[r]);
       for (int v = 0; v < k->OW / side; v++, out += REF_LANES) {
         ref_real best[REF_LANES] = {0};
         uint8_t winner[REF_LANES] = {0};
         for (int q = 0; q < side * side; q++) {
-          double sum[REF_LANES];
           const int oh = h * side + q / side, ow = v * side + q % side;
-          if (k->WINOGRAD) {
-            for (int l = 0; l < REF_LANES; l++) sum[l] = bias[oc];
-            winograd_sum(x, k->IC, k->IH, k->IW, w + oc * k->IC, (ptrdiff_t)k->OC * k->IC, 1, false,
-                         oh / 2 * 2 - k->PAD, ow / 2 * 2 - k->PAD, oh % 2, ow % 2, sum);
-          } else {
-            window_sum(k, x, w + oc * k->IC * k->K * k->K, bias[oc], oh, ow, sum);
-          }
+          double *sum = rows[q / side][ow];
+          if (!k->WINOGRAD) window_sum(k, x, w + oc * k->IC * k->K * k->K, oh, ow, sum);
+          for (int l = 0; l < REF_LANES; l++) sum[l] += bias[oc];
           keep_maximum(sum, q, best, winner);
         }
         for (int l = 0; l < REF_LANES; l++) y[out + l] = (ref_real)(k->RELU ? ref_relu(best[l]) : best[l]);
@@ -125,23 +116,32 @@ REF_INLINE void gradient_sum(const ref_call *call, ptrdiff_t ic, int ih, int iw,
   }
 }
 
+static ref_winograd winograd_backward(const duet_constants *k, const ref_real *dy, const ref_real *u) {
+  return (ref_winograd){.x = dy,
+                        .channels = k->OC,
+                        .height = k->OH,
+                        .width = k->OW,
+                        .pad = 2 - k->PAD,
+                        .columns = k->IW,
+                        .u = u,
+                        .points = (ptrdiff_t)k->OC * k->IC,
+                        .step = k->IC,
+                        .M = k->WINOGRAD,
+                        .band = -1};
+}
+
 REF_CLONES void REF_TWIN(conv_backward)(const ref_call *call) {
   const duet_constants *k = call->k;
   const ref_real *dy = call->operand[0], *w = call->operand[1], *x = call->operand[2];
   ref_real *dx = call->operand[3];  // [IC][IH][IW][16]
   for (ptrdiff_t ic = 0, in = 0; ic < k->IC; ic++) {
+    ref_winograd winograd = winograd_backward(k, dy, w + ic);
     for (int ih = 0; ih < k->IH; ih++) {
+      double row[REF_MAX_WIDTH][REF_LANES];
+      if (k->WINOGRAD) ref_winograd_row(&winograd, ih, row);
       for (int iw = 0; iw < k->IW; iw++, in += REF_LANES) {
-        double sum[REF_LANES];
-        if (k->WINOGRAD) {
-          const int pad = 2 - k->PAD;
-          for (int l = 0; l < REF_LANES; l++) sum[l] = 0;
-          winograd_sum(dy, k->OC, k->OH, k->OW, w + ic, (ptrdiff_t)k->OC * k->IC, k->IC, true, ih / 2 * 2 - pad,
-                       iw / 2 * 2 - pad, ih % 2, iw % 2, sum);
-        } else {
-          gradient_sum(call, ic, ih, iw, sum);
-        }
-        ref_store(dx + in, sum, k->MASK ? x + in : NULL, k->ADD);
+        if (!k->WINOGRAD) gradient_sum(call, ic, ih, iw, row[iw]);
+        ref_store(dx + in, row[iw], k->MASK ? x + in : NULL, k->ADD);
       }
     }
   }

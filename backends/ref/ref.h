@@ -54,6 +54,18 @@ bool ref_stage_is_task(const duet_stage *stage); /* else it runs block by block 
    Operands that a plan may leave out where their values serve nobody count only when bound. */
 void ref_operand_extents(const duet_stage *stage, size_t extents[DUET_MAX_OPERANDS]);
 
+/* Winograd's algorithm inside of a convolution's twin: results of M x M tiles from the points of their patches, row by
+   row. */
+typedef struct ref_winograd {
+  const ref_real *x;                         /* [channels][height][width][16] */
+  int channels, height, width, pad, columns; /* columns of the result */
+  const ref_real *u;                         /* of one result channel: + point * points + channel * step */
+  ptrdiff_t points, step;
+  int M, band; /* band: of tiles that is in `rows`; -1: none */
+  double rows[5][REF_MAX_WIDTH][REF_LANES];
+} ref_winograd;
+void ref_winograd_row(ref_winograd *w, int row, double out[][REF_LANES]);
+
 /* Runs a checked stage on one block or task. Errors: BAD_INPUT (a memory is missing), TOO_LARGE (an operand leaves its
    memory); then nothing was written. */
 duet_status ref_stage_run(const duet_stage *stage, size_t index, duet_buffer *const memories[], duet_error *error);

@@ -96,7 +96,7 @@ void ref_operand_extents(const duet_stage *stage, size_t extents[DUET_MAX_OPERAN
   const size_t ic = (size_t)k->IC, oc = (size_t)k->OC, in = ic * REF_LANES, out = oc * REF_LANES, matrix = ic * oc;
   const size_t pooled = product(k->IC, k->OH, k->OW, L), count = product(k->COUNT, L, 1, 1), total = (size_t)k->TOTAL;
   const size_t rows = (ic + REF_LANES - 1) / REF_LANES * REF_LANES * REF_LANES;
-  const size_t xt = product(k->IH + 2 * k->PAD, k->IW + 2 * k->PAD, (int)rows, 1),
+  const size_t xt = product(((k->IH + 2 * k->PAD) * (k->IW + 2 * k->PAD)) | 1, (int)rows, 1, 1),
                wt = product(k->OC, k->K * k->K, (int)rows / L, 1);
   const size_t list = product(k->OC, 1 + (k->OH / 2) * (k->OW / 2), 2, L);
   const size_t target = 4 * REF_LANES, words = DUET_CONTROL_WORDS;
@@ -208,7 +208,7 @@ static duet_status check_constants(const duet_stage *stage, duet_error *error) {
     return duet_fail(error, DUET_BAD_INPUT, "ref: %s: WINOGRAD %d with %d input channels", stage->label, k->WINOGRAD,
                      k->IC);
   if (!listed(positive[stage->kind], "K")) return DUET_OK;
-  if (k->K > REF_MAX_WINDOW || k->OW > REF_MAX_WIDTH || k->OH > REF_MAX_WIDTH)
+  if (k->K > REF_MAX_WINDOW || k->OW > REF_MAX_WIDTH || k->OH > REF_MAX_WIDTH || (k->WINOGRAD && k->IW > REF_MAX_WIDTH))
     return duet_fail(error, DUET_TOO_LARGE, "ref: %s: window %d, result %d x %d (at most %d and %d x %d)", stage->label,
                      k->K, k->OH, k->OW, REF_MAX_WINDOW, REF_MAX_WIDTH, REF_MAX_WIDTH);
   if ((k->OH - 1L) * k->STRIDE + k->K > k->IH + 2L * k->PAD || (k->OW - 1L) * k->STRIDE + k->K > k->IW + 2L * k->PAD)

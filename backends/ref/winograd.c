@@ -2,17 +2,21 @@
 #include "backends/ref/ref.h"
 #include "kernels/winograd_matrices.h"
 
+#include <string.h>
+
 enum { MOST = 7 }; /* points of one dimension, M + 2 */
 
 /* For M from 2: A [M][T], G [T][3], B [T][T]. */
 #define Q(n, d) ((double)(n) / (d))
-static const double matrix_a3[] = WINOGRAD_A3, matrix_a4[] = WINOGRAD_A4, matrix_a5[] = WINOGRAD_A5;
+static const double matrix_a2[] = WINOGRAD_A2, matrix_a3[] = WINOGRAD_A3, matrix_a4[] = WINOGRAD_A4,
+                    matrix_a5[] = WINOGRAD_A5;
 static const double matrix_g2[] = WINOGRAD_G2, matrix_g3[] = WINOGRAD_G3, matrix_g4[] = WINOGRAD_G4,
                     matrix_g5[] = WINOGRAD_G5;
-static const double matrix_b3[] = WINOGRAD_B3, matrix_b4[] = WINOGRAD_B4, matrix_b5[] = WINOGRAD_B5;
-static const double *const matrix_a[] = {NULL, matrix_a3, matrix_a4, matrix_a5},
+static const double matrix_b2[] = WINOGRAD_B2, matrix_b3[] = WINOGRAD_B3, matrix_b4[] = WINOGRAD_B4,
+                    matrix_b5[] = WINOGRAD_B5;
+static const double *const matrix_a[] = {matrix_a2, matrix_a3, matrix_a4, matrix_a5},
                            *const matrix_g[] = {matrix_g2, matrix_g3, matrix_g4, matrix_g5},
-                           *const matrix_b[] = {NULL, matrix_b3, matrix_b4, matrix_b5};
+                           *const matrix_b[] = {matrix_b2, matrix_b3, matrix_b4, matrix_b5};
 
 /* A matrix by rows, or its transpose. */
 typedef struct matrix {
@@ -48,10 +52,40 @@ void REF_TWIN(winograd_weights)(const ref_call *call) {
   ref_real *u = call->operand[1];
   for (ptrdiff_t c = 0; c < ic; c++) {
     double taps[9] = {0}, points[MOST * MOST];
-    for (int i = 0; i < 9; i++) taps[i] = (double)w[(o * ic + c) * 9 + i];
+    for (int i = 0; i < 9; i++) taps[i] = (double)w[(o * ic + c) * 9 + (call->k->BACK ? 8 - i : i)];
     sandwich(&g, taps, points);
     for (int i = 0; i < T * T; i++) u[(i * oc + o) * ic + c] = (ref_real)points[i];
   }
+}
+
+/* out[M*M] = one tile of image `l`, whose patch begins at (top, left). */
+static void tile(const ref_winograd *w, int top, int left, int l, double *out) {
+  const int T = w->M + 2;
+  const matrix a = {matrix_a[w->M - 2], w->M, T, false}, b = {matrix_b[w->M - 2], T, T, false};
+  double sum[MOST * MOST] = {0}, d[MOST * MOST], points[MOST * MOST];
+  for (ptrdiff_t c = 0; c < w->channels; c++) {
+    for (int i = 0; i < T * T; i++) {
+      const int row = top + i / T, column = left + i % T;
+      const bool inside = row >= 0 && row < w->height && column >= 0 && column < w->width;
+      d[i] = inside ? (double)w->x[((c * w->height + row) * w->width + column) * REF_LANES + l] : 0;
+    }
+    sandwich(&b, d, points);
+    for (int i = 0; i < T * T; i++) sum[i] += (double)w->u[i * w->points + c * w->step] * points[i];
+  }
+  sandwich(&a, sum, out);
+}
+
+void ref_winograd_row(ref_winograd *w, int row, double out[][REF_LANES]) {
+  const int M = w->M, band = row / M;
+  for (int column = 0; band != w->band && column < w->columns; column += M)
+    for (int l = 0; l < REF_LANES; l++) {
+      double results[MOST * MOST];
+      tile(w, band * M - w->pad, column - w->pad, l, results);
+      for (int i = 0; i < M * M; i++)
+        if (column + i % M < w->columns) w->rows[i / M][column + i % M][l] = results[i];
+    }
+  w->band = band;
+  memcpy(out, w->rows[row % M], sizeof *out * (size_t)w->columns);
 }
 
 /* Where point `i` of channel `c` of image `l` is in vt[T*T][channels/16][16 images][16]. */

@@ -43,25 +43,22 @@ static size_t turned_size(const duet_layer *l, int in) {
   return l->weight_rows * kernel * kernel * row;
 }
 
-/* Winograd's algorithm. Inside of the stages it pays where there are channels enough to spread the transforms over, and
-   so few that the transformed patches under one tile stay in the second-level cache. In three steps it pays where one
-   tile is the whole result, and where blocks enough share the transformed weights, many times larger than the images'
-   points. */
-static int suits_winograd(duet_planner *planner, int layer) {
-  enum { LEAST_BLOCKS = 4, LEAST_CHANNELS = 32, INSIDE_LEAST = 8, INSIDE_MOST = 256, LEAST_TILE = 3, LARGEST_TILE = 5 };
-  const duet_layer *l = &planner->network->layers[layer];
-  const int in = planner->network->layers[l->inputs[0]].shape.channels, out = l->shape.channels;
-  const int height = l->shape.height, width = l->shape.width, fewest = in < out ? in : out, most = in < out ? out : in;
-  if (planner->plan->options.kernel_class != DUET_CLASS_CPU || planner->plan->options.direct ||
-      (int)l->options.kernel != 3 || (int)l->options.stride != 1)
-    return 0;
-  if (height == width && height >= LEAST_TILE && height <= LARGEST_TILE && fewest >= LEAST_CHANNELS &&
-      in % DUET_LANES == 0 && planner->plan->blocks >= LEAST_BLOCKS && duet_planner_unit(planner, layer)->pool < 0)
-    return height;
-  return fewest >= INSIDE_LEAST && most <= INSIDE_MOST && height >= 2 && width >= 2 ? 2 : 0;
+/* Whether Winograd's algorithm serves. */
+static bool suits_winograd(const duet_planner *planner, const duet_layer *l) {
+  return planner->plan->options.kernel_class == DUET_CLASS_CPU && !planner->plan->options.direct &&
+         (int)l->options.kernel == 3 && (int)l->options.stride == 1;
 }
 
-static bool is_in_steps(const duet_unit *unit) { return unit->winograd > 2; }
+/* In three steps it pays where one tile is the whole result, and where blocks enough share the transformed weights,
+   many times larger than the images' points. */
+static bool suits_steps(duet_planner *planner, int layer) {
+  enum { LEAST_BLOCKS = 4, LEAST_CHANNELS = 32, LEAST_TILE = 3, LARGEST_TILE = 5 };
+  const duet_layer *l = &planner->network->layers[layer];
+  const int in = planner->network->layers[l->inputs[0]].shape.channels, out = l->shape.channels;
+  return suits_winograd(planner, l) && l->shape.height == l->shape.width && l->shape.height >= LEAST_TILE &&
+         l->shape.height <= LARGEST_TILE && in >= LEAST_CHANNELS && out >= LEAST_CHANNELS && in % DUET_LANES == 0 &&
+         planner->plan->blocks >= LEAST_BLOCKS && duet_planner_unit(planner, layer)->pool < 0;
+}
 
 /* Behind a maximum at most a quarter of the gradient is not 0, behind a ReLU too a tenth or so: it goes back as a list
    of what is left, with vectors of channels, where these fill at least half of one. */
@@ -73,26 +70,51 @@ static bool suits_sparse(duet_planner *planner, int layer) {
 }
 
 /* A stage of one task an output channel that lays the weights out anew. */
-static duet_operand add_weights_stage(duet_planner *planner, int layer, duet_stage_kind kind, size_t floats) {
+static duet_stage *add_weights_stage(duet_planner *planner, int layer, duet_stage_kind kind, size_t floats) {
   duet_stage *stage = duet_planner_add(planner, kind, layer, "transform");
   set_constants(planner, layer, stage);
-  stage->constants.WINOGRAD = duet_planner_unit(planner, layer)->winograd;
   stage->operands[0] = duet_planner_weight(planner, DUET_MEMORY_parameters, layer);
-  return stage->operands[1] = duet_planner_once(planner, floats);
+  stage->operands[1] = duet_planner_once(planner, floats);
+  return stage;
+}
+
+/* The weights' points for F(M x M, 3x3); `back`: of the kernels read backwards. */
+static duet_operand add_points_of_weights(duet_planner *planner, int layer, int M, bool back) {
+  const duet_layer *l = &planner->network->layers[layer];
+  const size_t T = (size_t)M + 2, pairs = l->weight_rows * l->weight_row_length / 9;
+  duet_stage *stage = add_weights_stage(planner, layer, DUET_STAGE_winograd_weights, T * T * pairs);
+  stage->constants.WINOGRAD = M;
+  stage->constants.BACK = back;
+  return stage->operands[1];
+}
+
+/* Winograd's algorithm inside of the stages; forward or back, each with tiles for its own map. */
+static void choose_tiles(duet_planner *planner, int layer, duet_unit *unit) {
+  const duet_layer *l = &planner->network->layers[layer];
+  const duet_shape in = planner->network->layers[l->inputs[0]].shape, out = l->shape;
+  unit->winograd[0] = duet_tiles_winograd(in.channels, out.channels, out.height, out.width, unit->pool >= 0);
+  if (planner->plan->options.train && duet_planner_input(planner, layer, 0)->needs_gradient && !unit->sparse)
+    unit->winograd[1] = duet_tiles_winograd(out.channels, in.channels, in.height, in.width, false);
+  for (int back = 0; back < 2; back++)
+    if (unit->winograd[back])
+      unit->transformed[back] = add_points_of_weights(planner, layer, unit->winograd[back], back);
 }
 
 void duet_op_conv_prepare(duet_planner *planner, int layer) {
   const duet_layer *l = &planner->network->layers[layer];
-  const int in = planner->network->layers[l->inputs[0]].shape.channels;
   duet_unit *unit = duet_planner_unit(planner, layer);
   unit->sparse = suits_sparse(planner, layer);
-  unit->winograd = suits_winograd(planner, layer);
-  const size_t side = (size_t)unit->winograd + 2;
-  if (unit->winograd)
-    unit->transformed =
-        add_weights_stage(planner, layer, DUET_STAGE_winograd_weights, side * side * l->weight_rows * (size_t)in);
-  if (unit->sparse && duet_planner_input(planner, layer, 0)->needs_gradient)
-    unit->turned = add_weights_stage(planner, layer, DUET_STAGE_transpose_weights, turned_size(l, in));
+  unit->in_steps = suits_steps(planner, layer);
+  if (unit->in_steps) {
+    unit->winograd[0] = unit->winograd[1] = l->shape.height;
+    unit->transformed[0] = unit->transformed[1] = add_points_of_weights(planner, layer, l->shape.height, false);
+  } else if (suits_winograd(planner, l)) {
+    choose_tiles(planner, layer, unit);
+  }
+  if (unit->sparse && duet_planner_input(planner, layer, 0)->needs_gradient) {
+    const size_t size = turned_size(l, planner->network->layers[l->inputs[0]].shape.channels);
+    unit->turned = add_weights_stage(planner, layer, DUET_STAGE_transpose_weights, size)->operands[1];
+  }
 }
 
 /* ---- Winograd's algorithm in three steps ---- */
@@ -100,14 +122,14 @@ void duet_op_conv_prepare(duet_planner *planner, int layer) {
 static duet_stage *add_step(duet_planner *planner, int layer, duet_stage_kind kind, bool back, const char *what) {
   duet_stage *stage = duet_planner_add(planner, kind, layer, what);
   set_constants(planner, layer, stage);
-  stage->constants.WINOGRAD = duet_planner_unit(planner, layer)->winograd;
+  stage->constants.WINOGRAD = duet_planner_unit(planner, layer)->winograd[0];
   stage->constants.BACK = back;
   return stage;
 }
 
 /* [T*T][channels] of every block. */
 static duet_operand new_points(duet_planner *planner, const duet_unit *unit, int channels) {
-  const size_t side = (size_t)unit->winograd + 2;
+  const size_t side = (size_t)unit->winograd[0] + 2;
   return duet_planner_blocks(planner, side * side * (size_t)channels);
 }
 
@@ -117,7 +139,7 @@ static duet_operand add_products(duet_planner *planner, int layer, const duet_un
   duet_stage *stage = add_step(planner, layer, DUET_STAGE_winograd_product, back, back ? "backward" : "forward");
   const duet_operand products = new_points(planner, unit, back ? stage->constants.IC : stage->constants.OC);
   stage->operands[0] = points;
-  stage->operands[1] = unit->transformed;
+  stage->operands[1] = unit->transformed[0];
   stage->operands[2] = products;
   duet_tiles_set(stage, planner->plan);
   return products;
@@ -155,9 +177,9 @@ static void add_backward_steps(duet_planner *planner, int layer, duet_unit *unit
 
 static void bind_points(duet_planner *planner, const duet_unit *unit, duet_stage *stage) {
   duet_constants *k = &stage->constants;
-  k->WINOGRAD = unit->winograd;
+  k->WINOGRAD = unit->winograd[0];
   duet_tiles_set(stage, planner->plan);
-  const size_t side = (size_t)unit->winograd + 2;
+  const size_t side = (size_t)unit->winograd[0] + 2;
   stage->operands[0] = unit->points[0];
   stage->operands[1] = unit->points[1];
   stage->operands[2] = unit->before;
@@ -169,18 +191,17 @@ static void bind_points(duet_planner *planner, const duet_unit *unit, duet_stage
 
 /* ---- forward ---- */
 
-/* The weights as a stage with results of this size reads them: Winograd's tiles are 2x2. */
-static duet_operand kernel_operand(const duet_planner *planner, const duet_unit *unit, int layer, int height, int width,
+/* The weights as the stage forward or back reads them. */
+static duet_operand kernel_operand(const duet_planner *planner, const duet_unit *unit, int layer, bool back,
                                    duet_stage *stage) {
-  const bool fits = stage->constants.POOL || (height % 2 == 0 && width % 2 == 0);
-  stage->constants.WINOGRAD = fits ? unit->winograd : 0;
-  return stage->constants.WINOGRAD ? unit->transformed : duet_planner_weight(planner, DUET_MEMORY_parameters, layer);
+  stage->constants.WINOGRAD = unit->winograd[back];
+  return unit->winograd[back] ? unit->transformed[back] : duet_planner_weight(planner, DUET_MEMORY_parameters, layer);
 }
 
 void duet_op_conv_forward(duet_planner *planner, int layer) {
   duet_unit *unit = duet_planner_unit(planner, layer);
   const duet_unit *input = duet_planner_input(planner, layer, 0);
-  if (is_in_steps(unit)) {
+  if (unit->in_steps) {
     add_forward_steps(planner, layer, unit, input);
     return;
   }
@@ -189,7 +210,7 @@ void duet_op_conv_forward(duet_planner *planner, int layer) {
   stage->constants.RELU = unit->relu;
   stage->constants.POOL = unit->pool >= 0 ? 2 : 0;
   stage->operands[0] = input->value;
-  stage->operands[1] = kernel_operand(planner, unit, layer, stage->constants.OH, stage->constants.OW, stage);
+  stage->operands[1] = kernel_operand(planner, unit, layer, false, stage);
   stage->operands[2] = duet_planner_bias(planner, DUET_MEMORY_parameters, layer);
   stage->operands[3] = unit->value;
   if (unit->pool >= 0) stage->operands[4] = unit->index;
@@ -259,12 +280,12 @@ static void bind_weights(duet_planner *planner, int layer, const duet_unit *unit
 
 /* The stage that makes the gradients of the weights, or their partial sums of one block, at unit->partial. */
 static duet_stage *add_weights(duet_planner *planner, int layer, const duet_unit *unit) {
-  const duet_stage_kind kind = is_in_steps(unit) ? DUET_STAGE_winograd_gradient
-                               : unit->sparse    ? DUET_STAGE_sparse_weights
-                                                 : DUET_STAGE_conv_weights;
+  const duet_stage_kind kind = unit->in_steps ? DUET_STAGE_winograd_gradient
+                               : unit->sparse ? DUET_STAGE_sparse_weights
+                                              : DUET_STAGE_conv_weights;
   duet_stage *stage = duet_planner_add(planner, kind, layer, "weights");
   set_constants(planner, layer, stage);
-  if (is_in_steps(unit)) {
+  if (unit->in_steps) {
     bind_points(planner, unit, stage);
     return stage;
   }
@@ -296,7 +317,7 @@ static void add_weights_by_block(duet_planner *planner, int layer, duet_unit *un
 
 /* What the gradient of the weights needs, and the gradient of the input. */
 static void add_backward(duet_planner *planner, int layer, duet_unit *unit, duet_unit *input) {
-  if (is_in_steps(unit)) {
+  if (unit->in_steps) {
     add_backward_steps(planner, layer, unit, input);
     return;
   }
@@ -320,7 +341,7 @@ static void add_backward(duet_planner *planner, int layer, duet_unit *unit, duet
     stage->operands[4] = unit->index;
   }
   stage->operands[0] = unit->before;
-  stage->operands[1] = kernel_operand(planner, unit, layer, stage->constants.IH, stage->constants.IW, stage);
+  stage->operands[1] = kernel_operand(planner, unit, layer, true, stage);
   if (input->masked) stage->operands[2] = input->value;
   stage->operands[3] = duet_planner_gradient(input, stage);
   duet_tiles_set(stage, planner->plan);
@@ -329,7 +350,7 @@ static void add_backward(duet_planner *planner, int layer, duet_unit *unit, duet
 void duet_op_conv_backward(duet_planner *planner, int layer) {
   duet_unit *unit = duet_planner_unit(planner, layer), *input = duet_planner_input(planner, layer, 0);
   add_backward(planner, layer, unit, input);
-  unit->by_block = !is_in_steps(unit) && suits_by_block(planner, layer);
+  unit->by_block = !unit->in_steps && suits_by_block(planner, layer);
   if (unit->by_block) add_weights_by_block(planner, layer, unit);
 }
 
