@@ -16,9 +16,9 @@ typedef struct duet_unit {
   bool needs_gradient;   /* some parameter lies upstream */
   bool gradient_written; /* a later gradient is added */
   duet_operand value, gradient, index;
-  int winograd[2];             /* F(M x M, 3x3): M forward and back; 0: direct */
+  int winograd[2];             /* F(M x M, 3x3), or F(M, 5) by rows: M forward and back; 0: direct */
   bool in_steps;               /* Winograd's algorithm in stages of its own, not inside of the convolution's */
-  duet_operand transformed[2]; /* weights, [(M + 2)^2][OC][IC] */
+  duet_operand transformed[2]; /* weights, as winograd_weights leaves them */
   duet_operand points[2];      /* in three steps: of the input, channels innermost; of the gradient */
   bool by_block;               /* the weight gradient is made block by block, in `partial` */
   duet_operand partial[2];     /* sums of weight and bias */
@@ -103,9 +103,9 @@ duet_status duet_planner_launches(duet_planner *planner);
 /* How a stage is cut (engine/tiles.c): TO, TH, TW and ROWS, chosen from its shape and the class of the plan. Ops call
  * it once the shape is set. */
 void duet_tiles_set(duet_stage *stage, const duet_plan *plan);
-/* The cpu class: M of the F(M x M, 3x3) that makes a convolution of so many source channels to `channels` results of
-   height x width (pooled 2x2) with the fewest multiplications; 0 where none is worth it. */
-int duet_tiles_winograd(int source, int channels, int height, int width, bool pool);
+/* The cpu class: M of Winograd's algorithm that makes a convolution from so many source channels to `map` (pooled 2x2)
+   with the fewest multiplications, F(M x M, 3x3) or, of a kernel of 5, F(M, 5) by rows; 0 where none is worth it. */
+int duet_tiles_winograd(const duet_plan *plan, int kernel, int source, duet_shape map, bool pool);
 /* The cpu class: rows of a weight tensor per task, for balance among the compute units. */
 int duet_tiles_rows(int rows, unsigned compute_units);
 /* The gpu class: work-items per group, and groups that share a block of this stage. */

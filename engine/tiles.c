@@ -69,9 +69,22 @@ static int winograd_bytes(int M, bool pool, int source) {
   return patches * patches * (M + 2) * (M + 2) * source * DUET_LANES * (int)sizeof(float);
 }
 
-int duet_tiles_winograd(int source, int channels, int height, int width, bool pool) {
-  const double direct = 9.0 * source * channels * height * width;
-  double least = WINOGRAD_GAIN * direct;
+/* F(4, 5) by rows: its sums of one channel are all in registers. */
+static int winograd_rows(const duet_plan *plan, int source, int channels, int height, int width) {
+  enum { M = 4, K = 5, T = 8, RESULTS = 16 }; /* operations that make four results of eight sums */
+  const double units = ceil_divide(width, M) * (double)height;
+  const double cost = units * (K * T * source + RESULTS) * channels;
+  const int bytes = (height + K) * source * T * DUET_LANES * (int)sizeof(float);
+  return accumulators(plan) >= T && bytes <= MOST_PATCHES &&
+                 cost < WINOGRAD_GAIN * K * K * source * channels * height * width
+             ? M
+             : 0;
+}
+
+int duet_tiles_winograd(const duet_plan *plan, int kernel, int source, duet_shape map, bool pool) {
+  const int channels = map.channels, height = map.height, width = map.width;
+  if (kernel == 5) return winograd_rows(plan, source, channels, height, width);
+  double least = WINOGRAD_GAIN * 9 * source * channels * height * width;
   int best = 0;
   for (int M = 2; M <= 5; M++) {
     if (winograd_bytes(M, pool, source) > MOST_PATCHES) continue;
@@ -85,6 +98,12 @@ int duet_tiles_winograd(int source, int channels, int height, int width, bool po
 
 /* Squares of Winograd's algorithm side by side, as many as keep their transformed patches in the second-level cache. */
 static void winograd_tile(duet_constants *k, int most, int channels, int width, int source) {
+  if (k->K == 5) {
+    k->TH = k->POOL ? 2 : 1;
+    k->TW = k->WINOGRAD;
+    k->TO = near_divisor(channels, most / (k->WINOGRAD + k->K - 1));
+    return;
+  }
   const int M = k->WINOGRAD, side = winograd_side(M, k->POOL), patches = side / M * (side / M);
   const int room = at_least(SECOND_CACHE / winograd_bytes(M, k->POOL, source), 1);
   k->TH = side;

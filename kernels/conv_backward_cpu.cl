@@ -22,7 +22,9 @@ INLINE_FN void JOIN(STAGE, _store)(TILE_PARAMETERS, const lanes *a, int d, int h
 }
 #define TILE_START(d) ZERO
 #define TILE_STORE(a, d, h0, w0) JOIN(STAGE, _store)(TILE_ARGUMENTS, a, d, h0, w0);
-#if WINOGRAD
+#if WINOGRAD && K == 5
+#include "winograd_rows.h"
+#elif WINOGRAD
 #include "winograd_tile.h"
 #else
 #include "conv_tile.h"

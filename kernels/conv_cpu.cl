@@ -1,4 +1,4 @@
-/* Stage conv_forward, cpu class (see kernels.def; tile in conv_tile.h, of Winograd's algorithm in winograd_tile.h). POOL 2 needs TH and TW even:
+/* Stage conv_forward, cpu class (see kernels.def; tile in conv_tile.h, of Winograd's algorithm in winograd_tile.h or winograd_rows.h). POOL 2 needs TH and TW even:
    a tile then holds whole windows. */
 #define FLIP 0
 #define DC OC
@@ -41,7 +41,9 @@ INLINE_FN void JOIN(STAGE, _store)(TILE_PARAMETERS, const lanes *a, int d, int h
 #endif
 #define TILE_START(d) SPLAT(bias[d])
 #define TILE_STORE(a, d, h0, w0) JOIN(STAGE, _store)(TILE_ARGUMENTS, a, d, h0, w0);
-#if WINOGRAD
+#if WINOGRAD && K == 5
+#include "winograd_rows.h"
+#elif WINOGRAD
 #include "winograd_tile.h"
 #else
 #include "conv_tile.h"

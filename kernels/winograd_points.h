@@ -6,6 +6,7 @@ __constant float winograd_a2[2 * 4] = WINOGRAD_A2, winograd_g2[4 * 3] = WINOGRAD
 __constant float winograd_a3[3 * 5] = WINOGRAD_A3, winograd_g3[5 * 3] = WINOGRAD_G3, winograd_b3[5 * 5] = WINOGRAD_B3;
 __constant float winograd_a4[4 * 6] = WINOGRAD_A4, winograd_g4[6 * 3] = WINOGRAD_G4, winograd_b4[6 * 6] = WINOGRAD_B4;
 __constant float winograd_a5[5 * 7] = WINOGRAD_A5, winograd_g5[7 * 3] = WINOGRAD_G5, winograd_b5[7 * 7] = WINOGRAD_B5;
+__constant float winograd_row_a[4 * 8] = WINOGRAD_ROW_A, winograd_row_g[8 * 5] = WINOGRAD_ROW_G, winograd_row_b[8 * 8] = WINOGRAD_ROW_B;
 #undef Q
 #define WINOGRAD_MATRIX(letter) JOIN(winograd_##letter, WINOGRAD)
 /* out[rows] = matrix[rows][columns] in[columns], or with `turned` its transpose given as matrix[columns][rows]; elements lie `step` apart. All
@@ -31,4 +32,4 @@ INLINE_FN void winograd_product_2d(const int rows, const int columns, __constant
   UNROLL for (int i = 0; i < rows; i++) winograd_product_1d(rows, columns, matrix, turned, middle + i * columns, 1, out + i * rows, 1);
 }
 #endif
-#define T (WINOGRAD + 2)
+#define T (WINOGRAD + K - 1)

@@ -1,5 +1,18 @@
-/* Stage winograd_weights (see kernels.def): sixteen input channels at a time. */
+/* Stage winograd_weights (see kernels.def). */
 #include "winograd_points.h"
+#if K == 5
+STAGE_FN STAGE(TASK_PARAMETERS, GLOBAL const float *w, GLOBAL float *u) {
+  for (int row = task * IC * K; row < (task + 1) * IC * K; row++) {
+    GLOBAL const float *taps = w + (BACK ? row / K * K + K - 1 - row % K : row) * K; /* IC kernels of K rows */
+    for (int i = 0; i < T; i++) {
+      float sum = 0;
+      for (int j = 0; j < K; j++) sum += winograd_row_g[i * K + j] * taps[BACK ? K - 1 - j : j];
+      u[row * T + i] = sum;
+    }
+  }
+}
+#else
+/* Sixteen input channels at a time. */
 STAGE_FN STAGE(TASK_PARAMETERS, GLOBAL const float *w, GLOBAL float *u) {
   for (int c0 = 0; c0 < IC; c0 += 16) {
     const int channels = MIN(16, IC - c0);
@@ -21,4 +34,5 @@ STAGE_FN STAGE(TASK_PARAMETERS, GLOBAL const float *w, GLOBAL float *u) {
     }
   }
 }
+#endif
 #undef T

@@ -283,16 +283,17 @@ static void check_winograd(int m, int pad) {
 }
 
 /* So does the algorithm inside of the convolution's stages, where tiles overhang the map. */
-static void check_winograd_inside(int m, int pad, int pool) {
+static void check_winograd_inside(int kernel, int m, int pad, int pool) {
   enum { IC = 3, OC = 2, IH = 9, IW = 8 };
-  const int OH = IH + 2 * pad - 2, OW = IW + 2 * pad - 2, side = pool ? 2 : 1, places = (m + 2) * (m + 2);
+  const int OH = IH + 2 * pad - kernel + 1, OW = IW + 2 * pad - kernel + 1, side = pool ? 2 : 1;
+  const size_t places = (size_t)((m + kernel - 1) * (kernel == 5 ? 5 : m + 2));
   const duet_constants direct = {.IC = IC,
                                  .OC = OC,
                                  .IH = IH,
                                  .IW = IW,
                                  .OH = OH,
                                  .OW = OW,
-                                 .K = 3,
+                                 .K = kernel,
                                  .STRIDE = 1,
                                  .PAD = pad,
                                  .POOL = pool,
@@ -300,9 +301,10 @@ static void check_winograd_inside(int m, int pad, int pool) {
   duet_constants k = direct, back;
   k.WINOGRAD = m, back = k, back.BACK = 1, back.POOL = 0;
   const size_t in = IC * IH * IW * L, out = (size_t)(OC * (OH / side) * (OW / side)) * L;
-  double *x = tensor(BLOCKS * in), *w = tensor(OC * IC * 9), *bias = tensor(OC), *dy = tensor(BLOCKS * in);
+  double *x = tensor(BLOCKS * in), *w = tensor((size_t)(OC * IC * kernel * kernel)), *bias = tensor(OC),
+         *dy = tensor(BLOCKS * in);
   double *y = tensor(BLOCKS * out), *got_y = tensor(BLOCKS * out), *index = tensor(BLOCKS * out);
-  double *dx = tensor(BLOCKS * in), *got_dx = tensor(BLOCKS * in), *u = tensor((size_t)places * OC * IC);
+  double *dx = tensor(BLOCKS * in), *got_dx = tensor(BLOCKS * in), *u = tensor(places * OC * IC);
   run(&(stage_run){double_conv_forward, direct, 0, {x, w, bias, y, index}, {in, 0, 0, out, out}});
   run(&(stage_run){double_winograd_weights, k, OC, {w, u}, {0}});
   run(&(stage_run){double_conv_forward, k, 0, {x, u, bias, got_y, index}, {in, 0, 0, out, out}});
@@ -319,8 +321,10 @@ static void winograd_is_convolution(void **state) {
   for (int m = 2; m <= 5; m++)
     for (int pad = 0; pad < 2; pad++) {
       if (m > 2) check_winograd(m, pad);
-      check_winograd_inside(m, pad, 0);
-      check_winograd_inside(m, pad, 2);
+      check_winograd_inside(3, m, pad, 0);
+      check_winograd_inside(3, m, pad, 2);
+      if (m == 4) check_winograd_inside(5, m, pad, 0);
+      if (m == 4) check_winograd_inside(5, m, pad, 2);
       (void)teardown(NULL);
     }
 }

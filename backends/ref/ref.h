@@ -54,14 +54,15 @@ bool ref_stage_is_task(const duet_stage *stage); /* else it runs block by block 
    Operands that a plan may leave out where their values serve nobody count only when bound. */
 void ref_operand_extents(const duet_stage *stage, size_t extents[DUET_MAX_OPERANDS]);
 
-/* Winograd's algorithm inside of a convolution's twin: results of M x M tiles from the points of their patches, row by
-   row. */
+/* Winograd's algorithm inside of a convolution's twin: results of M x M tiles from the points of their patches, or (K
+   5) of M in a row, row by row. */
 typedef struct ref_winograd {
   const ref_real *x;                         /* [channels][height][width][16] */
   int channels, height, width, pad, columns; /* columns of the result */
-  const ref_real *u;                         /* of one result channel: + point * points + channel * step */
+  const ref_real
+      *u; /* of one result channel: + point * points + channel * step; K 5: + channel * step + kh * T + point */
   ptrdiff_t points, step;
-  int M, band; /* band: of tiles that is in `rows`; -1: none */
+  int K, M, band; /* band: of tiles that is in `rows`; -1: none */
   double rows[5][REF_MAX_WIDTH][REF_LANES];
 } ref_winograd;
 void ref_winograd_row(ref_winograd *w, int row, double out[][REF_LANES]);

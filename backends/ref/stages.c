@@ -91,7 +91,8 @@ void ref_operand_extents(const duet_stage *stage, size_t extents[DUET_MAX_OPERAN
   const size_t x = product(k->IC, k->IH, k->IW, L);
   const size_t y = product(k->OC, k->OH / side, k->OW / side, L), halved = product(k->OC, k->OH / 2, k->OW / 2, L);
   const int T = k->WINOGRAD ? k->WINOGRAD + 2 : 0;
-  const size_t u = product(k->OC, k->IC, T * T, 1), w = product(k->OC, k->IC, k->K, k->K);
+  const size_t u = product(k->OC, k->IC, k->K == 5 ? 5 * (k->WINOGRAD + 4) : T * T, 1),
+               w = product(k->OC, k->IC, k->K, k->K);
   const size_t points_in = product(k->IC, T * T, L, 1), points_out = product(k->OC, T * T, L, 1);
   const size_t ic = (size_t)k->IC, oc = (size_t)k->OC, in = ic * REF_LANES, out = oc * REF_LANES, matrix = ic * oc;
   const size_t pooled = product(k->IC, k->OH, k->OW, L), count = product(k->COUNT, L, 1, 1), total = (size_t)k->TOTAL;
@@ -204,9 +205,10 @@ static duet_status check_constants(const duet_stage *stage, duet_error *error) {
     return duet_fail(error, DUET_BAD_INPUT,
                      "ref: %s: POOL is not 0 or 2, METHOD above 3, HEAD above 1 or PER_MILLE above 999", stage->label);
   const bool in_steps = listed(positive[stage->kind], "WINOGRAD") && stage->kind != DUET_STAGE_winograd_weights;
-  if ((k->WINOGRAD && (k->WINOGRAD < 2 || k->WINOGRAD > 5)) || (in_steps && (k->WINOGRAD < 3 || k->IC % REF_LANES)))
-    return duet_fail(error, DUET_BAD_INPUT, "ref: %s: WINOGRAD %d with %d input channels", stage->label, k->WINOGRAD,
-                     k->IC);
+  const bool made = k->K == 5 ? k->WINOGRAD == 4 && !in_steps : k->WINOGRAD >= 2 && k->WINOGRAD <= 5;
+  if ((k->WINOGRAD && !made) || (in_steps && (k->WINOGRAD < 3 || k->IC % REF_LANES)))
+    return duet_fail(error, DUET_BAD_INPUT, "ref: %s: WINOGRAD %d with kernels of %d and %d input channels",
+                     stage->label, k->WINOGRAD, k->K, k->IC);
   if (!listed(positive[stage->kind], "K")) return DUET_OK;
   if (k->K > REF_MAX_WINDOW || k->OW > REF_MAX_WIDTH || k->OH > REF_MAX_WIDTH || (k->WINOGRAD && k->IW > REF_MAX_WIDTH))
     return duet_fail(error, DUET_TOO_LARGE, "ref: %s: window %d, result %d x %d (at most %d and %d x %d)", stage->label,

@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-enum { MOST = 7 }; /* points of one dimension, M + 2 */
+enum { MOST = 7, ROW = 8 }; /* points of one dimension, M + 2; of a row for kernels of 5 */
 
 /* For M from 2: A [M][T], G [T][3], B [T][T]. */
 #define Q(n, d) ((double)(n) / (d))
@@ -14,6 +14,7 @@ static const double matrix_g2[] = WINOGRAD_G2, matrix_g3[] = WINOGRAD_G3, matrix
                     matrix_g5[] = WINOGRAD_G5;
 static const double matrix_b2[] = WINOGRAD_B2, matrix_b3[] = WINOGRAD_B3, matrix_b4[] = WINOGRAD_B4,
                     matrix_b5[] = WINOGRAD_B5;
+static const double row_a[] = WINOGRAD_ROW_A, row_b[] = WINOGRAD_ROW_B, row_g[] = WINOGRAD_ROW_G;
 static const double *const matrix_a[] = {matrix_a2, matrix_a3, matrix_a4, matrix_a5},
                            *const matrix_g[] = {matrix_g2, matrix_g3, matrix_g4, matrix_g5},
                            *const matrix_b[] = {matrix_b2, matrix_b3, matrix_b4, matrix_b5};
@@ -44,7 +45,32 @@ static void sandwich(const matrix *m, const double *in, double *out) {
     }
 }
 
+/* out[rows] = m[rows][columns] in */
+static void multiply(const double *m, int rows, int columns, const double *in, double *out) {
+  for (int r = 0; r < rows; r++) {
+    out[r] = 0;
+    for (int c = 0; c < columns; c++) out[r] += m[r * columns + c] * in[c];
+  }
+}
+
+/* u[OC][IC][5][8] of output channel `o`. */
+static void weights_by_rows(const duet_constants *k, const ref_real *w, ptrdiff_t o, ref_real *u) {
+  for (ptrdiff_t row = o * k->IC * k->K; row < (o + 1) * k->IC * k->K; row++) {
+    double taps[5], points[ROW];
+    for (int j = 0; j < k->K; j++) {
+      const ptrdiff_t kernel = row / k->K * k->K * k->K, at = row % k->K * k->K + j;
+      taps[j] = (double)w[kernel + (k->BACK ? k->K * k->K - 1 - at : at)];
+    }
+    multiply(row_g, ROW, k->K, taps, points);
+    for (int p = 0; p < ROW; p++) u[row * ROW + p] = (ref_real)points[p];
+  }
+}
+
 void REF_TWIN(winograd_weights)(const ref_call *call) {
+  if (call->k->K == 5) {
+    weights_by_rows(call->k, call->operand[0], (ptrdiff_t)call->index, call->operand[1]);
+    return;
+  }
   const int T = call->k->WINOGRAD + 2;
   const ptrdiff_t ic = call->k->IC, oc = call->k->OC, o = (ptrdiff_t)call->index;
   const matrix g = {matrix_g[T - 4], T, 3, false};
@@ -56,6 +82,22 @@ void REF_TWIN(winograd_weights)(const ref_call *call) {
     sandwich(&g, taps, points);
     for (int i = 0; i < T * T; i++) u[(i * oc + o) * ic + c] = (ref_real)points[i];
   }
+}
+
+/* out[M] = results of a row of image `l`, whose window begins at (top, left). */
+static void row_tile(const ref_winograd *w, int top, int left, int l, double *out) {
+  double sum[ROW] = {0}, d[ROW], points[ROW];
+  for (ptrdiff_t c = 0; c < w->channels; c++)
+    for (int kh = 0; kh < w->K; kh++) {
+      const int row = top + kh;
+      for (int i = 0; i < ROW; i++) {
+        const bool inside = row >= 0 && row < w->height && left + i >= 0 && left + i < w->width;
+        d[i] = inside ? (double)w->x[((c * w->height + row) * w->width + left + i) * REF_LANES + l] : 0;
+      }
+      multiply(row_b, ROW, ROW, d, points);
+      for (int i = 0; i < ROW; i++) sum[i] += (double)w->u[c * w->step + kh * ROW + i] * points[i];
+    }
+  multiply(row_a, w->M, ROW, sum, out);
 }
 
 /* out[M*M] = one tile of image `l`, whose patch begins at (top, left). */
@@ -75,7 +117,20 @@ static void tile(const ref_winograd *w, int top, int left, int l, double *out) {
   sandwich(&a, sum, out);
 }
 
+static void results_by_rows(const ref_winograd *w, int row, double out[][REF_LANES]) {
+  for (int column = 0; column < w->columns; column += w->M)
+    for (int l = 0; l < REF_LANES; l++) {
+      double results[ROW];
+      row_tile(w, row - w->pad, column - w->pad, l, results);
+      for (int i = 0; i < w->M && column + i < w->columns; i++) out[column + i][l] = results[i];
+    }
+}
+
 void ref_winograd_row(ref_winograd *w, int row, double out[][REF_LANES]) {
+  if (w->K == 5) {
+    results_by_rows(w, row, out);
+    return;
+  }
   const int M = w->M, band = row / M;
   for (int column = 0; band != w->band && column < w->columns; column += M)
     for (int l = 0; l < REF_LANES; l++) {

@@ -46,7 +46,7 @@ static size_t turned_size(const duet_layer *l, int in) {
 /* Whether Winograd's algorithm serves. */
 static bool suits_winograd(const duet_planner *planner, const duet_layer *l) {
   return planner->plan->options.kernel_class == DUET_CLASS_CPU && !planner->plan->options.direct &&
-         (int)l->options.kernel == 3 && (int)l->options.stride == 1;
+         ((int)l->options.kernel == 3 || (int)l->options.kernel == 5) && (int)l->options.stride == 1;
 }
 
 /* In three steps it pays where one tile is the whole result, and where blocks enough share the transformed weights,
@@ -55,9 +55,10 @@ static bool suits_steps(duet_planner *planner, int layer) {
   enum { LEAST_BLOCKS = 4, LEAST_CHANNELS = 32, LEAST_TILE = 3, LARGEST_TILE = 5 };
   const duet_layer *l = &planner->network->layers[layer];
   const int in = planner->network->layers[l->inputs[0]].shape.channels, out = l->shape.channels;
-  return suits_winograd(planner, l) && l->shape.height == l->shape.width && l->shape.height >= LEAST_TILE &&
-         l->shape.height <= LARGEST_TILE && in >= LEAST_CHANNELS && out >= LEAST_CHANNELS && in % DUET_LANES == 0 &&
-         planner->plan->blocks >= LEAST_BLOCKS && duet_planner_unit(planner, layer)->pool < 0;
+  return suits_winograd(planner, l) && (int)l->options.kernel == 3 && l->shape.height == l->shape.width &&
+         l->shape.height >= LEAST_TILE && l->shape.height <= LARGEST_TILE && in >= LEAST_CHANNELS &&
+         out >= LEAST_CHANNELS && in % DUET_LANES == 0 && planner->plan->blocks >= LEAST_BLOCKS &&
+         duet_planner_unit(planner, layer)->pool < 0;
 }
 
 /* Behind a maximum at most a quarter of the gradient is not 0, behind a ReLU too a tenth or so: it goes back as a list
@@ -78,11 +79,12 @@ static duet_stage *add_weights_stage(duet_planner *planner, int layer, duet_stag
   return stage;
 }
 
-/* The weights' points for F(M x M, 3x3); `back`: of the kernels read backwards. */
+/* The weights' points for F(M x M, 3x3), or by rows for kernels of 5; `back`: of the kernels read backwards. */
 static duet_operand add_points_of_weights(duet_planner *planner, int layer, int M, bool back) {
   const duet_layer *l = &planner->network->layers[layer];
-  const size_t T = (size_t)M + 2, pairs = l->weight_rows * l->weight_row_length / 9;
-  duet_stage *stage = add_weights_stage(planner, layer, DUET_STAGE_winograd_weights, T * T * pairs);
+  const size_t K = (size_t)l->options.kernel, T = (size_t)M + K - 1, points = (K == 5 ? K : T) * T;
+  const size_t kernels = l->weight_rows * l->weight_row_length / (K * K);
+  duet_stage *stage = add_weights_stage(planner, layer, DUET_STAGE_winograd_weights, points * kernels);
   stage->constants.WINOGRAD = M;
   stage->constants.BACK = back;
   return stage->operands[1];
@@ -92,9 +94,10 @@ static duet_operand add_points_of_weights(duet_planner *planner, int layer, int 
 static void choose_tiles(duet_planner *planner, int layer, duet_unit *unit) {
   const duet_layer *l = &planner->network->layers[layer];
   const duet_shape in = planner->network->layers[l->inputs[0]].shape, out = l->shape;
-  unit->winograd[0] = duet_tiles_winograd(in.channels, out.channels, out.height, out.width, unit->pool >= 0);
+  const int kernel = (int)l->options.kernel;
+  unit->winograd[0] = duet_tiles_winograd(planner->plan, kernel, in.channels, out, unit->pool >= 0);
   if (planner->plan->options.train && duet_planner_input(planner, layer, 0)->needs_gradient && !unit->sparse)
-    unit->winograd[1] = duet_tiles_winograd(out.channels, in.channels, in.height, in.width, false);
+    unit->winograd[1] = duet_tiles_winograd(planner->plan, kernel, out.channels, in, false);
   for (int back = 0; back < 2; back++)
     if (unit->winograd[back])
       unit->transformed[back] = add_points_of_weights(planner, layer, unit->winograd[back], back);
