@@ -78,7 +78,7 @@ typedef struct text_list {
 typedef struct checked {
   const char *network;
   duet_precision precision;
-  bool all;           /* architectures, or the first and the last */
+  bool all;               /* architectures, or the first and the last */
   const text_list *known; /* NULL: none */
   usage most[ARCHITECTURES];
 } checked;
