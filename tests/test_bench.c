@@ -76,12 +76,14 @@ static double median(const char *group, const char *name) {
 
 /* ---- a device that misbehaves ---- */
 
+/* fc1 and fc2 of mlp in their directions, and a step in three precisions. */
 #define LAYERS "DUET_BENCH_ONLY='conv *:step *' "
+enum { LAYER_ROWS = 8 };
 
 static void test_good(void **state) {
   (void)state;
   expect_status(run(LAYERS, ""), 0);
-  assert_int_equal(rows(), 6);
+  assert_int_equal(rows(), LAYER_ROWS);
   assert_string_equal(text_of(result, "suite"), "other");
   const json_t *check = json_object_get(row("step", "mlp"), "check");
   assert_non_null(strstr(text_of(check, "what"), "all parameters"));
@@ -89,13 +91,16 @@ static void test_good(void **state) {
               json_number_value(json_object_get(check, "tolerance")));
   expect_row("conv", "fc1 forward", "ok", "");
   expect_row("step", "mlp", "ok", "");
+  const json_t *last = json_array_get(json_object_get(result, "rows"), LAYER_ROWS - 1);
+  assert_string_equal(text_of(json_object_get(last, "parameters"), "precision"), "bf16");
+  assert_string_equal(text_of(last, "status"), "unsupported");
   assert_int_equal(json_array_size(json_object_get(result, "devices")), 1);
 }
 
 static void test_wrong_kernel(void **state) {
   (void)state;
   expect_status(run(LAYERS "DUET_BAD_WRONG=dense_forward", ""), 1);
-  assert_int_equal(rows(), 6);
+  assert_int_equal(rows(), LAYER_ROWS);
   expect_row("conv", "fc1 forward", "error", "forward");
   expect_row("conv", "fc2 forward", "error", "forward");
   expect_row("conv", "fc2 backward", "ok", "");
@@ -140,7 +145,7 @@ static void test_absent_library(void **state) {
 static void test_hang(void **state) {
   (void)state;
   expect_status(run(LAYERS "DUET_BAD_BUILD=hang:dense_backward DUET_BENCH_LIMIT=5", ""), 1);
-  assert_int_equal(rows(), 6);
+  assert_int_equal(rows(), LAYER_ROWS);
   expect_row("conv", "fc1 forward", "ok", "");
   expect_row("conv", "fc2 backward", "error", "after 5 s");
   expect_row("conv", "fc2 weights", "ok", "");
@@ -150,7 +155,7 @@ static void test_hang(void **state) {
 static void test_crash(void **state) {
   (void)state;
   expect_status(run(LAYERS "DUET_BAD_LAUNCH=abort:dense_backward", ""), 1);
-  assert_int_equal(rows(), 6);
+  assert_int_equal(rows(), LAYER_ROWS);
   expect_row("conv", "fc2 forward", "ok", "");
   expect_row("conv", "fc2 backward", "error", "signal 6");
   expect_row("conv", "fc2 weights", "ok", "");
@@ -160,7 +165,7 @@ static void test_crash(void **state) {
 static void test_device_does_not_open(void **state) {
   (void)state;
   expect_status(run(LAYERS "DUET_BAD_OPEN=abort", ""), 1);
-  assert_int_equal(rows(), 6);
+  assert_int_equal(rows(), LAYER_ROWS);
   expect_row("conv", "fc1 forward", "error", "signal 6");
   expect_row("step", "mlp", "error", "did not open");
   expect_status(run(LAYERS "DUET_BAD_OPEN=fail", ""), 1);

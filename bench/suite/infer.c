@@ -183,7 +183,7 @@ static duet_status check_batch(bench_rig *rig, const bench_setup *setup, int bat
 
 static duet_status run_batches(bench_rig *rig, const bench_job *job, bench_result *r, duet_error *error) {
   bench_setup setup = {0};
-  duet_status s = bench_setup_open(rig, job, false, &setup, error);
+  duet_status s = bench_setup_open(rig, job, DUET_PRECISION_fp32, false, &setup, error);
   if (!s) s = check_batch(rig, &setup, job->batch, &r->check, error);
   if (!s) {
     const bench_load load = {.context = setup.runner,

@@ -134,7 +134,7 @@ static bench_job *add_job(bench_jobs *jobs, const line *l, suite which, const ch
 
 static void describe_network(bench_job *job) {
   set_integer(job, "batch", (size_t)job->batch);
-  set_text(job, "precision", "fp32");
+  set_text(job, "precision", job->group == BENCH_step ? job->name : "fp32");
 }
 
 /* A layer's job for each direction that training has. */
@@ -224,7 +224,8 @@ static duet_status add_line(bench_jobs *jobs, const line *l, suite which, duet_e
   if (l->group == BENCH_conv || (l->group == BENCH_gemm && *l->network)) return add_network(jobs, l, which, error);
   const size_t side = (size_t)l->size;
   if (l->group == BENCH_gemm) return add_product(jobs, l, which, side, side, side, error);
-  bench_job *job = add_job(jobs, l, which, l->name, &s, error);
+  const char *name = l->group == BENCH_step ? l->network : l->name;
+  bench_job *job = add_job(jobs, l, which, name, &s, error);
   if (!job) return s;
   switch (l->group) {
     case BENCH_train:
@@ -239,7 +240,7 @@ static duet_status add_line(bench_jobs *jobs, const line *l, suite which, duet_e
       describe_network(job);
       break;
     default:
-      add_key(job, l->name, l->group == BENCH_infer && l->batch == 1 ? "s" : "images/s",
+      add_key(job, name, l->group == BENCH_infer && l->batch == 1 ? "s" : "images/s",
               l->group == BENCH_infer && l->batch == 1);
       describe_network(job);
       break;

@@ -19,7 +19,8 @@ typedef struct bench_setup {
 } bench_setup;
 
 /* The job's network at its batch over MNIST: its training step with Adam, or its evaluation (`train` false). */
-duet_status bench_setup_open(bench_rig *rig, const bench_job *job, bool train, bench_setup *setup, duet_error *error);
+duet_status bench_setup_open(bench_rig *rig, const bench_job *job, duet_precision precision, bool train,
+                             bench_setup *setup, duet_error *error);
 void bench_setup_close(bench_setup *setup); /* takes one that was opened in part */
 
 /* One training step against the same step on `ref`: the losses and all parameters after it, over as many images as

@@ -112,7 +112,7 @@ duet_status bench_start_first(const char *device, const char *network, int batch
   bench_rig rig = {0};
   bench_setup setup = {0};
   duet_status s = bench_rig_open(device, &rig, error);
-  if (!s) s = bench_setup_open(&rig, &job, true, &setup, error);
+  if (!s) s = bench_setup_open(&rig, &job, DUET_PRECISION_fp32, true, &setup, error);
   if (!s) s = bench_begin_epoch(setup.runner, error);
   if (!s) s = duet_runner_steps(setup.runner, 1, NULL, error);
   if (!s) s = rig.handle.backend->sync(rig.handle.device, 0, error);

@@ -34,7 +34,11 @@ static duet_status lead_in(const bench_rig *rig, duet_runner *runner, size_t ste
 duet_status bench_run_step(bench_rig *rig, const bench_job *job, bench_result *results, duet_error *error) {
   bench_result *r = &results[0];
   bench_setup setup = {0};
-  duet_status s = bench_setup_open(rig, job, true, &setup, error);
+  duet_precision precision;
+  duet_status s = duet_precision_parse(job->name, &precision, error);
+  if (!s && !(rig->info->precisions & 1U << precision))
+    s = duet_fail(error, DUET_UNSUPPORTED, "%s: %s %s", job->name, rig->info->id, rig->info->lacks);
+  if (!s) s = bench_setup_open(rig, job, precision, true, &setup, error);
   if (!s) s = bench_check_step(rig, &setup, &r->check, error);
   if (!s) s = lead_in(rig, setup.runner, (size_t)job->size, error);
   stepping context = {setup.runner};

@@ -46,7 +46,7 @@ static duet_status train_seed(const seeds *t, int seed, duet_error *error) {
 
 static duet_status check(bench_rig *rig, const bench_job *job, bench_result *results, duet_error *error) {
   bench_setup setup = {0};
-  duet_status s = bench_setup_open(rig, job, true, &setup, error);
+  duet_status s = bench_setup_open(rig, job, DUET_PRECISION_fp32, true, &setup, error);
   if (!s) s = bench_check_step(rig, &setup, &results[TIME].check, error);
   results[DIGIT].check = results[SUM].check = results[TIME].check;
   bench_setup_close(&setup);
