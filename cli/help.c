@@ -1,5 +1,6 @@
-/* What the table cli/options.def says, for people and shells: help, manual page, completion. */
+/* What the table cli/options.def says, for people: help and manual page. */
 #include "cli/cli.h"
+#include "cli/completion.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -82,38 +83,11 @@ static void print_man(void) {
 #undef ROW
 }
 
-/* Options of a command, its argument's words, and the words of a choice; anything else completes as a file. */
-static void print_bash(void) {
-  char name[CLI_OPTION_SIZE];
-  puts(
-      "_duet() {\n  local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD-1]} words=\n  case $before in");
-  for (int o = 0; o < CLI_OPTIONS; o++) {
-    if (cli_option_rows[o].type != CLI_TYPE_choice) continue;
-    printf("    --%s) words='", cli_option_spell(&cli_option_rows[o], name));
-    for (const char *c = cli_option_rows[o].argument; *c; c++) putchar(*c == '|' ? ' ' : *c);
-    puts("' ;;");
-  }
-  printf("  esac\n  if [ -z \"$words\" ]; then case $COMP_CWORD:${COMP_WORDS[1]} in\n    1:*) words='");
-  for (int c = 0; c < CLI_COMMANDS; c++) printf("%s ", cli_command_rows[c].name);
-  puts("' ;;");
-  for (int c = 0; c < CLI_COMMANDS; c++) {
-    printf("    *:%s) words='", cli_command_rows[c].name);
-    for (int o = 0; o < CLI_OPTIONS; o++)
-      if (cli_option_rows[o].commands & 1u << c) printf("--%s ", cli_option_spell(&cli_option_rows[o], name));
-    if (strstr(cli_command_rows[c].argument, "NET"))
-      for (const char *const *preset = duet_network_presets; *preset; preset++) printf("%s ", *preset);
-    puts("' ;;");
-  }
-  puts(
-      "  esac; fi\n  mapfile -t COMPREPLY < <(compgen -W \"$words\" -- \"$word\")\n}\n"
-      "complete -o default -F _duet duet");
-}
-
 int cli_help(const cli_options *options) {
   if (options->man) {
     print_man();
   } else if (options->completion) {
-    print_bash();
+    cli_completion(options->completion);
   } else if (options->command != CLI_help) {
     print_command(options->command);
   } else if (options->argument) {

@@ -1,5 +1,7 @@
 #include "cli/log.h"
 
+#include "engine/text.h"
+
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
@@ -8,11 +10,6 @@
 
 static const char CSV_HEAD[] = "step,epoch,loss_digit,loss_sum,learning_rate\n";
 
-static bool ends_in(const char *text, const char *end) {
-  const size_t a = strlen(text), b = strlen(end);
-  return a > b && strcmp(text + a - b, end) == 0;
-}
-
 static duet_status failed(const cli_log *log, duet_error *error) {
   return duet_fail(error, DUET_IO, "%s: cannot be written: %s", log->path, strerror(errno));
 }
@@ -20,8 +17,8 @@ static duet_status failed(const cli_log *log, duet_error *error) {
 /* By the name. */
 static duet_status choose_form(cli_log *log, const char *path, size_t every, duet_error *error) {
   *log = (cli_log){.path = path, .every = every};
-  log->csv = path && ends_in(path, ".csv");
-  if (path && !log->csv && !ends_in(path, ".jsonl"))
+  log->csv = path && duet_text_ends_in(path, ".csv");
+  if (path && !log->csv && !duet_text_ends_in(path, ".jsonl"))
     return duet_fail(error, DUET_USAGE, "--log %s: unknown form (end the name in .jsonl or .csv)", path);
   return DUET_OK;
 }

@@ -80,12 +80,7 @@ static duet_status lead_in(const cli_options *o, const cli_session *session, due
                                     .batch = (int)o->batch,
                                     .precision = session->precision,
                                     .seed = 1,
-                                    .recipe = {.optimizer = DUET_OPTIMIZER_adam,
-                                               .schedule = DUET_SCHEDULE_onecycle,
-                                               .learning_rate = 0.01,
-                                               .beta1 = 0.9,
-                                               .beta2 = 0.99,
-                                               .epsilon = 1e-8},
+                                    .recipe = duet_recipe_default(),
                                     .validation = 1};
   double started = duet_now();
   const duet_listener listener = {.context = &started, .progress = trained_enough};
@@ -110,7 +105,7 @@ static duet_status profile(const cli_options *o, const cli_session *session, jso
   if (!s) s = lead_in(o, session, error);
   if (!s) s = measure_step(o, session, &step, error);
   if (!s) s = make_runner(o, session, true, &runner, error);
-  if (!s) s = duet_profile_begin(runner, error);
+  if (!s) s = duet_profile_begin(runner, NULL, error);
   if (!s) s = duet_runner_steps(runner, 1, NULL, error);
   if (!s && !o->json) {
     printf("  %-28s %-16s %-9s %7s %9s %10s %9s %9s %8s\n", "stage", "kernel", "precision", "groups", "tile", "MFLOP",

@@ -1,5 +1,5 @@
-/* PNG by libpng's simplified interface (1.6): sizes are checked between header and pixels, and the library itself
-   bounds what other chunks may ask for. */
+/* PNG by libpng 1.6: read row by row, with sizes checked between header and pixels and bounds on what other chunks may
+   ask for; written by its simplified interface. */
 #include "datasets/picture.h"
 #include "engine/file.h"
 

@@ -1,8 +1,8 @@
 /* The device opens, bytes travel, a kernel builds and runs, and it is kept. */
 #include "doctor/check.h"
+#include "engine/build.h"
 #include "engine/cache.h"
 #include "engine/clock.h"
-#include "engine/generate.h"
 #include "engine/trial.h"
 
 #include <dirent.h>
@@ -115,14 +115,8 @@ static duet_status build(const doctor_patient *p, const duet_handle *h, const sm
                       .operands = {{.memory = DUET_MEMORY_work},
                                    {.memory = DUET_MEMORY_work, .offset = (size_t)small->count * DUET_LANES}},
                       .label = "copy"};
-  for (int i = 2; i < DUET_MAX_OPERANDS; i++) stage.operands[i].memory = DUET_MEMORY_none;
-  const duet_part part = {.stages = &stage, .stage_count = 1, .count = 1, .spread = 1};
-  duet_kernel_source source = {
-      .name = small->name, .parts = &part, .part_count = 1, .group = duet_trials_for(&p->info, p->kernel_class).group};
-  duet_status s = duet_generate(&source, error);
-  if (!s) s = h->backend->build(h->device, &source, kernel, error);
-  free((void *)source.source);
-  return s;
+  const size_t group = duet_trials_for(&p->info, p->kernel_class).group;
+  return duet_build_stage(h, small->name, &stage, 1, group, kernel, error);
 }
 
 /* Runs it once; *good: the copy is one. */

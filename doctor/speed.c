@@ -1,7 +1,7 @@
 /* Clocks and speeds: nothing fine, only what is far from what such a device should do. */
 #include "doctor/check.h"
+#include "engine/build.h"
 #include "engine/clock.h"
-#include "engine/generate.h"
 #include "engine/profile.h"
 #include "engine/stage.h"
 #include "engine/trial.h"
@@ -22,17 +22,11 @@ typedef struct load {
 static duet_status make_load(const doctor_patient *p, duet_stage *stage, size_t groups, size_t bytes, load *l,
                              duet_error *error) {
   const duet_handle *h = &p->device;
-  const duet_part part = {.stages = stage, .stage_count = 1, .count = groups, .spread = 1};
-  duet_kernel_source source = {
-      .name = "load", .parts = &part, .part_count = 1, .group = duet_trials_for(&p->info, p->kernel_class).group};
+  const size_t group = duet_trials_for(&p->info, p->kernel_class).group;
   *l = (load){.launch = {.groups = groups}};
-  for (int i = 0; i < DUET_MAX_OPERANDS; i++)
-    if (!duet_stage_infos[stage->kind].operands[i]) stage->operands[i].memory = DUET_MEMORY_none;
-  duet_status s = duet_generate(&source, error);
-  if (!s) s = h->backend->build(h->device, &source, &l->kernel, error);
+  duet_status s = duet_build_stage(h, "load", stage, groups, group, &l->kernel, error);
   if (!s) s = h->backend->alloc(h->device, bytes, &l->launch.memories[DUET_MEMORY_work], error);
   l->launch.kernel = l->kernel;
-  free((void *)source.source);
   return s;
 }
 

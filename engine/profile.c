@@ -1,7 +1,7 @@
 #include "engine/profile.h"
 
+#include "engine/build.h"
 #include "engine/clock.h"
-#include "engine/generate.h"
 #include "engine/planner.h"
 #include "engine/random.h"
 #include "engine/schedule.h"
@@ -11,8 +11,9 @@
 enum { REPETITIONS = 7 };
 static const double SPAN = 0.02; /* seconds of one repetition: far above what the clock and a wait cost */
 
-duet_status duet_profile_begin(duet_runner *runner, duet_error *error) {
-  const duet_recipe still = {.optimizer = DUET_OPTIMIZER_adam, .beta1 = 0.9, .beta2 = 0.99, .epsilon = 1e-8};
+duet_status duet_profile_begin(duet_runner *runner, const duet_recipe *recipe, duet_error *error) {
+  duet_recipe used = recipe ? *recipe : duet_recipe_default();
+  if (!recipe) used.learning_rate = 0;
   const size_t samples = runner->resident->count;
   uint32_t *order = malloc(samples * sizeof *order);
   float *rates = malloc(runner->max_steps * DUET_RATES * sizeof *rates);
@@ -20,7 +21,7 @@ duet_status duet_profile_begin(duet_runner *runner, duet_error *error) {
   if (order && rates) {
     duet_random_shuffle(1, 0, order, samples);
     for (size_t i = 0; i < runner->max_steps; i++)
-      duet_schedule_row(&still, i, runner->max_steps, rates + i * DUET_RATES);
+      duet_schedule_row(&used, i, 2 * runner->max_steps, rates + i * DUET_RATES);
     s = duet_runner_begin(runner, 1, 0, order, samples, rates, error);
     if (!s) s = runner->model->handle.backend->sync(runner->model->handle.device, 0, error); /* before they are freed */
   } else {
@@ -34,7 +35,7 @@ duet_status duet_profile_begin(duet_runner *runner, duet_error *error) {
 /* `runner`: starts an epoch anew before; may be NULL. */
 static duet_status time_replays(const duet_handle *h, duet_recording *recording, duet_runner *runner, size_t times,
                                 double *seconds, duet_error *error) {
-  duet_status s = runner ? duet_profile_begin(runner, error) : DUET_OK;
+  duet_status s = runner ? duet_profile_begin(runner, NULL, error) : DUET_OK;
   const double started = duet_now();
   if (!s) s = h->backend->replay(h->device, recording, times, NULL, error);
   if (!s) s = h->backend->sync(h->device, 0, error);
@@ -85,14 +86,10 @@ duet_status duet_profile_peak(const duet_handle *h, double *flops_per_second, du
                       .constants = {.COUNT = ROUNDS},
                       .operands = {{.memory = DUET_MEMORY_work}},
                       .label = "peak"};
-  for (int i = 1; i < DUET_MAX_OPERANDS; i++) stage.operands[i].memory = DUET_MEMORY_none;
-  const duet_part part = {.stages = &stage, .stage_count = 1, .count = groups, .spread = 1};
-  duet_kernel_source source = {.name = "peak", .parts = &part, .part_count = 1, .group = group};
   duet_launch launch = {.groups = groups};
   duet_kernel *kernel = NULL;
   double seconds = 1;
-  s = duet_generate(&source, error);
-  if (!s) s = h->backend->build(h->device, &source, &kernel, error);
+  s = duet_build_stage(h, "peak", &stage, groups, group, &kernel, error);
   if (!s)
     s = h->backend->alloc(h->device, groups * DUET_LANES * sizeof(float), &launch.memories[DUET_MEMORY_work], error);
   launch.kernel = kernel;
@@ -101,6 +98,5 @@ duet_status duet_profile_peak(const duet_handle *h, double *flops_per_second, du
   *flops_per_second = (double)(2 * ROUNDS * CHAINS * groups * lanes) / seconds;
   h->backend->free(h->device, launch.memories[DUET_MEMORY_work]);
   h->backend->release(h->device, kernel);
-  free((void *)source.source);
   return s;
 }

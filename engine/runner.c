@@ -1,6 +1,6 @@
 #include "engine/runner.h"
 
-#include "engine/generate.h"
+#include "engine/build.h"
 #include "engine/schedule.h"
 
 #include <stdlib.h>
@@ -154,16 +154,6 @@ static duet_status make_buffers(duet_runner *runner, const duet_runner_options *
   return s;
 }
 
-static duet_status build_kernel(const duet_handle *h, const duet_plan_launch *launch, duet_kernel **kernel,
-                                duet_error *error) {
-  duet_kernel_source source = {
-      .name = launch->name, .parts = launch->parts, .part_count = launch->part_count, .group = launch->group};
-  duet_status s = duet_generate(&source, error);
-  if (!s) s = h->backend->build(h->device, &source, kernel, error);
-  free((void *)source.source);
-  return s;
-}
-
 static duet_status make_launches(duet_runner *runner, const duet_runner_options *options, duet_error *error) {
   const duet_handle *h = &runner->model->handle;
   const duet_plan *plan = runner->plan;
@@ -183,7 +173,8 @@ static duet_status make_launches(duet_runner *runner, const duet_runner_options 
                                                 [DUET_MEMORY_control] = runner->control};
   for (size_t i = 0; i < plan->launch_count; i++) {
     if (options->building) options->building(options->context, i, plan->launch_count);
-    const duet_status s = build_kernel(h, &plan->launches[i], &runner->kernels[i], error);
+    const duet_plan_launch *l = &plan->launches[i];
+    const duet_status s = duet_build(h, l->name, l->parts, l->part_count, l->group, &runner->kernels[i], error);
     if (s) return s;
     runner->launches[i].kernel = runner->kernels[i];
     runner->launches[i].groups = plan->launches[i].groups;

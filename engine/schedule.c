@@ -9,6 +9,15 @@ static const char *const optimizers[] = {
 static const char *const schedules[] = {DUET_SCHEDULE_MAP(DUET_TEXT)};
 #undef DUET_TEXT
 
+duet_recipe duet_recipe_default(void) {
+  return (duet_recipe){.optimizer = DUET_OPTIMIZER_adam,
+                       .schedule = DUET_SCHEDULE_onecycle,
+                       .learning_rate = 0.01,
+                       .beta1 = 0.9,
+                       .beta2 = 0.99,
+                       .epsilon = 1e-8};
+}
+
 /* Its index in names[count], or -1. */
 static int find(const char *text, const char *const *names, size_t count) {
   for (size_t i = 0; i < count; i++)

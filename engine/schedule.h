@@ -33,6 +33,9 @@ typedef struct duet_recipe {
   double weight_decay;
 } duet_recipe;
 
+/* That of `duet train` without options. */
+duet_recipe duet_recipe_default(void);
+
 /* False when there is no such name. */
 bool duet_optimizer_parse(const char *text, duet_optimizer *optimizer);
 bool duet_schedule_parse(const char *text, duet_schedule *schedule);

@@ -39,3 +39,8 @@ void duet_text_add(duet_text *text, const char *format, ...) {
   }
   va_end(again);
 }
+
+bool duet_text_ends_in(const char *text, const char *end) {
+  const size_t a = strlen(text), b = strlen(end);
+  return a >= b && strcmp(text + a - b, end) == 0;
+}

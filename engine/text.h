@@ -14,4 +14,6 @@ typedef struct duet_text {
 void duet_text_add(duet_text *text, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void duet_text_append(duet_text *text, const char *piece, size_t length);
 
+bool duet_text_ends_in(const char *text, const char *end);
+
 #endif

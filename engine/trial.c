@@ -1,7 +1,7 @@
 #include "engine/trial.h"
 
 #include "backends/ref/ref.h"
-#include "engine/generate.h"
+#include "engine/build.h"
 #include "engine/planner.h"
 #include "engine/random.h"
 #include "engine/stage.h"
@@ -347,11 +347,7 @@ static duet_status build(const duet_trials *set, const duet_handle *h, duet_kern
   for (size_t i = 0; i < set->count; i++)
     parts[i] = (duet_part){
         .stages = &set->list[i].stage, .stage_count = 1, .count = set->list[i].count, .spread = set->list[i].spread};
-  duet_kernel_source source = {.name = "trial", .parts = parts, .part_count = set->count, .group = set->group};
-  duet_status s = duet_generate(&source, error);
-  if (!s) s = h->backend->build(h->device, &source, kernel, error);
-  free((void *)source.source);
-  return s;
+  return duet_build(h, "trial", parts, set->count, set->group, kernel, error);
 }
 
 duet_status duet_trials_load(const duet_trials *set, const duet_handle *h, duet_launch *launch, duet_error *error) {

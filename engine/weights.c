@@ -1,5 +1,7 @@
 #include "engine/weights.h"
 
+#include "engine/text.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -40,15 +42,10 @@ duet_status duet_weights_take(const char *path, const duet_tensor_file *file, co
 
 /* ---- files of other programs, and of Duet without its metadata ---- */
 
-static bool ends_in(const char *text, const char *end) {
-  const size_t a = strlen(text), b = strlen(end);
-  return a >= b && strcmp(text + a - b, end) == 0;
-}
-
 /* What may be there besides parameters: PyTorch counts the batches of a batch normalisation; a run's own tensors. */
 static bool is_extra(const char *name) {
-  return ends_in(name, ".num_batches_tracked") || ends_in(name, ".moment1") || ends_in(name, ".moment2") ||
-         strcmp(name, "run.results") == 0;
+  return duet_text_ends_in(name, ".num_batches_tracked") || duet_text_ends_in(name, ".moment1") ||
+         duet_text_ends_in(name, ".moment2") || strcmp(name, "run.results") == 0;
 }
 
 static duet_status refuse_strangers(const char *path, const duet_tensor_file *file, const duet_parameters *layout,

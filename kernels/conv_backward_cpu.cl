@@ -1,4 +1,5 @@
 /* Stage conv_backward, cpu class (see kernels.def; tiles as in conv_cpu.cl): the forward tile over dy with the weights read backwards. */
+#include "conv_map.h"
 #define FLIP 1
 #define DC IC
 #define DH IH
@@ -13,7 +14,7 @@
 #define TILE_PARAMETERS GLOBAL const float *forward, GLOBAL float *dx
 #define TILE_ARGUMENTS forward, dx
 INLINE_FN void JOIN(STAGE, _store)(TILE_PARAMETERS, const lanes *a, int d, int h0, int w0) {
-  UNROLL for (int i = 0; i < TH * TW; i++) {
+  OVER_TILE for (int i = 0; i < TH * TW; i++) {
     if (!ON_MAP(h0 + i / TW, w0 + i % TW)) continue;
     const int o = (d * DH + h0 + i / TW) * DW + w0 + i % TW;
     const lanes v = MASK ? PICK(ZERO, a[i], LOAD(forward, o) > ZERO) : a[i];

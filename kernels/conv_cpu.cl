@@ -1,5 +1,6 @@
 /* Stage conv_forward, cpu class (see kernels.def; tile in conv_tile.h, of Winograd's algorithm in winograd_tile.h or winograd_rows.h). POOL 2 needs TH and TW even:
    a tile then holds whole windows. */
+#include "conv_map.h"
 #define FLIP 0
 #define DC OC
 #define DH (POOL ? OH / 2 * 2 : OH)
@@ -15,7 +16,7 @@
 #define TILE_ARGUMENTS bias, y, index
 #if POOL
 INLINE_FN void JOIN(STAGE, _store)(TILE_PARAMETERS, const lanes *a, int d, int h0, int w0) {
-  UNROLL for (int i = 0; i < TH * TW / 4; i++) {
+  OVER_TILE for (int i = 0; i < TH * TW / 4; i++) {
     const int r = i / (TW / 2), c = i % (TW / 2), corner = 2 * r * TW + 2 * c;
     if (!ON_MAP(h0 + 2 * r, w0 + 2 * c)) continue;
     lanes best = a[corner];
@@ -33,7 +34,7 @@ INLINE_FN void JOIN(STAGE, _store)(TILE_PARAMETERS, const lanes *a, int d, int h
 }
 #else
 INLINE_FN void JOIN(STAGE, _store)(TILE_PARAMETERS, const lanes *a, int d, int h0, int w0) {
-  UNROLL for (int i = 0; i < TH * TW; i++) {
+  OVER_TILE for (int i = 0; i < TH * TW; i++) {
     if (!ON_MAP(h0 + i / TW, w0 + i % TW)) continue;
     STORE(y, (d * DH + h0 + i / TW) * DW + w0 + i % TW, RELU ? CLIP(a[i]) : a[i]);
   }

@@ -158,9 +158,6 @@ INLINE_FN float group_sum(float v, LOCAL_PTR float *scratch) {
 #define PICK(a, b, condition) select(a, b, condition)
 #define CLIP(v) PICK(v, ZERO, (v) < ZERO) /* max(v, 0) that keeps NaN */
 
-/* Whether a result of a tile, TH x TW of a map of DH x DW, lies on the map: the last tiles may overhang. */
-#define ON_MAP(h, w) ((DH % TH == 0 || (h) < DH) && (DW % TW == 0 || (w) < DW))
-
 /* Philox4x32-10 for sixteen counters at once: c[4] are replaced by the words. */
 INLINE_FN void philox(ulanes c[4], u32 k0, u32 k1) {
   for (int round = 0; round < 10; round++) {

@@ -28,8 +28,8 @@ INLINE_FN void winograd_product_1d(const int rows, const int columns, __constant
 /* out[rows][rows] = matrix in[columns][columns] matrix'. */
 INLINE_FN void winograd_product_2d(const int rows, const int columns, __constant const float *matrix, const int turned, const lanes *in, lanes *out) {
   lanes middle[49];
-  UNROLL for (int j = 0; j < columns; j++) winograd_product_1d(rows, columns, matrix, turned, in + j, columns, middle + j, columns);
-  UNROLL for (int i = 0; i < rows; i++) winograd_product_1d(rows, columns, matrix, turned, middle + i * columns, 1, out + i * rows, 1);
+  NO_UNROLL for (int j = 0; j < columns; j++) winograd_product_1d(rows, columns, matrix, turned, in + j, columns, middle + j, columns);
+  NO_UNROLL for (int i = 0; i < rows; i++) winograd_product_1d(rows, columns, matrix, turned, middle + i * columns, 1, out + i * rows, 1);
 }
 #endif
 #define T (WINOGRAD + K - 1)

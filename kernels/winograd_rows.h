@@ -5,6 +5,7 @@
    WD, WS (distance of two destination, source channels in u, in kernels). Needs: TW = M. The points of all rows under a column of units are
    private: SOURCE_ROWS * SC * T vectors. */
 #include "winograd_points.h"
+#define EDGES (P > 0 || DH % TH || DW % TW) /* a row of pixels may overhang the source */
 #define SOURCE_ROWS ((DH + TH - 1) / TH * TH + K - 1)
 
 /* y[M] = start + A m. Behind the first, points come in pairs a, -a: their even powers share a sum, the odd ones a difference. */
@@ -42,7 +43,7 @@ INLINE_FN void JOIN(STAGE, _to_points)(lanes *v, GLOBAL const float *x, int colu
     for (int c = 0; c < SC; c++, v += T) {
       lanes d[T];
       UNROLL for (int i = 0; i < T; i++)
-        d[i] = row >= 0 && row < SH && column + i >= 0 && column + i < SW ? LOAD(x, (c * SH + row) * SW + column + i) : ZERO;
+        d[i] = !EDGES || (row >= 0 && row < SH && column + i >= 0 && column + i < SW) ? LOAD(x, (c * SH + row) * SW + column + i) : ZERO;
       winograd_product_1d(T, T, winograd_row_b, 0, d, 1, v, 1);
     }
 }
@@ -62,3 +63,4 @@ INLINE_FN void JOIN(STAGE, _rows)(int team, int teams, TILE_PARAMETERS, GLOBAL c
 }
 #undef T
 #undef SOURCE_ROWS
+#undef EDGES

@@ -9,20 +9,21 @@
 #define PATCHES (TH / WINOGRAD * ACROSS)
 /* Source channels summed at a time: rounding errors grow with the length of a sum. So F(2x2) comes out closer than the direct sum. */
 #define CHUNK 12
+#define EDGES (P > 0 || DH % TH || DW % TW) /* a patch may overhang the source */
 /* Odd, so that the points of one patch spread over the sets of a cache. */
 #define V_PITCH (SC * PATCHES | 1)
 #define M_PITCH (TO * PATCHES | 1)
 
 /* v[T*T][V_PITCH] = B d B' of the patch of one source channel whose first pixel is (row, column); zero outside. */
 INLINE_FN void JOIN(STAGE, _patch)(lanes *v, GLOBAL const float *x, int row, int column, const int checked) {
-  lanes middle[T * T], points[T];
-  UNROLL for (int j = 0; j < T; j++) {
+  lanes middle[T * T]; /* too many for registers, so loops over it save code */
+  NO_UNROLL for (int j = 0; j < T; j++) {
     lanes d[T];
     UNROLL for (int i = 0; i < T; i++)
       d[i] = checked && (row + i < 0 || row + i >= SH || column + j < 0 || column + j >= SW) ? ZERO : LOAD(x, (row + i) * SW + column + j);
     winograd_product_1d(T, T, WINOGRAD_MATRIX(b), 0, d, 1, middle + j, T);
   }
-  UNROLL for (int i = 0; i < T; i++) winograd_product_1d(T, T, WINOGRAD_MATRIX(b), 0, middle + i * T, 1, v + i * T * V_PITCH, V_PITCH);
+  NO_UNROLL for (int i = 0; i < T; i++) winograd_product_1d(T, T, WINOGRAD_MATRIX(b), 0, middle + i * T, 1, v + i * T * V_PITCH, V_PITCH);
 }
 
 /* m[M_PITCH] = the sums over all source channels at one point, of `to` channels x PATCHES; v and u of this point. */
@@ -47,9 +48,9 @@ INLINE_FN void JOIN(STAGE, _channels)(TILE_PARAMETERS, const lanes *v, GLOBAL co
     NO_UNROLL for (int t = 0; t < PATCHES; t++) {
       const lanes *points = m + d * PATCHES + t, start = TILE_START(d0 + d);
       lanes middle[WINOGRAD * T], *out = unit + t / ACROSS * WINOGRAD * TW + t % ACROSS * WINOGRAD;
-      UNROLL for (int j = 0; j < T; j++)
+      NO_UNROLL for (int j = 0; j < T; j++)
         winograd_product_1d(WINOGRAD, T, WINOGRAD_MATRIX(a), 0, points + j * M_PITCH, T * M_PITCH, middle + j, T);
-      UNROLL for (int i = 0; i < WINOGRAD; i++) {
+      NO_UNROLL for (int i = 0; i < WINOGRAD; i++) {
         winograd_product_1d(WINOGRAD, T, WINOGRAD_MATRIX(a), 0, middle + i * T, 1, out + i * TW, 1);
         UNROLL for (int j = 0; j < WINOGRAD; j++) out[i * TW + j] += start;
       }
@@ -66,7 +67,7 @@ INLINE_FN void JOIN(STAGE, _rows)(int team, int teams, TILE_PARAMETERS, GLOBAL c
         for (int t = 0; t < PATCHES; t++) {
           const int row = h0 + t / ACROSS * WINOGRAD - P, column = w0 + t % ACROSS * WINOGRAD - P;
           GLOBAL const float *xc = x + c * (SH * SW * 16);
-          if (row >= 0 && row + T <= SH && column >= 0 && column + T <= SW)
+          if (!EDGES || (row >= 0 && row + T <= SH && column >= 0 && column + T <= SW))
             JOIN(STAGE, _patch)(v + c * PATCHES + t, xc, row, column, 0);
           else
             JOIN(STAGE, _patch)(v + c * PATCHES + t, xc, row, column, 1);
@@ -81,5 +82,6 @@ INLINE_FN void JOIN(STAGE, _rows)(int team, int teams, TILE_PARAMETERS, GLOBAL c
 #undef ACROSS
 #undef PATCHES
 #undef CHUNK
+#undef EDGES
 #undef V_PITCH
 #undef M_PITCH

@@ -1,6 +1,7 @@
 /* `duet bench` from outside: what it does about devices that compute wrongly, hang, crash or are not there. Without an
    argument on a device that misbehaves (badbackend/), with `drivers` on OpenCL's. */
 #include "tests/check.h"
+#include "tests/folder.h"
 
 #include <jansson.h>
 #include <setjmp.h>
@@ -19,7 +20,6 @@
 
 enum { TEXT = 1 << 16 };
 
-static char directory[] = "/tmp/duet-bench-test-XXXXXX";
 static char err[TEXT]; /* of the last run */
 static json_t *result; /* of the last run; NULL when it wrote none */
 
@@ -279,17 +279,13 @@ static void test_locale(void **state) {
   assert_true(median("peak", "launch") > 0);
 }
 
-static int set_up(void **state) {
-  (void)state;
-  return !mkdtemp(directory) || chdir(directory);
-}
-
+/* Fails when something was left behind: a temporary file, say. */
 static int tear_down(void **state) {
   (void)state;
   json_decref(result);
   static const char *const files[] = {"out", "err", "out.json", "pid", "status"};
   for (size_t i = 0; i < sizeof files / sizeof *files; i++) (void)unlink(files[i]);
-  return chdir("/") || rmdir(directory);
+  return chdir("/") || rmdir(test_folder);
 }
 
 int main(int argc, char **argv) {
@@ -311,6 +307,6 @@ int main(int argc, char **argv) {
   const struct CMUnitTest drivers[] = {cmocka_unit_test(test_two_devices), cmocka_unit_test(test_no_driver),
                                        cmocka_unit_test(test_driver_without_devices), cmocka_unit_test(test_locale)};
   cmocka_set_test_filter(getenv("DUET_TEST_ONLY"));
-  if (argc > 1) return cmocka_run_group_tests_name("bench, drivers", drivers, set_up, tear_down);
-  return cmocka_run_group_tests_name("bench", misbehaving, set_up, tear_down);
+  if (argc > 1) return cmocka_run_group_tests_name("bench, drivers", drivers, folder_enter, tear_down);
+  return cmocka_run_group_tests_name("bench", misbehaving, folder_enter, tear_down);
 }

@@ -3,6 +3,7 @@
 #include "bench/compare/compare.h"
 #include "engine/random.h"
 #include "tests/check.h"
+#include "tests/folder.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -14,7 +15,6 @@
 
 #include <cmocka.h>
 
-static char directory[] = "/tmp/duet-compare-XXXXXX";
 static duet_error error;
 
 #define HEAD                                                                                                     \
@@ -37,7 +37,7 @@ static const char *write_file(const char *name, const char *text, size_t length)
   static char paths[8][64];
   static size_t next;
   char *path = paths[next++ % 8];
-  (void)snprintf(path, sizeof paths[0], "%s/%s", directory, name);
+  (void)snprintf(path, sizeof paths[0], "%s/%s", test_folder, name);
   FILE *file = fopen(path, "wb");
   assert_non_null(file);
   assert_int_equal(fwrite(text, 1, length, file), length);
@@ -556,18 +556,6 @@ static void test_bounds(void **state) {
   duet_comparison_destroy(NULL);
 }
 
-static int make_directory(void **state) {
-  (void)state;
-  return mkdtemp(directory) ? 0 : -1;
-}
-
-static int remove_directory(void **state) {
-  (void)state;
-  char command[64];
-  (void)snprintf(command, sizeof command, "rm -r %s", directory);
-  return system(command);
-}
-
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_good),          cmocka_unit_test(test_refused),
@@ -580,5 +568,5 @@ int main(void) {
       cmocka_unit_test(test_bounds),        cmocka_unit_test(test_means),
       cmocka_unit_test(test_damaged),
   };
-  return cmocka_run_group_tests(tests, make_directory, remove_directory);
+  return cmocka_run_group_tests(tests, folder_make, folder_remove);
 }

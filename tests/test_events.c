@@ -4,6 +4,7 @@
 #include "engine/gray_png.h"
 #include "engine/mistakes.h"
 #include "tests/check.h"
+#include "tests/folder.h"
 #include "tests/small.h"
 
 #include <dirent.h>
@@ -21,7 +22,6 @@
 
 enum { TEXT = 1 << 20, MOST = 4096, TRAIN = 37, TEST = 23 };
 
-static char directory[] = "/tmp/duet-events-XXXXXX";
 static duet_error error;
 
 /* ---- a reader that shares nothing with the writer ---- */
@@ -417,22 +417,14 @@ static void test_mistakes(void **state) {
 }
 
 static int set_up(void **state) {
-  (void)state;
   duet_dataset *train = small_dataset(TRAIN, 12, 12, 1), *test = small_dataset(TEST, 12, 12, 2);
-  if (!mkdtemp(directory) || chdir(directory) || mkdir("data", 0700)) return 1;
+  if (folder_enter(state) || mkdir("data", 0700)) return 1;
   small_write("data", DUET_SPLIT_TRAIN, train);
   small_write("data", DUET_SPLIT_TEST, test);
   duet_dataset_destroy(train);
   duet_dataset_destroy(test);
   FILE *f = fopen("tiny.net", "w");
   return !f || fputs(small_plain, f) < 0 || fclose(f);
-}
-
-static int tear_down(void **state) {
-  (void)state;
-  char command[64];
-  (void)snprintf(command, sizeof command, "rm -r %s", directory);
-  return system(command);
 }
 
 int main(void) {
@@ -444,5 +436,5 @@ int main(void) {
       cmocka_unit_test(test_program),
       cmocka_unit_test(test_mistakes),
   };
-  return cmocka_run_group_tests_name("events", tests, set_up, tear_down);
+  return cmocka_run_group_tests_name("events", tests, set_up, folder_remove);
 }

@@ -69,24 +69,34 @@ static void check_no_double(const char *what, const char *text, const char *targ
   cuda_code_destroy(&code);
 }
 
-/* Texts that another test compiles. */
+/* Texts that need not be compiled (again). */
 typedef struct text_list {
-  char *list[256];
+  char *list[1024];
   size_t count;
 } text_list;
 
 typedef struct checked {
   const char *network;
   duet_precision precision;
-  bool all;               /* architectures, or the first and the last */
-  const text_list *known; /* NULL: none */
+  bool all;         /* architectures, or the first and the last */
+  text_list *known; /* texts to leave out; those that are compiled join them */
   usage most[ARCHITECTURES];
 } checked;
 
 static bool is_known(const text_list *known, const char *text) {
-  for (size_t i = 0; known && i < known->count; i++)
+  for (size_t i = 0; i < known->count; i++)
     if (!strcmp(known->list[i], text)) return true;
   return false;
+}
+
+static void keep_text(text_list *known, const char *text) {
+  assert_true(known->count < sizeof known->list / sizeof *known->list);
+  known->list[known->count] = strdup(text);
+  assert_non_null(known->list[known->count++]);
+}
+
+static void free_texts(text_list *known) {
+  for (size_t i = 0; i < known->count; i++) free(known->list[i]);
 }
 
 /* The first architecture that has what kernels/mma.h asks for. */
@@ -111,14 +121,14 @@ static duet_status check_launch(void *to, const duet_plan_launch *launch, const 
     (void)snprintf(target, sizeof target, "sm_%d", architectures[a]);
     check_kernel(what, text, target, &c->most[a]);
   }
+  keep_text(c->known, text);
   return DUET_OK;
 }
 
 enum { UNITS = 132 }; /* as large GPUs have */
 
 /* Every kernel of a plan that is not known, for all architectures or the first and the last. */
-static void check_plan(const duet_network *network, bool train, duet_precision precision, bool all,
-                       const text_list *known) {
+static void check_plan(const duet_network *network, bool train, duet_precision precision, bool all, text_list *known) {
   checked c = {.network = network->name, .precision = precision, .all = all, .known = known};
   OK(gpu_kernels(network, train, precision, UNITS, check_launch, &c, &error));
   for (int a = 0; a < count; a++)
@@ -130,12 +140,9 @@ static void check_plan(const duet_network *network, bool train, duet_precision p
 
 static duet_precision preset_precision;
 
-static duet_status keep_text(void *to, const duet_plan_launch *launch, const char *text, duet_error *ignored) {
+static duet_status leave_out(void *to, const duet_plan_launch *launch, const char *text, duet_error *ignored) {
   (void)launch, (void)ignored;
-  text_list *known = to;
-  assert_true(known->count < sizeof known->list / sizeof *known->list);
-  known->list[known->count] = strdup(text);
-  assert_non_null(known->list[known->count++]);
+  keep_text(to, text);
   return DUET_OK;
 }
 
@@ -147,23 +154,25 @@ static void test_preset(void **state) {
   const bool full = preset_precision == DUET_PRECISION_fp32;
   OK(duet_network_load(*state, 28, 28, &network, &error));
   for (int train = 0; !full && train < 2; train++)
-    OK(gpu_kernels(network, train, DUET_PRECISION_fp32, UNITS, keep_text, &known, &error));
+    OK(gpu_kernels(network, train, DUET_PRECISION_fp32, UNITS, leave_out, &known, &error));
   check_plan(network, true, preset_precision, true, &known);
   check_plan(network, false, preset_precision, full, &known);
-  for (size_t i = 0; i < known.count; i++) free(known.list[i]);
+  free_texts(&known);
   duet_network_destroy(network);
 }
 
 static void test_all_ops(void **state) {
   (void)state;
+  text_list known = {.count = 0};
   static const char *const texts[] = {small_plain, small_norm, small_drop, small_average, small_added, small_strided};
   for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
     duet_network *network;
     OK(duet_network_parse("small.net", texts[i], 12, 12, &network, &error));
     const int precisions = texts[i] == small_plain || texts[i] == small_strided ? DUET_PLAN_PRECISIONS : 1;
-    for (int p = 0; p < precisions; p++) check_plan(network, true, (duet_precision)p, false, NULL);
+    for (int p = 0; p < precisions; p++) check_plan(network, true, (duet_precision)p, false, &known);
     duet_network_destroy(network);
   }
+  free_texts(&known);
 }
 
 /* The checks find what they look for. */

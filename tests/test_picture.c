@@ -3,6 +3,7 @@
 #include "datasets/picture.h"
 #include "engine/random.h"
 #include "tests/check.h"
+#include "tests/folder.h"
 
 #include <math.h>
 #include <png.h>
@@ -20,7 +21,6 @@
 #include <cmocka.h>
 
 enum { HEIGHT = 37, WIDTH = 29 };
-static char directory[] = "/tmp/duet-picture-XXXXXX";
 static duet_error error;
 
 /* ---- files of every kind ---- */
@@ -377,23 +377,11 @@ static void test_mutations(void **state) {
   free(data);
 }
 
-static int set_up(void **state) {
-  (void)state;
-  return !mkdtemp(directory) || chdir(directory);
-}
-
-static int tear_down(void **state) {
-  (void)state;
-  char command[64];
-  (void)snprintf(command, sizeof command, "rm -r %s", directory);
-  return system(command);
-}
-
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(test_kinds),         cmocka_unit_test(test_written_sheet_is_read),
                                      cmocka_unit_test(test_form),          cmocka_unit_test(test_form_is_kept),
                                      cmocka_unit_test(test_nothing_there), cmocka_unit_test(test_thin),
                                      cmocka_unit_test(test_many_texts),    cmocka_unit_test(test_bad_files),
                                      cmocka_unit_test(test_mutations)};
-  return cmocka_run_group_tests_name("picture", tests, set_up, tear_down);
+  return cmocka_run_group_tests_name("picture", tests, folder_enter, folder_remove);
 }

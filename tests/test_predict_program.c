@@ -3,6 +3,7 @@
 #include "engine/dataset.h"
 #include "engine/train.h"
 #include "tests/check.h"
+#include "tests/folder.h"
 #include "tests/small.h"
 
 #include <jansson.h>
@@ -21,7 +22,6 @@
 enum { IMAGES = 200, SIDE = 28, OUTPUT = 1 << 22 };
 #define TEST_IMAGES MNIST "/t10k-images-idx3-ubyte.gz"
 
-static char directory[] = "/tmp/duet-predict-XXXXXX";
 static char out[OUTPUT], err[OUTPUT]; /* of the last run */
 static duet_error error;
 
@@ -243,11 +243,10 @@ static void write_pictures(void) {
 }
 
 static int set_up(void **state) {
-  (void)state;
   static const char joined[] =
       "flat = flatten image\nboth = concat flat number\ndigit = dense both units=10\nsum = dense digit units=19\n"
       "ld = cross_entropy digit target=digit\nls = cross_entropy sum target=sum\n";
-  if (!mkdtemp(directory) || chdir(directory) || mkdir("png", 0700)) return 1;
+  if (folder_enter(state) || mkdir("png", 0700)) return 1;
   write_pictures();
   write_file("t.net", net, sizeof net - 1);
   write_file("text.png", "hello", 5);
@@ -259,17 +258,10 @@ static int set_up(void **state) {
   return 0;
 }
 
-static int tear_down(void **state) {
-  (void)state;
-  char command[64];
-  (void)snprintf(command, sizeof command, "rm -r %s", directory);
-  return system(command);
-}
-
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(test_same_answers), cmocka_unit_test(test_as_eval),
                                      cmocka_unit_test(test_json),         cmocka_unit_test(test_text),
                                      cmocka_unit_test(test_sheet),        cmocka_unit_test(test_bad_files),
                                      cmocka_unit_test(test_usage)};
-  return cmocka_run_group_tests_name("predict program", tests, set_up, tear_down);
+  return cmocka_run_group_tests_name("predict program", tests, set_up, folder_remove);
 }

@@ -2,6 +2,7 @@
    pictures of 12x12 made here. */
 #define _XOPEN_SOURCE 700 /* posix_openpt */
 #include "tests/check.h"
+#include "tests/folder.h"
 #include "tests/small.h"
 
 #include <errno.h>
@@ -24,7 +25,6 @@
 enum { TEXT = 1 << 16, TRAIN = 37, TEST = 23, STEPS = 3 };
 #define TRAIN_TINY "train tiny.net --device ref --data data --batch 16 "
 
-static char directory[] = "/tmp/duet-program-XXXXXX";
 static char out[TEXT], err[TEXT]; /* of the last run */
 
 static void read_file(const char *name, char text[TEXT]) {
@@ -286,22 +286,14 @@ static void test_interrupt(void **state) {
 }
 
 static int set_up(void **state) {
-  (void)state;
   duet_dataset *train = small_dataset(TRAIN, 12, 12, 1), *test = small_dataset(TEST, 12, 12, 2);
-  if (!mkdtemp(directory) || chdir(directory) || mkdir("data", 0700)) return 1;
+  if (folder_enter(state) || mkdir("data", 0700)) return 1;
   small_write("data", DUET_SPLIT_TRAIN, train);
   small_write("data", DUET_SPLIT_TEST, test);
   duet_dataset_destroy(train);
   duet_dataset_destroy(test);
   FILE *f = fopen("tiny.net", "w");
   return !f || fputs(small_plain, f) < 0 || fclose(f);
-}
-
-static int tear_down(void **state) {
-  (void)state;
-  char command[64];
-  (void)snprintf(command, sizeof command, "rm -r %s", directory);
-  return system(command);
 }
 
 int main(void) {
@@ -315,5 +307,5 @@ int main(void) {
                                      cmocka_unit_test(test_no_bar_without_a_terminal),
                                      cmocka_unit_test(test_bar_on_a_terminal),
                                      cmocka_unit_test(test_interrupt)};
-  return cmocka_run_group_tests_name("program", tests, set_up, tear_down);
+  return cmocka_run_group_tests_name("program", tests, set_up, folder_remove);
 }

@@ -2,6 +2,7 @@
    instead of the tests prints what it finds, which the tests run in other environments. */
 #include "engine/registry.h"
 #include "tests/check.h"
+#include "tests/folder.h"
 
 #include <dlfcn.h>
 #include <setjmp.h>
@@ -15,8 +16,7 @@
 #include <cmocka.h>
 
 static duet_error error;
-static char scratch[64]; /* directory of this run */
-static char tested[16];  /* backend of $DUET_TEST_DEVICE (default opencl) */
+static char tested[16]; /* backend of $DUET_TEST_DEVICE (default opencl) */
 
 static void test_ids(void **state) {
   (void)state;
@@ -110,7 +110,7 @@ static void test_missing_opencl_is_said(void **state) {
   (void)state;
   char directory[128], environment[256];
   if (strcmp(tested, "opencl") != 0) skip();
-  (void)snprintf(directory, sizeof directory, "%s/nothing", scratch);
+  (void)snprintf(directory, sizeof directory, "%s/nothing", test_folder);
   assert_int_equal(mkdir(directory, 0777), 0);
   (void)snprintf(environment, sizeof environment, "OCL_ICD_VENDORS=%s", directory);
   SAYS(environment, "CL_PLATFORM_NOT_FOUND_KHR); install pocl-opencl-icd");
@@ -142,7 +142,7 @@ static void test_missing_cuda_is_said(void **state) {
 static void test_missing_modules_are_said(void **state) {
   (void)state;
   char directory[128], file[160], environment[256];
-  (void)snprintf(directory, sizeof directory, "%s/modules", scratch);
+  (void)snprintf(directory, sizeof directory, "%s/modules", test_folder);
   assert_int_equal(mkdir(directory, 0777), 0);
   (void)snprintf(environment, sizeof environment, "DUET_BACKENDS=%s", directory);
   SAYS(environment, "[opencl] NOT opencl: backend module not installed");
@@ -157,18 +157,9 @@ static void test_missing_modules_are_said(void **state) {
 }
 
 static int set_up(void **state) {
-  (void)state;
   const char *id = getenv("DUET_TEST_DEVICE");
   (void)snprintf(tested, sizeof tested, "%.*s", id ? (int)strcspn(id, ":") : 6, id ? id : "opencl");
-  (void)snprintf(scratch, sizeof scratch, "/tmp/duet-test-registry-XXXXXX");
-  return mkdtemp(scratch) && setenv("DUET_CACHE_DIR", scratch, 1) == 0 ? 0 : -1;
-}
-
-static int tear_down(void **state) {
-  (void)state;
-  char command[128];
-  (void)snprintf(command, sizeof command, "rm -r %s", scratch);
-  return system(command);
+  return folder_make(state) || setenv("DUET_CACHE_DIR", test_folder, 1);
 }
 
 int main(int argc, char **argv) {
@@ -180,5 +171,5 @@ int main(int argc, char **argv) {
       cmocka_unit_test(test_missing_cuda_is_said),
       cmocka_unit_test(test_missing_modules_are_said),
   };
-  return cmocka_run_group_tests(tests, set_up, tear_down);
+  return cmocka_run_group_tests(tests, set_up, folder_remove);
 }

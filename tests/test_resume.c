@@ -5,6 +5,7 @@
 #include "engine/random.h"
 #include "engine/weights.h"
 #include "tests/check.h"
+#include "tests/folder.h"
 #include "tests/small.h"
 
 #include <errno.h>
@@ -27,7 +28,6 @@ enum { TEXT = 1 << 20, TRAIN = 37, TEST = 23, STEPS = 3, EPOCHS = 60 };
 #define TINY "train tiny.net --device ref --data data --batch 16 --quiet "
 #define RESUME "train --device ref --data data --quiet --resume "
 
-static char directory[] = "/tmp/duet-resume-XXXXXX";
 static char out[TEXT], err[TEXT];
 static duet_error error;
 
@@ -386,10 +386,9 @@ static void test_preset(void **state) {
 }
 
 static int set_up(void **state) {
-  (void)state;
   duet_dataset *train = small_dataset(TRAIN, 12, 12, 1), *test = small_dataset(TEST, 12, 12, 2),
                *other = small_dataset(TRAIN, 12, 12, 3);
-  if (!mkdtemp(directory) || chdir(directory) || mkdir("data", 0700) || mkdir("other", 0700)) return 1;
+  if (folder_enter(state) || mkdir("data", 0700) || mkdir("other", 0700)) return 1;
   small_write("data", DUET_SPLIT_TRAIN, train);
   small_write("data", DUET_SPLIT_TEST, test);
   small_write("other", DUET_SPLIT_TRAIN, other);
@@ -400,13 +399,6 @@ static int set_up(void **state) {
   write_text("tiny.net", small_drop);
   write_text("other.net", small_norm);
   return 0;
-}
-
-static int tear_down(void **state) {
-  (void)state;
-  char command[64];
-  (void)snprintf(command, sizeof command, "rm -r %s", directory);
-  return system(command);
 }
 
 int main(void) {
@@ -425,6 +417,6 @@ int main(void) {
       cmocka_unit_test_prestate(test_preset, (void *)"fast"),
   };
   cmocka_set_test_filter(getenv("DUET_TEST_ONLY"));
-  return getenv("DUET_TEST_DEVICE") ? cmocka_run_group_tests_name("resume on a device", presets, set_up, tear_down)
-                                    : cmocka_run_group_tests_name("resume", tests, set_up, tear_down);
+  return getenv("DUET_TEST_DEVICE") ? cmocka_run_group_tests_name("resume on a device", presets, set_up, folder_remove)
+                                    : cmocka_run_group_tests_name("resume", tests, set_up, folder_remove);
 }

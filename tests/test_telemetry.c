@@ -1,6 +1,7 @@
 /* Sensors: Linux's files from a directory made here, and a stand-in for NVIDIA's library. */
 #include "bench/suite/system.h"
 #include "bench/suite/telemetry.h"
+#include "tests/folder.h"
 
 #include <jansson.h>
 #include <math.h>
@@ -16,12 +17,10 @@
 
 #include <cmocka.h>
 
-static char root[] = "/tmp/duet-telemetry-XXXXXX";
-
 static void put(const char *path, const char *text) {
   char whole[512];
-  (void)snprintf(whole, sizeof whole, "%s%s", root, path);
-  for (char *slash = whole + strlen(root) + 1; (slash = strchr(slash, '/')); *slash++ = '/') {
+  (void)snprintf(whole, sizeof whole, "%s%s", test_folder, path);
+  for (char *slash = whole + strlen(test_folder) + 1; (slash = strchr(slash, '/')); *slash++ = '/') {
     *slash = 0;
     (void)mkdir(whole, S_IRWXU);
   }
@@ -152,20 +151,13 @@ static void test_system(void **state) {
 }
 
 static int set_up(void **state) {
-  (void)state;
-  return !mkdtemp(root) || setenv("DUET_BENCH_ROOT", root, 1) || setenv("DUET_BENCH_NVML", "/nonexistent.so", 1);
-}
-
-static int tear_down(void **state) {
-  (void)state;
-  char command[64];
-  (void)snprintf(command, sizeof command, "rm -r %s", root);
-  return system(command);
+  return folder_make(state) || setenv("DUET_BENCH_ROOT", test_folder, 1) ||
+         setenv("DUET_BENCH_NVML", "/nonexistent.so", 1);
 }
 
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(test_nothing),       cmocka_unit_test(test_cpu),
                                      cmocka_unit_test(test_damaged_files), cmocka_unit_test(test_gpu),
                                      cmocka_unit_test(test_nvml),          cmocka_unit_test(test_system)};
-  return cmocka_run_group_tests_name("telemetry", tests, set_up, tear_down);
+  return cmocka_run_group_tests_name("telemetry", tests, set_up, folder_remove);
 }

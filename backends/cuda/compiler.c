@@ -10,8 +10,8 @@
 #include <string.h>
 
 /* No relaxed mathematics: NaN stays NaN. Kernels say fma() where they mean it; without contraction all else is rounded
-   alike on every architecture. */
-static const char fixed_option[] = "--fmad=false";
+   alike on every architecture. Minimal: without textures and the like, which takes NVRTC a sixth less time. */
+static const char rounding[] = "--fmad=false", minimal[] = "--minimal";
 
 // clang-format off
 #define NVRTC_CALLS(X)                                                                                                 \
@@ -44,7 +44,7 @@ static duet_status load(duet_error *error) {
 
 duet_status cuda_compiler_identity(char identity[64], duet_error *error) {
   duet_status s = load(error);
-  if (!s) (void)snprintf(identity, 64, "NVRTC %d.%d %s", major, minor, fixed_option);
+  if (!s) (void)snprintf(identity, 64, "NVRTC %d.%d %s %s", major, minor, rounding, minimal);
   return s;
 }
 
@@ -70,7 +70,7 @@ duet_status cuda_compile(const char *what, const char *text, const char *target,
                          duet_error *error) {
   char architecture[64];
   (void)snprintf(architecture, sizeof architecture, "--gpu-architecture=%s", target);
-  const char *const options[] = {architecture, fixed_option, option};
+  const char *const options[] = {architecture, rounding, minimal, option};
   const bool machine = strncmp(target, "sm_", 3) == 0;
   *code = (cuda_code){0};
   duet_status s = load(error);
@@ -81,7 +81,7 @@ duet_status cuda_compile(const char *what, const char *text, const char *target,
   nvrtcResult result = nvrtc.nvrtcCreateProgram(&program, text, "kernel.cu", 0, NULL, NULL);
   if (result == NVRTC_SUCCESS) {
     call = "nvrtcCompileProgram";
-    result = nvrtc.nvrtcCompileProgram(program, option ? 3 : 2, options);
+    result = nvrtc.nvrtcCompileProgram(program, option ? 4 : 3, options);
     nvrtcResult logged = take(program, nvrtc.nvrtcGetProgramLogSize, nvrtc.nvrtcGetProgramLog, &code->log, &bytes);
     if (result == NVRTC_SUCCESS && (result = logged) != NVRTC_SUCCESS) call = "nvrtcGetProgramLog";
   }

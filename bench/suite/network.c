@@ -18,15 +18,6 @@ double bench_network_flops(const duet_network *network, bool train) {
   return flops;
 }
 
-duet_recipe bench_recipe(void) {
-  return (duet_recipe){.optimizer = DUET_OPTIMIZER_adam,
-                       .schedule = DUET_SCHEDULE_onecycle,
-                       .learning_rate = 0.01,
-                       .beta1 = 0.9,
-                       .beta2 = 0.99,
-                       .epsilon = 1e-8};
-}
-
 duet_status bench_setup_open(bench_rig *rig, const bench_job *job, duet_precision precision, bool train,
                              bench_setup *setup, duet_error *error) {
   duet_status s = bench_rig_data(rig, error);
@@ -45,25 +36,6 @@ void bench_setup_close(bench_setup *setup) {
   duet_model_destroy(setup->model);
   duet_network_destroy(setup->network);
   *setup = (bench_setup){0};
-}
-
-duet_status bench_begin_epoch(duet_runner *runner, duet_error *error) {
-  const duet_recipe recipe = bench_recipe();
-  const size_t samples = runner->resident->count;
-  uint32_t *order = malloc(samples * sizeof *order);
-  float *rates = malloc(runner->max_steps * DUET_RATES * sizeof *rates);
-  duet_status s = DUET_OK;
-  if (order && rates) {
-    duet_random_shuffle(SEED, 0, order, samples);
-    for (size_t i = 0; i < runner->max_steps; i++)
-      duet_schedule_row(&recipe, i, BENCH_EPOCHS * runner->max_steps, rates + i * DUET_RATES);
-    s = duet_runner_begin(runner, SEED, 0, order, samples, rates, error);
-  } else {
-    s = duet_fail(error, DUET_OUT_OF_MEMORY, "out of memory for the order of %zu samples", samples);
-  }
-  free(rates);
-  free(order);
-  return s;
 }
 
 /* ---- the check ---- */

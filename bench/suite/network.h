@@ -9,9 +9,6 @@
 enum { BENCH_EPOCHS = 2 /* of the default recipe */ };
 static const double BENCH_TARGET_DIGIT = 0.99, BENCH_TARGET_SUM = 0.985; /* accuracies that group train is to reach */
 
-/* That of `duet train` without options. */
-duet_recipe bench_recipe(void);
-
 typedef struct bench_setup {
   duet_network *network;
   duet_model *model;
@@ -27,9 +24,6 @@ void bench_setup_close(bench_setup *setup); /* takes one that was opened in part
    `ref` can do in some seconds (a last batch cut short, where these are fewer than a batch). Model and optimiser are
    put back. Errors: FAILED when they differ, those of the backends. */
 duet_status bench_check_step(bench_rig *rig, const bench_setup *setup, bench_check *check, duet_error *error);
-
-/* Starts a training epoch by the default recipe. */
-duet_status bench_begin_epoch(duet_runner *runner, duet_error *error);
 
 /* Nominal FLOPs of an image: forward, and with `train` the way back too. */
 double bench_network_flops(const duet_network *network, bool train);

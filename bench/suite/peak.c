@@ -1,8 +1,8 @@
 /* Group peak: what the device can do at most. Each kernel's results are compared with their formulas, all of them. */
 #include "bench/suite/peak.h"
 
+#include "engine/build.h"
 #include "engine/clock.h"
-#include "engine/generate.h"
 #include "engine/planner.h"
 #include "engine/stage.h"
 
@@ -28,11 +28,7 @@ duet_status bench_kernel_make(bench_rig *rig, duet_stage *stage, size_t tasks, b
   const size_t group = rig->kernel_class == DUET_CLASS_GPU ? duet_tiles_group(rig->info->max_group) : 1;
   const duet_plan plan = {.options = {.kernel_class = rig->kernel_class, .max_group = group}};
   duet_tiles_set(stage, &plan);
-  const duet_part part = {.stages = stage, .stage_count = 1, .count = tasks, .spread = 1};
-  duet_kernel_source source = {.name = "peak", .parts = &part, .part_count = 1, .group = group};
-  duet_status s = duet_generate(&source, error);
-  if (!s) s = b->build(rig->handle.device, &source, &k->kernel, error);
-  free((void *)source.source);
+  duet_status s = duet_build_stage(&rig->handle, "peak", stage, tasks, group, &k->kernel, error);
   k->launch.kernel = k->kernel;
   k->launch.groups = tasks;
   if (!s) s = b->record(rig->handle.device, &k->launch, 1, &k->recording, error);

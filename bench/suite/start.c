@@ -4,6 +4,7 @@
 #include "bench/suite/minder.h"
 #include "bench/suite/network.h"
 #include "engine/clock.h"
+#include "engine/profile.h"
 
 #include <ftw.h>
 #include <stdio.h>
@@ -113,7 +114,8 @@ duet_status bench_start_first(const char *device, const char *network, int batch
   bench_setup setup = {0};
   duet_status s = bench_rig_open(device, &rig, error);
   if (!s) s = bench_setup_open(&rig, &job, DUET_PRECISION_fp32, true, &setup, error);
-  if (!s) s = bench_begin_epoch(setup.runner, error);
+  const duet_recipe recipe = duet_recipe_default();
+  if (!s) s = duet_profile_begin(setup.runner, &recipe, error);
   if (!s) s = duet_runner_steps(setup.runner, 1, NULL, error);
   if (!s) s = rig.handle.backend->sync(rig.handle.device, 0, error);
   if (!s) s = emit->line(emit->context, json_object(), error);

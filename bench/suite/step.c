@@ -12,7 +12,7 @@ typedef struct stepping {
 static duet_status run_steps(void *context, size_t times, double *seconds, duet_error *error) {
   const stepping *c = context;
   const duet_handle *h = &c->runner->model->handle;
-  duet_status s = duet_profile_begin(c->runner, error);
+  duet_status s = duet_profile_begin(c->runner, NULL, error);
   const double started = duet_now();
   if (!s) s = duet_runner_steps(c->runner, times, NULL, error);
   if (!s) s = h->backend->sync(h->device, 0, error);
@@ -25,7 +25,8 @@ static duet_status lead_in(const bench_rig *rig, duet_runner *runner, size_t ste
   const size_t most = runner->max_steps;
   if (steps > most) steps = most;
   const duet_handle *h = &rig->handle;
-  duet_status s = bench_begin_epoch(runner, error);
+  const duet_recipe recipe = duet_recipe_default();
+  duet_status s = duet_profile_begin(runner, &recipe, error);
   if (!s) s = duet_runner_steps(runner, steps, NULL, error);
   if (!s) s = h->backend->sync(h->device, 0, error);
   return s;

@@ -18,7 +18,7 @@ typedef struct seeds {
 /* Trains one seed; the curve goes to the first row, the three samples to theirs. */
 static duet_status train_seed(const seeds *t, int seed, duet_error *error) {
   const duet_train_options options = {
-      .epochs = BENCH_EPOCHS, .batch = t->job->batch, .seed = (uint64_t)seed, .recipe = bench_recipe()};
+      .epochs = BENCH_EPOCHS, .batch = t->job->batch, .seed = (uint64_t)seed, .recipe = duet_recipe_default()};
   duet_train_result run = {0};
   duet_model *model = NULL;
   duet_status s = duet_model_create(&t->rig->handle, t->network, (uint64_t)seed, &model, error);

@@ -88,7 +88,7 @@ bool read_options(int count, const char *const *options, words *out, int *archit
     } else if (!strncmp(o, "-D", 2) || !strncmp(o, "-I", 2)) {
       out->push_back(o);
     } else if (strcmp(o, "--fmad=false") != 0 && strcmp(o, "--fmad=true") != 0 && strncmp(o, "--std=c++", 9) != 0 &&
-               strcmp(o, "--ptxas-options=-v") != 0) {
+               strcmp(o, "--ptxas-options=-v") != 0 && strcmp(o, "--minimal") != 0) {
       return false;
     }
   }
