@@ -83,6 +83,13 @@ static duet_status step_on_ref(bench_rig *rig, const duet_network *network, size
   return s;
 }
 
+/* The root mean square of got - wanted, or infinity where that is no number. */
+static double whole_error(const float *wanted, const float *got, size_t count) {
+  double sum = 0;
+  for (size_t i = 0; i < count; i++) sum += ((double)got[i] - (double)wanted[i]) * ((double)got[i] - (double)wanted[i]);
+  return isfinite(sum) ? sqrt(sum / (double)count) : INFINITY;
+}
+
 /* The largest error of a loss, and of a parameter in units of how far its tensor has moved. Rounded factors put single
    images on the other side of a ReLU: then the error of the whole tensor in these units. */
 static double distance(const duet_parameters *layout, const float *before, float *wanted, float *got,
@@ -94,11 +101,10 @@ static double distance(const duet_parameters *layout, const float *before, float
   for (int i = 0; i < layout->count; i++) {
     const duet_parameter *p = &layout->list[i];
     const double moved = bench_root_mean_square(wanted + p->offset, p->count);
-    double error = 0;
-    bench_compare(wanted + p->offset, got + p->offset, p->count, moved, &error);
-    for (size_t j = p->offset; rounded && j < p->offset + p->count; j++) got[j] -= wanted[j];
-    if (rounded && isfinite(error)) error = bench_root_mean_square(got + p->offset, p->count) / moved;
-    if (error > worst) worst = error;
+    if (rounded)
+      worst = fmax(worst, whole_error(wanted + p->offset, got + p->offset, p->count) / moved);
+    else
+      bench_compare(wanted + p->offset, got + p->offset, p->count, moved, &worst);
   }
   return worst;
 }
