@@ -126,7 +126,7 @@ static void drop_driver(void) {
 static void test_drivers_that_do_not_load(void **state) {
   (void)state;
   static const struct {
-    const char *library, *words;
+    const char *module, *words;
   } drivers[] = {{"/nowhere/libdriver.so\n", "/nowhere/libdriver.so: cannot open shared object file"},
                  {"libm.so.6\n", "libm.so.6: it is no OpenCL driver"},
                  {"", "the file names no library"},
@@ -135,7 +135,7 @@ static void test_drivers_that_do_not_load(void **state) {
   const char *usual = getenv("OCL_ICD_VENDORS");
   char *kept = usual ? strdup(usual) : NULL;
   for (size_t i = 0; i < sizeof drivers / sizeof *drivers; i++) {
-    use_driver(drivers[i].library);
+    use_driver(drivers[i].module);
     json_t *report = examine("auto", "transfer");
     drop_driver();
     expect(finding_of(report, "drivers"), "hint", drivers[i].words, "OCL_ICD_VENDORS");

@@ -38,25 +38,6 @@ REF_INLINE void keep_maximum(const double sum[REF_LANES], int q, ref_real best[R
   }
 }
 
-/* Floats from the points of one kernel to the next one's. */
-static ptrdiff_t kernel_step(const duet_constants *k) { return k->K == 5 ? (ptrdiff_t)k->K * (k->WINOGRAD + 4) : 1; }
-
-static ref_winograd winograd_forward(const ref_call *call, ptrdiff_t oc) {
-  const duet_constants *k = call->k;
-  return (ref_winograd){.x = call->operand[0],
-                        .channels = k->IC,
-                        .height = k->IH,
-                        .width = k->IW,
-                        .pad = k->PAD,
-                        .columns = k->OW,
-                        .u = (const ref_real *)call->operand[1] + oc * k->IC * kernel_step(k),
-                        .points = (ptrdiff_t)k->OC * k->IC,
-                        .step = kernel_step(k),
-                        .K = k->K,
-                        .M = k->WINOGRAD,
-                        .band = -1};
-}
-
 REF_CLONES void REF_TWIN(conv_forward)(const ref_call *call) {
   const duet_constants *k = call->k;
   const ref_real *x = call->operand[0], *w = call->operand[1], *bias = call->operand[2];
@@ -64,10 +45,11 @@ REF_CLONES void REF_TWIN(conv_forward)(const ref_call *call) {
   uint8_t *index = call->operand[4];  // the same shape, when pooled and wanted
   const int side = k->POOL ? 2 : 1;
   for (ptrdiff_t oc = 0, out = 0; oc < k->OC; oc++) {
-    ref_winograd winograd = winograd_forward(call, oc);
+    ref_winograd winograd;
+    if (k->WINOGRAD) REF_TWIN(winograd_begin)(&winograd, call, false, oc);
     for (int h = 0; h < k->OH / side; h++) {
       double rows[2][REF_MAX_WIDTH][REF_LANES];
-      for (int r = 0; k->WINOGRAD && r < side; r++) ref_winograd_row(&winograd, h * side + r, rows[r]);
+      for (int r = 0; k->WINOGRAD && r < side; r++) REF_TWIN(winograd_row)(&winograd, h * side + r, rows[r]);
       for (int v = 0; v < k->OW / side; v++, out += REF_LANES) {
         ref_real best[REF_LANES] = {0};
         uint8_t winner[REF_LANES] = {0};
@@ -121,31 +103,16 @@ REF_INLINE void gradient_sum(const ref_call *call, ptrdiff_t ic, int ih, int iw,
   }
 }
 
-static ref_winograd winograd_backward(const ref_call *call, ptrdiff_t ic) {
-  const duet_constants *k = call->k;
-  return (ref_winograd){.x = call->operand[0],
-                        .channels = k->OC,
-                        .height = k->OH,
-                        .width = k->OW,
-                        .pad = k->K - 1 - k->PAD,
-                        .columns = k->IW,
-                        .u = (const ref_real *)call->operand[1] + ic * kernel_step(k),
-                        .points = (ptrdiff_t)k->OC * k->IC,
-                        .step = k->IC * kernel_step(k),
-                        .K = k->K,
-                        .M = k->WINOGRAD,
-                        .band = -1};
-}
-
 REF_CLONES void REF_TWIN(conv_backward)(const ref_call *call) {
   const duet_constants *k = call->k;
   const ref_real *x = call->operand[2];
   ref_real *dx = call->operand[3];  // [IC][IH][IW][16]
   for (ptrdiff_t ic = 0, in = 0; ic < k->IC; ic++) {
-    ref_winograd winograd = winograd_backward(call, ic);
+    ref_winograd winograd;
+    if (k->WINOGRAD) REF_TWIN(winograd_begin)(&winograd, call, true, ic);
     for (int ih = 0; ih < k->IH; ih++) {
       double row[REF_MAX_WIDTH][REF_LANES];
-      if (k->WINOGRAD) ref_winograd_row(&winograd, ih, row);
+      if (k->WINOGRAD) REF_TWIN(winograd_row)(&winograd, ih, row);
       for (int iw = 0; iw < k->IW; iw++, in += REF_LANES) {
         if (!k->WINOGRAD) gradient_sum(call, ic, ih, iw, row[iw]);
         ref_store(dx + in, row[iw], k->MASK ? x + in : NULL, k->ADD);

@@ -59,13 +59,14 @@ void ref_operand_extents(const duet_stage *stage, size_t extents[DUET_MAX_OPERAN
 typedef struct ref_winograd {
   const ref_real *x;                         /* [channels][height][width][16] */
   int channels, height, width, pad, columns; /* columns of the result */
-  const ref_real
-      *u; /* of one result channel: + point * points + channel * step; K 5: + channel * step + kh * T + point */
-  ptrdiff_t points, step;
-  int K, M, band; /* band: of tiles that is in `rows`; -1: none */
+  const ref_real *u;                         /* of one result channel: + point * points + channel * step; */
+  ptrdiff_t points, step;                    /* K 5: + channel * step + kh * T + point */
+  int K, M, band;                            /* band: of tiles that is in `rows`; -1: none */
   double rows[5][REF_MAX_WIDTH][REF_LANES];
 } ref_winograd;
-void ref_winograd_row(ref_winograd *w, int row, double out[][REF_LANES]);
+/* For one result channel of conv_forward, or (`back`) of conv_backward. */
+void REF_TWIN(winograd_begin)(ref_winograd *w, const ref_call *call, bool back, ptrdiff_t channel);
+void REF_TWIN(winograd_row)(ref_winograd *w, int row, double out[][REF_LANES]);
 
 /* Runs a checked stage on one block or task. Errors: BAD_INPUT (a memory is missing), TOO_LARGE (an operand leaves its
    memory); then nothing was written. */

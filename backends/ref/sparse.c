@@ -10,6 +10,8 @@ REF_INLINE ptrdiff_t padded_width(const duet_constants *k) { return k->IW + 2 * 
 REF_INLINE ptrdiff_t padded_pixels(const duet_constants *k) {
   return (k->IH + 2 * (ptrdiff_t)k->PAD) * padded_width(k);
 }
+/* Of one image: an odd number. */
+REF_INLINE ptrdiff_t image_pixels(const duet_constants *k) { return padded_pixels(k) | 1; }
 REF_INLINE ptrdiff_t list_length(const duet_constants *k) { return (1 + (k->OH / 2) * (ptrdiff_t)(k->OW / 2)) * 2; }
 
 void REF_TWIN(transpose)(const ref_call *call) {
@@ -21,20 +23,20 @@ void REF_TWIN(transpose)(const ref_call *call) {
     const ptrdiff_t c = i % row, p = i / row % pixels, l = i / (row * pixels);
     const ptrdiff_t h = p / width - k->PAD, w = p % width - k->PAD;
     const bool inside = c < k->IC && h >= 0 && h < k->IH && w >= 0 && w < k->IW;
-    xt[(l * (pixels | 1) + p) * row + c] = inside ? x[((c * k->IH + h) * k->IW + w) * REF_LANES + l] : 0;
+    xt[(l * image_pixels(k) + p) * row + c] = inside ? x[((c * k->IH + h) * k->IW + w) * REF_LANES + l] : 0;
   }
 }
 
 void REF_TWIN(transpose_back)(const ref_call *call) {
   const duet_constants *k = call->k;
-  const ptrdiff_t row = row_length(k), pixels = padded_pixels(k);
+  const ptrdiff_t row = row_length(k);
   const ref_real *dxt = call->operand[0], *x = call->operand[1];
   ref_real *dx = call->operand[2];
   for (ptrdiff_t c = 0, at = 0; c < k->IC; c++)
     for (ptrdiff_t p = 0; p < (ptrdiff_t)k->IH * k->IW; p++, at += REF_LANES) {
       const ptrdiff_t padded = (p / k->IW + k->PAD) * padded_width(k) + p % k->IW + k->PAD;
       double values[REF_LANES];
-      for (ptrdiff_t l = 0; l < REF_LANES; l++) values[l] = dxt[(l * (pixels | 1) + padded) * row + c];
+      for (ptrdiff_t l = 0; l < REF_LANES; l++) values[l] = dxt[(l * image_pixels(k) + padded) * row + c];
       ref_store(dx + at, values, k->MASK ? x + at : NULL, k->ADD);
     }
 }
@@ -81,7 +83,7 @@ REF_CLONES void REF_TWIN(sparse_backward)(const ref_call *call) {
             for (int c = 0; c < REF_LANES; c++) sum[c] += (double)entries[2 * e] * w[c];
           }
         }
-        ref_store(dxt + (l * (pixels | 1) + p) * row + v, sum, NULL, 0);
+        ref_store(dxt + (l * image_pixels(k) + p) * row + v, sum, NULL, 0);
       }
 }
 
@@ -94,7 +96,7 @@ REF_INLINE double tap_sum(const ref_call *call, ptrdiff_t o, ptrdiff_t tap, ptrd
   for (int image = 0; image < k->BLOCKS * REF_LANES; image++) {
     const ptrdiff_t l = image % REF_LANES;
     const ref_real *entries = (const ref_real *)ref_at(call, 0, image / REF_LANES) + (l * k->OC + o) * length;
-    const ref_real *x = (const ref_real *)ref_at(call, 1, image / REF_LANES) + l * (padded_pixels(k) | 1) * row;
+    const ref_real *x = (const ref_real *)ref_at(call, 1, image / REF_LANES) + l * image_pixels(k) * row;
     for (ptrdiff_t e = 1; e <= (ptrdiff_t)entries[0]; e++) {
       const ref_real *pixel = x + ((ptrdiff_t)entries[2 * e + 1] + shift) * row + v;
       for (int c = 0; c < REF_LANES; c++) sum[c] += (double)entries[2 * e] * pixel[c];

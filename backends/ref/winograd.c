@@ -126,7 +126,24 @@ static void results_by_rows(const ref_winograd *w, int row, double out[][REF_LAN
     }
 }
 
-void ref_winograd_row(ref_winograd *w, int row, double out[][REF_LANES]) {
+void REF_TWIN(winograd_begin)(ref_winograd *w, const ref_call *call, bool back, ptrdiff_t channel) {
+  const duet_constants *k = call->k;
+  const ptrdiff_t kernel = k->K == 5 ? k->K * ROW : 1; /* floats from one kernel's points to the next one's */
+  w->x = call->operand[0];
+  w->channels = back ? k->OC : k->IC;
+  w->height = back ? k->OH : k->IH;
+  w->width = back ? k->OW : k->IW;
+  w->pad = back ? k->K - 1 - k->PAD : k->PAD;
+  w->columns = back ? k->IW : k->OW;
+  w->u = (const ref_real *)call->operand[1] + channel * (back ? 1 : k->IC) * kernel;
+  w->points = (ptrdiff_t)k->OC * k->IC;
+  w->step = (back ? k->IC : 1) * kernel;
+  w->K = k->K;
+  w->M = k->WINOGRAD;
+  w->band = -1;
+}
+
+void REF_TWIN(winograd_row)(ref_winograd *w, int row, double out[][REF_LANES]) {
   if (w->K == 5) {
     results_by_rows(w, row, out);
     return;
