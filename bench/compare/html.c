@@ -1,7 +1,7 @@
 /* One page without any other file: report.html with style, script and data put where it names them. */
 #include "bench/compare/compare.h"
 #include "bench/compare/spell.h"
-#include "engine/embedded.h"
+#include "engine/html.h"
 
 #include <math.h>
 #include <string.h>
@@ -190,27 +190,10 @@ static void put_data(duet_text *text, const duet_comparison *c) {
   duet_text_append(text, "]}", 2);
 }
 
-static const char *embedded(const char *name) {
-  for (const duet_embedded_file *file = duet_compare_files; file->name; file++)
-    if (strcmp(file->name, name) == 0) return file->text;
-  return "";
+static void put_named(duet_text *text, const char *name, const void *comparison) {
+  if (strcmp(name, "data") == 0) put_data(text, comparison);
 }
 
-/* report.html has a line @report.css@, one @report.js@ and one @data@. */
 void duet_compare_html_write(const duet_comparison *comparison, duet_text *text) {
-  static const char *const names[] = {"report.css", "report.js"};
-  for (const char *page = embedded("report.html"); *page;) {
-    const char *at = strchr(page, '@');
-    if (!at) at = page + strlen(page);
-    duet_text_append(text, page, (size_t)(at - page));
-    if (!*at) return;
-    const char *end = strchr(at + 1, '@');
-    if (!end) return;
-    const size_t length = (size_t)(end - at - 1);
-    if (length == 4 && strncmp(at + 1, "data", 4) == 0) put_data(text, comparison);
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-      if (length == strlen(names[i]) && strncmp(at + 1, names[i], length) == 0)
-        duet_text_append(text, embedded(names[i]), strlen(embedded(names[i])));
-    page = end + 1;
-  }
+  duet_html_fill(text, duet_compare_files, "report.html", put_named, comparison);
 }
