@@ -20,8 +20,7 @@ int cli_export(const cli_options *o) {
   duet_status s = DUET_OK;
   if (!o->onnx && !o->safetensors && !o->html)
     s = duet_fail(&error, DUET_USAGE, "export: writes nothing (give --onnx F, --safetensors F or --html F)");
-  if (!s)
-    s = duet_checkpoint_read_measured(o->argument, &network, &values, &seed, o->html ? &measured : NULL, &error);
+  if (!s) s = duet_checkpoint_read_measured(o->argument, &network, &values, &seed, o->html ? &measured : NULL, &error);
   if (!s && o->onnx) {
     s = duet_onnx_write(o->onnx, network, values, seed, &error);
     if (!s) report(o->onnx, network);

@@ -1,5 +1,5 @@
-/* The data of a page: what the network is as JSON, its parameters as float32 in base64 (docs/formats.md). Layers, options
-   and tensors come from the tables that the engine itself goes by, so an op that is new needs a function in
+/* The data of a page: what the network is as JSON, its parameters as float32 in base64 (docs/formats.md). Layers,
+   options and tensors come from the tables that the engine itself goes by, so an op that is new needs a function in
    engine/page/network.js and nothing here. */
 #include "engine/page.h"
 
@@ -22,9 +22,8 @@ typedef struct parts {
 /* {"kernel": 5, "stride": 1...}: all that its op takes. */
 static json_t *describe_options(const duet_layer *layer) {
   json_t *options = json_object();
-#define PUT(name, ...)                             \
-  if (duet_op_takes(&duet_ops[layer->op], #name)) \
-    json_object_set_new(options, #name, json_real(layer->options.name));
+#define PUT(name, ...) \
+  if (duet_op_takes(&duet_ops[layer->op], #name)) json_object_set_new(options, #name, json_real(layer->options.name));
   DUET_OPTION_MAP(PUT)
 #undef PUT
   return options;
@@ -37,8 +36,7 @@ static json_t *describe_tensors(const parts *p, int layer) {
     const duet_parameter *parameter = &p->layout.list[i];
     if (parameter->layer != layer) continue;
     const char *kind = strrchr(parameter->name, '.') + 1; /* "weight" of "conv1.weight" */
-    json_object_set_new(tensors, kind,
-                        json_pack("[I,I]", (json_int_t)parameter->offset, (json_int_t)parameter->count));
+    json_object_set_new(tensors, kind, json_pack("[I,I]", (json_int_t)parameter->offset, (json_int_t)parameter->count));
   }
   return tensors;
 }
@@ -54,9 +52,9 @@ static json_t *describe_layer(const parts *p, int layer) {
 
 static json_t *describe_measured(const duet_measured *measured) {
   if (!measured->epochs) return json_null();
-  return json_pack("{s:i, s:s, s:o, s:o}", "epochs", measured->epochs, "on", measured->validation ? "validation" : "test",
-                   "digit", duet_json_real(measured->accuracy[DUET_HEAD_DIGIT]), "sum",
-                   duet_json_real(measured->accuracy[DUET_HEAD_SUM]));
+  return json_pack(
+      "{s:i, s:s, s:o, s:o}", "epochs", measured->epochs, "on", measured->validation ? "validation" : "test", "digit",
+      duet_json_real(measured->accuracy[DUET_HEAD_DIGIT]), "sum", duet_json_real(measured->accuracy[DUET_HEAD_SUM]));
 }
 
 static json_t *describe(const parts *p) {
@@ -86,8 +84,7 @@ duet_status duet_page_encode(const duet_page *page, duet_text *file, duet_error 
   if (s) return s;
   duet_html_fill(file, duet_embedded_files, "page.html", put_named, &p);
   duet_parameters_destroy(&p.layout);
-  if (file->failed)
-    s = duet_fail(error, DUET_OUT_OF_MEMORY, "out of memory for %s as a page", page->network->name);
+  if (file->failed) s = duet_fail(error, DUET_OUT_OF_MEMORY, "out of memory for %s as a page", page->network->name);
   return s;
 }
 

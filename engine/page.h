@@ -1,5 +1,6 @@
-/* A trained network as a page that runs in a browser: draw a digit, choose a number, see what both heads say. The page is
-   engine/page/: network.js computes the network, picture.js makes of a drawing what datasets/picture.c makes of a PNG. */
+/* A trained network as a page that runs in a browser: draw a digit, choose a number, see what both heads say. The page
+   is engine/page/: network.js computes the network, picture.js makes of a drawing what datasets/picture.c makes of a
+   PNG. */
 #ifndef DUET_PAGE_H
 #define DUET_PAGE_H
 

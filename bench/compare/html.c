@@ -1,7 +1,8 @@
 /* One page without any other file: report.html with style, script and data put where it names them. */
+#include "engine/html.h"
+
 #include "bench/compare/compare.h"
 #include "bench/compare/spell.h"
-#include "engine/html.h"
 
 #include <math.h>
 #include <string.h>

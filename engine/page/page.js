@@ -81,9 +81,9 @@
   };
 
   const sentence = () => {
-    if (!answer) return "Draw a digit: the network says which it is, and its sum with the number.";
+    if (!answer) return "Draw a digit: the network names it, and its sum with the number.";
     const { digit, sum } = answer;
-    if (!isNumber(digit) || !isNumber(sum)) return "The network's predictions are no numbers: it was trained until its parameters overflowed.";
+    if (!isNumber(digit) || !isNumber(sum)) return "Its predictions are no numbers: its parameters overflowed in training.";
     const d = best(digit), s = best(sum);
     const words = `Digit ${d} with ${percent(digit[d])}, sum ${s} with ${percent(sum[s])}.`;
     return d + number === s ? words : `${words} The two heads disagree.`;
