@@ -62,13 +62,14 @@ class Bench:
 
 
 def sharpen(path, gain):
-    """Weights of convolutions and dense layers times `gain`, so that what an untrained network says depends on the picture."""
+    """Weights of convolutions and dense layers times `gain`, so that what an untrained network says depends on the picture.
+    The largest stay as they are, as that would take seconds."""
     data = bytearray(path.read_bytes())
     begin = 8 + struct.unpack("<Q", data[:8])[0]
     header = json.loads(data[8:begin])
     for name, tensor in header.items():
-        if name.endswith(".weight") and len(tensor["shape"]) > 1:
-            first, end = (begin + offset for offset in tensor["data_offsets"])
+        first, end = (begin + offset for offset in tensor.get("data_offsets", (0, 0)))
+        if name.endswith(".weight") and len(tensor["shape"]) > 1 and end - first < 1 << 20:
             data[first:end] = array.array("f", (gain * v for v in array.array("f", bytes(data[first:end])))).tobytes()
     path.write_bytes(data)
 

@@ -3,9 +3,9 @@
 const ops = (() => {
   const EPSILON = 1e-5; /* of batch normalisation, as in kernels/norm.cl */
 
-  /* The results o for which o * stride + tap lies in 0...length - 1: first and last. */
-  const reach = (tap, stride, length, results) =>
-    [Math.max(0, Math.ceil(-tap / stride)), Math.min(results - 1, Math.floor((length - 1 - tap) / stride))];
+  /* For each tap of a kernel the results o, first and last, for which o * stride + tap - pad lies in 0...length - 1. */
+  const reach = ({ kernel, stride, pad }, length, results) => Array.from({ length: kernel }, (_, tap) =>
+    [Math.max(0, Math.ceil((pad - tap) / stride)), Math.min(results - 1, Math.floor((length - 1 + pad - tap) / stride))]);
 
   /* Each result is window(at, W, value): `at` is the first of its values, W the way from row to row. */
   const pool = (layer, x, window) => {
@@ -19,16 +19,17 @@ const ops = (() => {
     /* y[oc][oh][ow] = b[oc] + sum w[oc][ic][kh][kw] x[ic][oh S + kh - P][ow S + kw - P] */
     conv(layer, x) {
       const [C, H, W] = x.shape, [OC, OH, OW] = layer.shape, { kernel, stride, pad } = layer.options;
-      const { weight, bias } = layer, sums = new Float64Array(OH * OW);
+      const { weight, bias } = layer, values = x.value, sums = new Float64Array(OH * OW);
+      const rows = reach(layer.options, H, OH), columns = reach(layer.options, W, OW);
       for (let oc = 0, k = 0; oc < OC; oc++) {
         sums.fill(bias[oc]);
         for (let c = 0; c < C; c++)
           for (let kh = 0; kh < kernel; kh++)
             for (let kw = 0; kw < kernel; kw++) {
-              const w = weight[k++], [top, bottom] = reach(kh - pad, stride, H, OH), [left, right] = reach(kw - pad, stride, W, OW);
+              const w = weight[k++], [top, bottom] = rows[kh], [left, right] = columns[kw];
               for (let oy = top; oy <= bottom; oy++) {
                 let from = (c * H + oy * stride + kh - pad) * W + left * stride + kw - pad;
-                for (let o = oy * OW + left; o <= oy * OW + right; o++, from += stride) sums[o] += w * x.value[from];
+                for (let o = oy * OW + left; o <= oy * OW + right; o++, from += stride) sums[o] += w * values[from];
               }
             }
         layer.value.set(sums, oc * OH * OW);
@@ -37,10 +38,10 @@ const ops = (() => {
 
     /* y[o] = b[o] + sum w[o][i] x[i] */
     dense(layer, x) {
-      const { weight, bias } = layer, count = x.value.length;
+      const { weight, bias } = layer, values = x.value, count = values.length;
       for (let o = 0, k = 0; o < bias.length; o++) {
         let sum = bias[o];
-        for (let i = 0; i < count; i++) sum += weight[k++] * x.value[i];
+        for (let i = 0; i < count; i++) sum += weight[k++] * values[i];
         layer.value[o] = sum;
       }
     },

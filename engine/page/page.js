@@ -1,7 +1,8 @@
 (() => {
   const $ = (id) => document.getElementById(id);
   const data = JSON.parse($("data").textContent);
-  const bytes = Uint8Array.from(atob($("parameters").textContent.trim()), (c) => c.charCodeAt(0));
+  const octets = atob($("parameters").textContent.trim()), bytes = new Uint8Array(octets.length);
+  for (let i = 0; i < bytes.length; i++) bytes[i] = octets.charCodeAt(i);
   const network = createNetwork(data, new Float32Array(bytes.buffer));
   const [, HEIGHT, WIDTH] = network.layers[0].shape;
 
