@@ -152,8 +152,7 @@ duet_status cli_info_plan(const cli_options *o, const duet_network *network) {
   cli_session session = {0};
   duet_error error = {0};
   json_t *object = NULL;
-  duet_status s = cli_session_open(o, &session, &error);
-  if (!s && o->profile) s = cli_session_load(o, true, &session, &error);
+  duet_status s = cli_session_open(o, o->profile ? CLI_DATA_BOTH : CLI_DATA_NONE, &session, &error);
   if (!s && o->profile) s = duet_model_create(&session.handle, network, 1, &session.model, &error);
   if (!s)
     object = json_pack("{s:s, s:s, s:s, s:s, s:i, s:[]}", "format", "duet-plan-1", "network", network->name, "device",

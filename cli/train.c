@@ -192,9 +192,8 @@ static duet_status prepare(job *j, duet_error *error) {
   duet_status s = settle(j, error);
   const cli_options *o = j->options;
   if (!s && !j->checkpoint) s = cli_log_open(&j->log, o->log, (size_t)o->log_every, error);
-  if (!s) s = cli_session_open(o, &j->session, error);
+  if (!s) s = cli_session_open(o, CLI_DATA_BOTH, &j->session, error);
   j->train.precision = j->session.precision;
-  if (!s) s = cli_session_load(o, true, &j->session, error);
   if (!s) s = take_network(j, error);
   if (!s) s = duet_model_create(&j->session.handle, j->session.network, j->train.seed, &j->session.model, error);
   if (!s) s = take_values(j, error);
