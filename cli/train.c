@@ -98,6 +98,7 @@ static duet_status set_recipe(const cli_options *o, duet_train_options *train, d
   *train = (duet_train_options){.epochs = (int)o->epochs,
                                 .batch = (int)o->batch,
                                 .seed = (uint64_t)o->seed,
+                                .augment = strcmp(o->augment, "affine") == 0,
                                 .validation = (size_t)o->validation,
                                 .target = o->target,
                                 .max_steps = (size_t)o->steps,

@@ -361,6 +361,7 @@ static duet_status prepare(training *t, duet_model *model, duet_error *error) {
   const duet_runner_options options = {.batch = o->batch,
                                        .train = true,
                                        .precision = o->precision,
+                                       .augment = o->augment,
                                        .method = method_of(&o->recipe),
                                        .samples = t->samples,
                                        .building = t->listener->building,

@@ -176,24 +176,44 @@ static void test_all_ops(void **state) {
   free_texts(&known);
 }
 
+/* A stage by itself, for the architectures from one on. */
+static void check_stage(const char *what, const duet_stage *stage, int first) {
+  usage most = {0};
+  const duet_part part = {.stages = stage, .stage_count = 1, .count = UNITS, .spread = 1};
+  duet_kernel_source source = {.name = "alone", .parts = &part, .part_count = 1, .group = 128};
+  OK(duet_generate(&source, &error));
+  for (int a = first; a < count; a++) {
+    char target[32];
+    (void)snprintf(target, sizeof target, "sm_%d", architectures[a]);
+    check_kernel(what, source.source, target, &most);
+  }
+  free((void *)source.source);
+}
+
+/* Presets do not move their pictures. */
+static void test_augment(void **state) {
+  (void)state;
+  const duet_stage stage = {.kind = DUET_STAGE_gather,
+                            .constants = {.IH = 28, .IW = 28, .BATCH = 128, .BLOCKS = 8, .AUGMENT = 1},
+                            .operands = {{.memory = DUET_MEMORY_images},
+                                         {.memory = DUET_MEMORY_labels},
+                                         {.memory = DUET_MEMORY_order},
+                                         {.memory = DUET_MEMORY_control},
+                                         {.memory = DUET_MEMORY_work},
+                                         {.memory = DUET_MEMORY_work, .offset = 16384},
+                                         {.memory = DUET_MEMORY_work, .offset = 32768}}};
+  check_stage("moved pictures", &stage, 0);
+}
+
 /* What `duet bench` times, in each precision for every architecture that has it. */
 static void test_peaks(void **state) {
   (void)state;
-  usage most = {0};
   for (int p = 0; p < DUET_PRECISIONS; p++) {
     const bool matrices = p == DUET_PRECISION_tf32 || p == DUET_PRECISION_bf16;
     const duet_stage stage = {.kind = DUET_STAGE_peak,
                               .constants = {.COUNT = 100, .PRECISION = p},
                               .operands = {{.memory = DUET_MEMORY_work}}};
-    const duet_part part = {.stages = &stage, .stage_count = 1, .count = UNITS, .spread = 1};
-    duet_kernel_source source = {.name = "peak", .parts = &part, .part_count = 1, .group = 128};
-    OK(duet_generate(&source, &error));
-    for (int a = matrices ? first_with_matrices() : 0; a < count; a++) {
-      char target[32];
-      (void)snprintf(target, sizeof target, "sm_%d", architectures[a]);
-      check_kernel(duet_precision_names[p], source.source, target, &most);
-    }
-    free((void *)source.source);
+    check_stage(duet_precision_names[p], &stage, matrices ? first_with_matrices() : 0);
   }
 }
 
@@ -250,6 +270,6 @@ int main(int argc, char **argv) {
     return _cmocka_run_group_tests("nvrtc", chosen, presets, set_up, NULL);
   }
   const struct CMUnitTest tests[] = {cmocka_unit_test(test_all_ops), cmocka_unit_test(test_peaks),
-                                     cmocka_unit_test(test_what_is_wrong_is_found)};
+                                     cmocka_unit_test(test_augment), cmocka_unit_test(test_what_is_wrong_is_found)};
   return cmocka_run_group_tests_name("nvrtc", tests, set_up, NULL);
 }
