@@ -61,7 +61,7 @@ static void show_building(void *context, size_t kernel, size_t kernels) {
 static bool show_progress(void *context, size_t step, size_t steps, const double *losses, double rate) {
   const job *j = context;
   const size_t batch = (size_t)j->train.batch, samples = j->session.train_set->count - j->train.validation;
-  if (j->history) duet_history_look(j->history, step, duet_steps(samples, batch), batch, rate, duet_now());
+  if (j->history) duet_history_look(j->history, step, duet_steps(samples, batch), duet_now());
   if (j->bar && losses) {
     enum { WIDTH = 24 };
     const size_t filled = step * WIDTH / steps;

@@ -29,14 +29,14 @@ const page = (() => {
   const plain = (v) => String(Number(v.toPrecision(3)));
   const percent = (x) => (100 * x).toFixed(2);
 
-  /* ---- axes: { low, high, log, spell } a direction ---- */
+  /* ---- axes, a direction: { low, high, log, spell, down: low is above, whole: ticks too, dense: more of them } ---- */
 
   const spread = (values, log) => (log ? { low: Math.min(...values) / 1.15, high: Math.max(...values) * 1.15, log } : { low: Math.min(...values), high: Math.max(...values), log });
   /* Powers of ten (and 2, 5 where there are few), or steps of such sizes, within [low, high]. */
-  const ticks = ({ low, high, log, whole }) => {
+  const ticks = ({ low, high, log, whole, dense }) => {
     const list = [];
     if (log) {
-      const few = Math.log10(high / low) < 2;
+      const few = Math.log10(high / low) < (dense ? 3 : 2);
       for (let e = Math.floor(Math.log10(low)); e <= Math.ceil(Math.log10(high)); e++)
         for (const m of few ? [1, 2, 5] : [1]) { const t = m * 10 ** e; if (t >= low * 0.999 && t <= high * 1.001) list.push(t); }
       const step = Math.ceil(list.length / 7);
@@ -59,23 +59,6 @@ const page = (() => {
     return { svg, x, y, x0: across.low, x1: across.high, y0: up.low, y1: up.high };
   };
 
-  /* ---- charts: drawn when they come into view, or all before printing ---- */
-
-  const pending = new Map();
-  const drawChart = (figure) => { const draw = pending.get(figure); pending.delete(figure); if (draw) figure.append(...draw(figure)); };
-  const watcher = new IntersectionObserver((entries) => {
-    for (const entry of entries) if (entry.isIntersecting) { watcher.unobserve(entry.target); drawChart(entry.target); }
-  }, { rootMargin: "400px" });
-  const chart = (caption, height, draw) => {
-    const figure = h("figure", null, caption);
-    figure.style.minHeight = `${height}px`;
-    pending.set(figure, () => { figure.style.minHeight = ""; return draw(figure); });
-    watcher.observe(figure);
-    return figure;
-  };
-  const forget = (box) => { for (const figure of box.querySelectorAll("figure")) { watcher.unobserve(figure); pending.delete(figure); } };
-  addEventListener("beforeprint", () => { for (const figure of [...pending.keys()]) drawChart(figure); });
-
   /* ---- light and dark: the button #theme ---- */
 
   const THEMES = ["auto", "light", "dark"];
@@ -93,5 +76,5 @@ const page = (() => {
   });
 
   const ready = () => { document.documentElement.dataset.ready = "yes"; };
-  return { $, h, s, cut, digits, plain, percent, spread, axes, chart, forget, ready, data: JSON.parse($("data").textContent) };
+  return { $, h, s, cut, digits, plain, percent, spread, axes, ready, data: JSON.parse($("data").textContent) };
 })();

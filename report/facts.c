@@ -77,7 +77,6 @@ static json_t *machine_of(const duet_report *r) {
   if (d->global_memory) add(rows, "Memory", "%.1f GiB", (double)d->global_memory / (1 << 30));
   add(rows, "Platform", "%s", d->platform);
   add(rows, "Driver", "%s", d->driver);
-  if (*d->note) add(rows, "Note", "%s", d->note);
   if (uname(&system) >= 0) add(rows, "System", "%s %s, %s", system.sysname, system.release, system.machine);
   add(rows, "Duet", "%s", r->version);
   return rows;

@@ -1,6 +1,7 @@
 #include "report/history.h"
 
 #include <math.h>
+#include <stdbool.h>
 
 static void merge(duet_history_point *a, const duet_history_point *b) {
   a->last = b->last;
@@ -68,17 +69,16 @@ static void thin(duet_history *t, size_t steps_per_epoch) {
   t->mark_count = kept < DUET_HISTORY_MARKS ? kept : 0; /* an epoch each, and many of them: their rows are enough */
 }
 
-void duet_history_look(duet_history *t, size_t step, size_t steps_per_epoch, size_t batch, double rate, double now) {
-  const size_t epoch = epoch_of(step, steps_per_epoch);
-  const bool same = t->looked && epoch_of(t->looked, steps_per_epoch) == epoch;
-  duet_history_mark m = {.first = t->looked, .last = step, .seconds = now - t->when};
+/* Steps are counted when they are enqueued: at the beginning of an epoch the device is behind, later by as much at both
+   ends of a mark. */
+void duet_history_look(duet_history *t, size_t step, size_t steps_per_epoch, double now) {
+  enum { SETTLED = 2 };
+  const bool same = t->looked && epoch_of(t->looked, steps_per_epoch) == epoch_of(step, steps_per_epoch);
+  const duet_history_mark m = {.first = t->looked, .last = step, .seconds = now - t->when};
+  t->looks = same ? t->looks + 1 : 1;
   t->looked = step;
   t->when = now;
-  if (!same) {
-    m.first = epoch * steps_per_epoch;
-    m.seconds = (double)((step - m.first) * batch) / rate;
-  }
-  if (step <= m.first || !(m.seconds > 0)) return;
+  if (t->looks <= SETTLED || m.last <= m.first || !(m.seconds > 0)) return;
   if (t->mark_count == DUET_HISTORY_MARKS) thin(t, steps_per_epoch);
   t->marks[t->mark_count++] = m;
 }

@@ -31,16 +31,15 @@ typedef struct duet_history {
   size_t no_number;     /* the first step with a loss that is no number; 0: none */
   duet_history_mark marks[DUET_HISTORY_MARKS];
   size_t mark_count;
-  size_t looked; /* the step at the last look */
+  size_t looks;  /* in this epoch */
+  size_t looked; /* the step at the last one */
   double when;   /* the clock then */
 } duet_history;
 
 /* Takes a zeroed history, and steps in their order. */
 void duet_history_steps(duet_history *history, const duet_step *steps, size_t count);
 
-/* A look at the clock: `step` steps are done, of epochs of `steps_per_epoch`; `rate` images of `batch` a second since
-   this epoch began, or was resumed. */
-void duet_history_look(duet_history *history, size_t step, size_t steps_per_epoch, size_t batch, double rate,
-                       double now);
+/* A look at the clock, often enough for a progress bar: `step` steps are enqueued, of epochs of `steps_per_epoch`. */
+void duet_history_look(duet_history *history, size_t step, size_t steps_per_epoch, double now);
 
 #endif

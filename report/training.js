@@ -1,6 +1,6 @@
 /* A training as report/report.c tells it: curves, mistakes, the network, facts. */
 (() => {
-  const { $, h, s, cut, digits, plain, percent, spread, axes, chart, forget, data } = page;
+  const { $, h, s, cut, digits, plain, percent, axes, data } = page;
   const HEADS = ["digit", "sum"], COLOURS = ["var(--digit)", "var(--sum)"];
   const [EPOCH, LOSS, WHILE, MEASURED, RIGHT, SPEED] = [0, 1, 3, 5, 7, 10]; /* places in a row of an epoch; two a head */
   const [STEP, RATE, STEP_LOSS, LOW] = [0, 1, 2, 4]; /* in a row of steps; LOW: least and largest, a pair a head */
@@ -121,7 +121,7 @@
     const W = width(figure), H = SIZE + 60, wrong = (v) => Math.max(100 * (1 - v), 50 / data.images);
     const all = epochs.flatMap((e) => [0, 1].flatMap((head) => [wrong(e[RIGHT + head]), wrong(e[WHILE + head])]));
     const across = { low: epochs[0][EPOCH] - 0.5, high: last[EPOCH] + 0.5, whole: true, spell: String };
-    const up = { low: Math.min(...all) / 1.5, high: Math.min(Math.max(...all) * 1.5, 100), log: true, down: true, spell: (v) => String(Number((100 - v).toPrecision(6))) };
+    const up = { low: Math.min(...all) / 1.5, high: Math.min(Math.max(...all) * 1.5, 100), log: true, down: true, dense: true, spell: (v) => String(Number((100 - v).toPrecision(6))) };
     const a = axes([W, H, 44, 12, 10, 32], across, up, "epochs", `Accuracy by epoch; in the end digit ${percent(last[RIGHT])} %, sum ${percent(last[RIGHT + 1])} %`);
     for (const head of [0, 1]) {
       const at = (place) => epochs.map((e) => [a.x(e[EPOCH]), a.y(wrong(e[place + head]))]);
@@ -159,17 +159,17 @@
 
   const drawCurves = () => {
     const box = $("curves"), from = data.resumed ? `, from step ${many(data.resumed + 1)} on` : "";
-    forget(box);
-    box.replaceChildren(
-      chart(caption("Loss", `cross-entropy of each head in nats, logarithmic; the thick line is smoothed${from}`), SIZE + 130, drawLoss),
-      chart(caption("Accuracy", `% right of the ${data.measured} images; the scale is logarithmic in what is wrong`), SIZE + 130, drawAccuracy),
-      chart(caption("Learning rate", `by step${from}`), SIZE + 20, drawRate),
-      chart(caption("Speed", "images a second: thick the mean of an epoch, thin moments of it, saving included"), SIZE + 20, drawSpeed));
+    const charts = [[drawLoss, "Loss", `cross-entropy of each head in nats, logarithmic; the thick line is smoothed${from}`],
+      [drawAccuracy, "Accuracy", `% right of the ${data.measured} images; the scale is logarithmic in what is wrong`],
+      [drawRate, "Learning rate", `by step${from}`], [drawSpeed, "Speed", "images a second: thick the mean of an epoch, thin moments of it, saving included"]];
+    const figures = charts.map(([, title, about]) => h("figure", null, caption(title, about)));
+    box.replaceChildren(...figures);
+    figures.forEach((figure, i) => figure.append(...charts[i][0](figure)));
   };
 
   /* ---- mistakes ---- */
 
-  const heat = (node, value) => { node.style.setProperty("--heat", value.toFixed(3)); if (value > 0.6) node.classList.add("hot"); return node; };
+  const heat = (node, value) => { node.style.setProperty("--heat", value.toFixed(3)); if (value > 0.8) node.classList.add("hot"); return node; };
   const side = (words, scope, name) => h("th", { scope, class: name }, words);
   /* counts[wanted][said]; what is not on the diagonal is the warmer the more often. */
   const drawConfusion = (head) => {
@@ -205,16 +205,17 @@
     HEADS.forEach((_, head) => m.probabilities[head].forEach((p, i) => {
       const x = i * STEP_X + head * (10 * STEP_X + 14), kind = i === wanted[head] ? "wanted" : i === m.said[head] ? "said" : "", tall = Math.max(HIGH * (p || 0), 0.6);
       svg.append(s("rect", { class: `bar ${kind}`, x: x + 1, y: HIGH - tall, width: STEP_X - 2, height: tall }, s("title", null, `${i}: ${isNumber(p) ? percent(p) : "no number"}${isNumber(p) ? " %" : ""}`)));
-      if (!head || kind) svg.append(s("text", { class: kind, x: x + STEP_X / 2, y: HIGH + 10, "text-anchor": "middle" }, i));
+      const beside = head && kind && Math.abs(wanted[1] - m.said[1]) === 1 ? (i === Math.min(wanted[1], m.said[1]) ? "end" : "start") : "middle";
+      if (!head || kind) svg.append(s("text", { class: kind, x: x + { start: 0.7, middle: 0.5, end: 0.3 }[beside] * STEP_X, y: HIGH + 10, "text-anchor": beside }, i));
     }));
     return svg;
   };
   const drawMistake = (m) => {
     const wanted = [m.digit, m.digit + m.number];
-    const said = (head) => { const v = m.said[head], right = v === wanted[head]; return h("span", { class: right ? null : "no" }, v < 0 ? "no number" : `${v}`, isNumber(m.probabilities[head][v]) ? ` (${share(m.probabilities[head][v], 1)} %)` : ""); };
+    const said = (head) => { const v = m.said[head], right = v === wanted[head]; return h("span", { class: right ? null : "no" }, `${HEADS[head]} `, v < 0 ? "no number" : `${v}`, isNumber(m.probabilities[head][v]) ? ` (${share(m.probabilities[head][v], 1)} %)` : ""); };
     return h("figure", null, h("img", { src: m.picture, alt: `${data.measured} image ${m.sample}, a ${m.digit}`, width: 84, height: 84 }),
       h("figcaption", null, h("b", null, `${m.digit} + ${m.number} = ${wanted[1]}`), h("span", { class: "small" }, `image ${many(m.sample)}, loss ${isNumber(m.loss[0]) && isNumber(m.loss[1]) ? digits(m.loss[0] + m.loss[1], 3) : "no number"}`)),
-      h("figcaption", null, "said ", said(0), " + ", String(m.number), " = ", said(1)), drawBars(m, wanted));
+      h("figcaption", null, said(0), h("br"), said(1)), drawBars(m, wanted));
   };
   const drawMistakes = () => {
     const m = data.mistakes;
@@ -284,8 +285,8 @@
       const text = (name, where, y, value) => s("text", { class: name, x: where ? x0 + WIDE - 9 : x0 + 9, y: y0 + y, "text-anchor": where ? "end" : "start" }, value);
       const double = tall(i) > 30, about = isHead(i) ? `loss of the ${HEADS[network.heads.indexOf(i)]}` : l.op === "input" ? (i ? "one-hot" : "pixels") : words(l);
       svg.append(s("g", { class: `layer ${kind}` }, s("title", null, `${l.name}: ${l.op}, ${shape(l)}${l.parameters ? `, ${many(l.parameters)} parameters` : ""}`), s("rect", { x: x0, y: y0, width: WIDE, height: tall(i), rx: 6 }),
-        text("name", false, 17, cut(l.name, 15)), text("about", true, 17, shape(l)),
-        double ? text("about", false, 33, about) : s("text", { class: "about", x: x0 + WIDE / 2, y: y0 + 17, "text-anchor": "middle" }, l.name.startsWith(l.op) ? "" : about),
+        s("text", { x: x0 + 9, y: y0 + 17 }, s("tspan", { class: "name" }, cut(l.name, 15)), double || l.name.startsWith(l.op) ? "" : s("tspan", { class: "about", dx: 6 }, about)),
+        text("about", true, 17, shape(l)), double ? text("about", false, 33, about) : null,
         double && l.parameters ? text("about", true, 33, many(l.parameters)) : null));
     });
     $("drawing").replaceChildren(svg);

@@ -93,8 +93,8 @@ class Browser:
         pathlib.Path(path).write_bytes(base64.b64decode(shot["data"]))
 
     def complaints(self):
-        """What the page reported, threw, or asked the network for."""
-        found = []
+        """What the page reported, threw, or asked the network for; what stands in the page itself (data:) is not asked for."""
+        found, loaded = [], []
         for event in self.events:
             method, p = event.get("method"), event.get("params", {})
             if method == "Runtime.exceptionThrown":
@@ -103,10 +103,10 @@ class Browser:
                 found.append(str(p["args"]))
             elif method == "Log.entryAdded" and p["entry"]["level"] in ("error", "warning"):
                 found.append(p["entry"]["text"])
-            elif method == "Network.requestWillBeSent" and not p["request"]["url"].startswith("file:"):
-                found.append("request of " + p["request"]["url"])
-        files = [e for e in self.events if e.get("method") == "Network.requestWillBeSent"]
-        return found + (["more than the page itself was loaded"] if len(files) > 1 else [])
+            elif method == "Network.requestWillBeSent" and not p["request"]["url"].startswith("data:"):
+                loaded.append(p["request"]["url"])
+        found += ["request of " + url for url in loaded if not url.startswith("file:")]
+        return found + (["more than the page itself was loaded"] if len(loaded) > 1 else [])
 
 
 failures = 0

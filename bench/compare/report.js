@@ -1,6 +1,6 @@
 /* Texts of the files reach the page as text nodes and attributes only, never as markup. */
 (() => {
-  const { $, h, s, cut, digits, plain, percent, spread, axes, chart, forget, data } = page;
+  const { $, h, s, cut, digits, plain, percent, spread, axes, data } = page;
   const { columns, lines, groups } = data;
   const BARS = 16; /* of a chart, at most */
   const COLUMNS = 100; /* shown at first, at most */
@@ -167,7 +167,22 @@
     $("why").replaceChildren(h("thead", null, h("tr", null, ...["Device", "Measurement", "Status", "Reason"].map((t) => h("th", { scope: "col", class: "plain" }, t)))), h("tbody", null, ...rows));
   };
 
-  /* ---- bars ---- */
+  /* ---- charts: drawn when they come into view, or all before printing ---- */
+
+  const pending = new Map();
+  const drawChart = (figure) => { const draw = pending.get(figure); pending.delete(figure); if (draw) figure.append(...draw()); };
+  const watcher = new IntersectionObserver((entries) => {
+    for (const entry of entries) if (entry.isIntersecting) { watcher.unobserve(entry.target); drawChart(entry.target); }
+  }, { rootMargin: "400px" });
+  const chart = (caption, height, draw) => {
+    const figure = h("figure", null, caption);
+    figure.style.minHeight = `${height}px`;
+    pending.set(figure, () => { figure.style.minHeight = ""; return draw(); });
+    watcher.observe(figure);
+    return figure;
+  };
+  const forget = (box) => { for (const figure of box.querySelectorAll("figure")) { watcher.unobserve(figure); pending.delete(figure); } };
+  addEventListener("beforeprint", () => { for (const figure of [...pending.keys()]) drawChart(figure); });
 
   const barsOf = (line, shown) => {
     const all = shown.filter((i) => line.by.has(i)).map((i) => line.by.get(i));
