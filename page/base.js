@@ -26,7 +26,7 @@ const page = (() => {
     const before = size > 0 ? Math.floor(Math.log10(Number(size.toPrecision(count)))) + 1 : 1;
     return value.toFixed(Math.max(0, count - before));
   };
-  const plain = (v) => String(Number(v.toPrecision(3)));
+  const plain = (v) => { const n = Number(v.toPrecision(3)); return Math.abs(n) >= 1e6 ? n.toExponential() : String(n); };
   const percent = (x) => (100 * x).toFixed(2);
 
   /* ---- axes, a direction: { low, high, log, spell, down: low is above, whole: ticks too, dense: more of them } ---- */
@@ -35,7 +35,7 @@ const page = (() => {
   /* Powers of ten (and 2, 5 where there are few), or steps of such sizes, within [low, high]. */
   const ticks = ({ low, high, log, whole, dense }) => {
     const list = [];
-    if (log) {
+    if (log && high / low > 4) {
       const few = Math.log10(high / low) < (dense ? 3 : 2);
       for (let e = Math.floor(Math.log10(low)); e <= Math.ceil(Math.log10(high)); e++)
         for (const m of few ? [1, 2, 5] : [1]) { const t = m * 10 ** e; if (t >= low * 0.999 && t <= high * 1.001) list.push(t); }

@@ -121,15 +121,17 @@
     const W = width(figure), H = SIZE + 60, wrong = (v) => Math.max(100 * (1 - v), 50 / data.images);
     const all = epochs.flatMap((e) => [0, 1].flatMap((head) => [wrong(e[RIGHT + head]), wrong(e[WHILE + head])]));
     const across = { low: epochs[0][EPOCH] - 0.5, high: last[EPOCH] + 0.5, whole: true, spell: String };
-    const up = { low: Math.min(...all) / 1.5, high: Math.min(Math.max(...all) * 1.5, 100), log: true, down: true, dense: true, spell: (v) => String(Number((100 - v).toPrecision(6))) };
+    const log = Math.min(...all) < 20, room = log ? 1.5 : 1.1, low = Math.min(...all) / room; /* where little is wrong, the scale is that of what is wrong */
+    const up = { low, high: Math.max(Math.min(Math.max(...all) * room, 100), log ? 2 * low : 0), log, down: true, dense: true, spell: (v) => String(Number((100 - v).toPrecision(6))) };
     const a = axes([W, H, 44, 12, 10, 32], across, up, "epochs", `Accuracy by epoch; in the end digit ${percent(last[RIGHT])} %, sum ${percent(last[RIGHT + 1])} %`);
     for (const head of [0, 1]) {
       const at = (place) => epochs.map((e) => [a.x(e[EPOCH]), a.y(wrong(e[place + head]))]);
       a.svg.append(line("aside", head, at(WHILE)), line("smooth", head, at(RIGHT)));
       if (epochs.length <= 60) a.svg.append(...at(RIGHT).map(([x, y]) => dot(x, y, head)));
+      if (epochs.length === 1) a.svg.append(...at(WHILE).map(([x, y]) => dot(x, y, head, true)));
     }
     follow(a, epochs.map((e) => e[EPOCH]), (i) => `epoch ${epochs[i][EPOCH]}: digit ${percent(epochs[i][RIGHT])} %, sum ${percent(epochs[i][RIGHT + 1])} %`);
-    return [a.svg, legend(key(0, "digit"), key(1, "sum"), key(0, "digit, while training", { "stroke-dasharray": "4 3", "stroke-width": 1.5 }), key(1, "sum, while training", { "stroke-dasharray": "4 3", "stroke-width": 1.5 }))];
+    return [a.svg, legend(key(0, "digit"), key(1, "sum"), key(0, "digit, while training", { "stroke-dasharray": "4 3", "stroke-width": 1.5 }), key(1, "sum, while training", { "stroke-dasharray": "4 3", "stroke-width": 1.5 }), log ? h("li", null, "logarithmic in what is wrong") : null)];
   };
 
   const drawRate = (figure) => {
@@ -160,7 +162,7 @@
   const drawCurves = () => {
     const box = $("curves"), from = data.resumed ? `, from step ${many(data.resumed + 1)} on` : "";
     const charts = [[drawLoss, "Loss", `cross-entropy of each head in nats, logarithmic; the thick line is smoothed${from}`],
-      [drawAccuracy, "Accuracy", `% right of the ${data.measured} images; the scale is logarithmic in what is wrong`],
+      [drawAccuracy, "Accuracy", `% right of the ${data.measured} images, after each epoch`],
       [drawRate, "Learning rate", `by step${from}`], [drawSpeed, "Speed", "images a second: thick the mean of an epoch, thin moments of it, saving included"]];
     const figures = charts.map(([, title, about]) => h("figure", null, caption(title, about)));
     box.replaceChildren(...figures);
