@@ -133,8 +133,8 @@ static void print_word(const char *text) {
 }
 
 void cli_resume_hint(const cli_options *given, const char *saved) {
-  static const cli_option kept[] = {CLI_OPTION_device, CLI_OPTION_data, CLI_OPTION_log, CLI_OPTION_log_every,
-                                    CLI_OPTION_tensorboard};
+  static const cli_option kept[] = {CLI_OPTION_device,    CLI_OPTION_data,        CLI_OPTION_log,
+                                    CLI_OPTION_log_every, CLI_OPTION_tensorboard, CLI_OPTION_report};
   char name[CLI_OPTION_SIZE], value[VALUE_SIZE];
   if (!saved) {
     (void)fputs("duet: the run was not saved (--save F keeps one, --resume F goes on with it)\n", stderr);
