@@ -1,7 +1,7 @@
 /* duet export and duet import: trained networks to the files of other programs, and back. */
 #include "cli/cli.h"
+#include "engine/network_page.h"
 #include "engine/onnx.h"
-#include "engine/page.h"
 #include "engine/train.h"
 
 #include <stdio.h>
@@ -30,7 +30,7 @@ int cli_export(const cli_options *o) {
     if (!s) report(o->safetensors, network);
   }
   if (!s && o->html) {
-    s = duet_page_write(o->html, &(duet_page){network, values, &measured}, &error);
+    s = duet_network_page_write(o->html, &(duet_network_page){network, values, &measured}, &error);
     if (!s) report(o->html, network);
   }
   free(values);

@@ -1,97 +1,68 @@
-/* The data of a page: what the network is as JSON, its parameters as float32 in base64 (docs/formats.md). Layers,
-   options and tensors come from the tables that the engine itself goes by, so an op that is new needs a function in
-   engine/page/network.js and nothing here. */
 #include "engine/page.h"
-
-#include "engine/file.h"
-#include "engine/html.h"
-#include "engine/json.h"
-#include "engine/op.h"
-#include "engine/parameters.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the page's floats are little-endian");
-
-typedef struct parts {
-  const duet_page *page;
-  duet_parameters layout;
-} parts;
-
-/* {"kernel": 5, "stride": 1...}: all that its op takes. */
-static json_t *describe_options(const duet_layer *layer) {
-  json_t *options = json_object();
-#define PUT(name, ...) \
-  if (duet_op_takes(&duet_ops[layer->op], #name)) json_object_set_new(options, #name, json_real(layer->options.name));
-  DUET_OPTION_MAP(PUT)
-#undef PUT
-  return options;
+const char *duet_page_file(const duet_embedded_file *files, const char *name) {
+  for (; files->name; files++)
+    if (strcmp(files->name, name) == 0) return files->text;
+  return "";
 }
 
-/* {"weight": [first value, values], "bias"...}; the places are those in the parameters. */
-static json_t *describe_tensors(const parts *p, int layer) {
-  json_t *tensors = json_object();
-  for (int i = 0; i < p->layout.count; i++) {
-    const duet_parameter *parameter = &p->layout.list[i];
-    if (parameter->layer != layer) continue;
-    const char *kind = strrchr(parameter->name, '.') + 1; /* "weight" of "conv1.weight" */
-    json_object_set_new(tensors, kind, json_pack("[I,I]", (json_int_t)parameter->offset, (json_int_t)parameter->count));
-  }
-  return tensors;
-}
+static const char *shared(const char *name) { return duet_page_file(duet_embedded_files, name); }
 
-static json_t *describe_layer(const parts *p, int layer) {
-  const duet_layer *l = &p->page->network->layers[layer];
-  json_t *inputs = json_array();
-  for (int i = 0; i < l->input_count; i++) json_array_append_new(inputs, json_integer(l->inputs[i]));
-  return json_pack("{s:s, s:s, s:o, s:[i,i,i], s:o, s:o}", "name", l->name, "op", duet_ops[l->op].name, "inputs",
-                   inputs, "shape", l->shape.channels, l->shape.height, l->shape.width, "options", describe_options(l),
-                   "tensors", describe_tensors(p, layer));
-}
-
-static json_t *describe_measured(const duet_measured *measured) {
-  if (!measured->epochs) return json_null();
-  return json_pack(
-      "{s:i, s:s, s:o, s:o}", "epochs", measured->epochs, "on", measured->validation ? "validation" : "test", "digit",
-      duet_json_real(measured->accuracy[DUET_HEAD_DIGIT]), "sum", duet_json_real(measured->accuracy[DUET_HEAD_SUM]));
-}
-
-static json_t *describe(const parts *p) {
-  const duet_network *n = p->page->network;
-  json_t *layers = json_array();
-  for (int i = 0; i < n->layer_count; i++) json_array_append_new(layers, describe_layer(p, i));
-  return json_pack("{s:s, s:s, s:o, s:I, s:o, s:o, s:[i,i]}", "format", "duet-page-1", "version", DUET_VERSION,
-                   "network", duet_json_text(n->name), "parameters", (json_int_t)n->parameter_count, "measured",
-                   describe_measured(p->page->measured), "layers", layers, "heads",
-                   n->layers[n->heads[DUET_HEAD_DIGIT]].inputs[0], n->layers[n->heads[DUET_HEAD_SUM]].inputs[0]);
-}
-
-static void put_named(duet_text *text, const char *name, const void *context) {
-  const parts *p = context;
-  if (strcmp(name, "data") == 0) {
-    json_t *data = describe(p);
-    duet_html_json(text, data);
-    json_decref(data);
-  } else if (strcmp(name, "parameters") == 0) {
-    duet_html_base64(text, p->page->values, p->layout.total * sizeof *p->page->values);
+void duet_page_add(duet_text *text, const duet_page *page) {
+  const struct {
+    const char *name, *text;
+  } parts[] = {{"title", page->title}, {"base.css", shared("base.css")}, {"style", page->style},  {"body", page->body},
+               {"data", page->data},   {"base.js", shared("base.js")},   {"script", page->script}};
+  for (const char *frame = shared("page.html"); *frame;) {
+    const char *at = strchr(frame, '@'), *end = at ? strchr(at + 1, '@') : NULL;
+    if (!end) {
+      duet_text_append(text, frame, strlen(frame));
+      return;
+    }
+    duet_text_append(text, frame, (size_t)(at - frame));
+    const size_t length = (size_t)(end - at - 1);
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+      if (length == strlen(parts[i].name) && strncmp(at + 1, parts[i].name, length) == 0)
+        duet_text_append(text, parts[i].text, strlen(parts[i].text));
+    frame = end + 1;
   }
 }
 
-duet_status duet_page_encode(const duet_page *page, duet_text *file, duet_error *error) {
-  parts p = {.page = page};
-  duet_status s = duet_parameters_create(page->network, &p.layout, error);
-  if (s) return s;
-  duet_html_fill(file, duet_embedded_files, "page.html", put_named, &p);
-  duet_parameters_destroy(&p.layout);
-  if (file->failed) s = duet_fail(error, DUET_OUT_OF_MEMORY, "out of memory for %s as a page", page->network->name);
-  return s;
+/* <, > and & stand in strings only, where an escape means the same. */
+void duet_page_json(duet_text *text, const json_t *value) {
+  char *dump = value ? json_dumps(value, JSON_COMPACT | JSON_REAL_PRECISION(6)) : NULL;
+  if (!dump) {
+    text->failed = true;
+    return;
+  }
+  for (const char *rest = dump; *rest;) {
+    const size_t length = strcspn(rest, "<>&");
+    duet_text_append(text, rest, length);
+    rest += length;
+    if (*rest) duet_text_add(text, "\\u%04x", (unsigned)(unsigned char)*rest++);
+  }
+  free(dump);
 }
 
-duet_status duet_page_write(const char *path, const duet_page *page, duet_error *error) {
-  duet_text file = {0};
-  duet_status s = duet_page_encode(page, &file, error);
-  if (!s) s = duet_file_write(path, &(duet_span){file.data, file.length}, 1, error);
-  free(file.data);
-  return s;
+/* RFC 4648, section 4. */
+void duet_page_base64(duet_text *text, const void *data, size_t bytes) {
+  static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  const unsigned char *from = data;
+  for (size_t i = 0; i < bytes; i += 3) {
+    const size_t left = bytes - i < 3 ? bytes - i : 3;
+    unsigned word = 0;
+    for (size_t k = 0; k < 3; k++) word = word << 8 | (k < left ? from[i + k] : 0u);
+    char group[4];
+    for (size_t k = 0; k < 4; k++) group[k] = '=';
+    for (size_t k = 0; k <= left; k++) group[k] = letters[word >> (18 - 6 * k) & 63];
+    duet_text_append(text, group, 4);
+  }
+}
+
+void duet_page_inline(duet_text *text, const char *type, const void *data, size_t bytes) {
+  duet_text_add(text, "data:%s;base64,", type);
+  duet_page_base64(text, data, bytes);
 }

@@ -36,7 +36,7 @@ static duet_status run(duet_runner *runner, size_t count, uint32_t *order, float
 }
 
 duet_status duet_predict(const duet_model *model, const uint8_t *images, const uint8_t *numbers, size_t count,
-                         float *const logits[DUET_HEADS], duet_error *error) {
+                         duet_precision precision, float *const logits[DUET_HEADS], duet_error *error) {
   const duet_shape image = model->network->layers[0].shape;
   const duet_dataset data = {.count = count,
                              .height = image.height,
@@ -44,7 +44,7 @@ duet_status duet_predict(const duet_model *model, const uint8_t *images, const u
                              .images = (uint8_t *)images,
                              .labels = (uint8_t *)numbers};
   const duet_runner_options options = {
-      .batch = count > FEW ? MANY : FEW, .predict = true, .samples = count > FEW ? MANY : FEW};
+      .batch = count > FEW ? MANY : FEW, .predict = true, .precision = precision, .samples = count > FEW ? MANY : FEW};
   duet_resident *resident = NULL;
   duet_runner *runner = NULL;
   uint32_t order[MANY];

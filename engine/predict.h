@@ -9,9 +9,9 @@ bool duet_digit_needs_number(const duet_network *network);
 
 /* logits[DUET_HEAD_DIGIT][count][classes] and logits[DUET_HEAD_SUM][count][classes + 9] of images[count][height][width]
    (bytes, 0 background to 255 ink, of the size that the network is made for), image i with numbers[i], 0 to 9. The
-   caller owns all memory. Errors: those of the backend, OUT_OF_MEMORY. */
+   caller owns all memory. Errors: those of the backend, OUT_OF_MEMORY, NO_DEVICE when it has not the precision. */
 duet_status duet_predict(const duet_model *model, const uint8_t *images, const uint8_t *numbers, size_t count,
-                         float *const logits[DUET_HEADS], duet_error *error);
+                         duet_precision precision, float *const logits[DUET_HEADS], duet_error *error);
 
 /* probabilities[count] of logits[count], by softmax, in double; returns the index of the largest, the first among
    equals. */

@@ -1,4 +1,4 @@
-"""A page in headless Chromium, over its debugging pipe (the DevTools protocol), and the lines of a test."""
+"""Pages in headless Chromium, over its debugging pipe, and checks that print a line each."""
 import base64
 import json
 import os
@@ -71,7 +71,7 @@ class Browser:
 
     def key(self, kind, key, shift=False):
         """One event of a key: "down", also while another is held, or "up"."""
-        named = {"Enter": ("Enter", 13, "\r"), " ": ("Space", 32, " "), "Tab": ("Tab", 9, None), "Delete": ("Delete", 46, None),
+        named = {"Enter": ("Enter", 13, "\r"), " ": ("Space", 32, " "), "Tab": ("Tab", 9, None), "Home": ("Home", 36, None), "Delete": ("Delete", 46, None),
                  "ArrowLeft": ("ArrowLeft", 37, None), "ArrowUp": ("ArrowUp", 38, None), "ArrowRight": ("ArrowRight", 39, None),
                  "ArrowDown": ("ArrowDown", 40, None)}
         code, number, text = named[key] if key in named else (f"Digit{key}", ord(key), key)
@@ -114,8 +114,8 @@ class Browser:
         pathlib.Path(path).write_bytes(base64.b64decode(shot["data"]))
 
     def complaints(self):
-        """What the page reported, threw, or asked the network for."""
-        found = []
+        """What the page reported, threw, or asked the network for; what stands in the page itself (data:) is not asked for."""
+        found, loaded = [], []
         for event in self.events:
             method, p = event.get("method"), event.get("params", {})
             if method == "Runtime.exceptionThrown":
@@ -124,10 +124,10 @@ class Browser:
                 found.append(str(p["args"]))
             elif method == "Log.entryAdded" and p["entry"]["level"] in ("error", "warning"):
                 found.append(p["entry"]["text"])
-            elif method == "Network.requestWillBeSent" and not p["request"]["url"].startswith("file:"):
-                found.append("request of " + p["request"]["url"])
-        files = [e for e in self.events if e.get("method") == "Network.requestWillBeSent"]
-        return found + (["more than the page itself was loaded"] if len(files) > 1 else [])
+            elif method == "Network.requestWillBeSent" and not p["request"]["url"].startswith("data:"):
+                loaded.append(p["request"]["url"])
+        found += ["request of " + url for url in loaded if not url.startswith("file:")]
+        return found + (["more than the page itself was loaded"] if len(loaded) > 1 else [])
 
 
 failures = 0

@@ -1,10 +1,10 @@
-/* One page without any other file: report.html with style, script and data put where it names them. */
-#include "engine/html.h"
-
+/* One page without any other file. */
 #include "bench/compare/compare.h"
 #include "bench/compare/spell.h"
+#include "engine/page.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 extern const duet_embedded_file duet_compare_files[]; /* report.html, .css, .js; ends with a NULL name */
@@ -191,10 +191,15 @@ static void put_data(duet_text *text, const duet_comparison *c) {
   duet_text_append(text, "]}", 2);
 }
 
-static void put_named(duet_text *text, const char *name, const void *comparison) {
-  if (strcmp(name, "data") == 0) put_data(text, comparison);
-}
-
 void duet_compare_html_write(const duet_comparison *comparison, duet_text *text) {
-  duet_html_fill(text, duet_compare_files, "report.html", put_named, comparison);
+  duet_text data = {0};
+  put_data(&data, comparison);
+  if (!data.failed)
+    duet_page_add(text, &(duet_page){.title = "Duet: benchmarks compared",
+                                     .style = duet_page_file(duet_compare_files, "report.css"),
+                                     .body = duet_page_file(duet_compare_files, "report.html"),
+                                     .script = duet_page_file(duet_compare_files, "report.js"),
+                                     .data = data.data});
+  text->failed = text->failed || data.failed;
+  free(data.data);
 }

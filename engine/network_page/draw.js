@@ -1,16 +1,10 @@
 (() => {
-  const $ = (id) => document.getElementById(id);
-  const data = JSON.parse($("data").textContent);
+  const { $, h, data } = page;
   const octets = atob($("parameters").textContent.trim()), bytes = new Uint8Array(octets.length);
   for (let i = 0; i < bytes.length; i++) bytes[i] = octets.charCodeAt(i);
   const network = createNetwork(data, new Float32Array(bytes.buffer));
   const [, HEIGHT, WIDTH] = network.layers[0].shape;
 
-  const element = (tag, properties, ...children) => {
-    const node = Object.assign(document.createElement(tag), properties);
-    node.append(...children);
-    return node;
-  };
   const count = (n) => n.toLocaleString("en");
   const percent = (p, digits = 1) => `${(100 * p).toFixed(digits)}\u00a0%`;
   const isCalm = matchMedia("(prefers-reduced-motion: reduce)").matches;
@@ -58,8 +52,8 @@
   let number = 5, pixels = null, answer = null, due = 0, slow = 0, spoken = 0;
 
   const barsOf = (head) => Array.from(network.layers[data.heads[head]].value, (_, i) => {
-    const value = element("span", { className: "value" }), level = element("span", { className: "level" });
-    const bar = element("span", { className: "bar" }, element("span", { className: "room" }, value, level), element("span", { className: "label" }, String(i)));
+    const value = h("span", { class: "value" }), level = h("span", { class: "level" });
+    const bar = h("span", { class: "bar" }, h("span", { class: "room" }, value, level), h("span", { class: "label" }, String(i)));
     return { bar, value, level };
   });
   const heads = [["digit", barsOf(0)], ["sum", barsOf(1)]];
@@ -106,7 +100,7 @@
     announceSoon(sentence());
     showSeen();
     showMaps();
-    document.documentElement.dataset.ready = "yes";
+    page.ready();
   };
   const predict = () => {
     due = 0;
@@ -175,6 +169,7 @@
   $("maps-about").textContent = isStrip ? `${count(C)} activations` : `${count(C)} feature maps of ${H}×${W}${maps.length < C ? `, the first ${maps.length}` : ""}`;
   $("maps").setAttribute("aria-label", `${$("maps-about").textContent} of ${first.name}`);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", showMaps);
+  $("theme").addEventListener("click", showMaps); /* after the colours have changed */
 
   /* ---- pointers ---- */
 
@@ -257,11 +252,11 @@
   /* ---- the page ---- */
 
   for (let n = 0; n < 10; n++) {
-    const input = element("input", { type: "radio", name: "number", value: n, onchange: () => choose(n) });
-    $("numbers").append(element("label", {}, input, element("span", {}, String(n))));
+    const input = h("input", { type: "radio", name: "number", value: n, onchange: () => choose(n) });
+    $("numbers").append(h("label", {}, input, h("span", {}, String(n))));
   }
   $("clear").addEventListener("click", wipe);
-  $("save").addEventListener("click", () => element("a", { href: canvas.toDataURL("image/png"), download: "digit.png" }).click());
+  $("save").addEventListener("click", () => h("a", { href: canvas.toDataURL("image/png"), download: "digit.png" }).click());
 
   const { measured } = data;
   const isKnown = measured && measured.digit !== null && measured.sum !== null;
@@ -271,10 +266,13 @@
   $("seen-about").textContent = `${HEIGHT}×${WIDTH}`;
 
   const optionsOf = (layer) => Object.entries(layer.options).filter(([key]) => key !== "target" && (key !== "pad" || layer.options.pad)).map(([key, value]) => `${key} ${value}`).join(", ");
-  const row = (tag, ...cells) => element("tr", {}, ...cells.map((cell) => (cell instanceof Node ? cell : element(tag, tag === "th" ? { scope: "col" } : {}, cell))));
-  $("layers").append(element("thead", {}, row("th", "layer", "op", "inputs", "options", "result", "values learned")),
-    element("tbody", {}, ...network.layers.filter((l) => l.op !== "cross_entropy").map((l) => row("td", element("th", { scope: "row" }, l.name), l.op, l.inputs.map((x) => x.name).join(", "),
-      optionsOf(l), l.shape.slice(0, l.shape[1] * l.shape[2] === 1 ? 1 : 3).join("×"), ["weight", "bias"].some((k) => l[k]) ? count(l.weight.length + l.bias.length) : ""))));
+  const resultOf = (layer) => layer.shape.slice(0, layer.shape[1] * layer.shape[2] === 1 ? 1 : 3).join("×");
+  const learnedBy = (layer) => (["weight", "bias"].some((kind) => layer[kind]) ? count(layer.weight.length + layer.bias.length) : "");
+  const columns = { op: (l) => l.op, inputs: (l) => l.inputs.map((x) => x.name).join(", "), options: optionsOf, result: resultOf, "values learned": learnedBy };
+  const headOf = (name) => h("th", { scope: "col", class: "plain" }, name);
+  $("layers").append(h("thead", {}, h("tr", {}, headOf("layer"), ...Object.keys(columns).map(headOf))),
+    h("tbody", {}, ...network.layers.filter((l) => l.op !== "cross_entropy").map((l) =>
+      h("tr", {}, h("th", { scope: "row" }, l.name), ...Object.values(columns).map((say) => h("td", {}, say(l)))))));
 
   /* A 3 to begin with, in two arcs; drawn as by a hand where motion is welcome. */
   const showExample = () => {

@@ -1,8 +1,8 @@
-/* Pages of one file: what goes into them, and that nothing in it can end the element it stands in. What a browser makes
-   of the page of a network is tests/test_export_page.py. */
+/* The page of a network: its data and parameters, and what is known of its accuracy. What a browser makes of it is
+   tests/test_export_page.py. */
 #include "engine/checkpoint.h"
 #include "engine/file.h"
-#include "engine/html.h"
+#include "engine/network_page.h"
 #include "engine/op.h"
 #include "engine/page.h"
 #include "engine/parameters.h"
@@ -20,60 +20,6 @@
 #include <cmocka.h>
 
 static duet_error error;
-
-/* ---- parts ---- */
-
-static void test_base64(void **state) {
-  (void)state;
-  static const char *const pairs[][2] = {{"", ""},
-                                         {"f", "Zg=="},
-                                         {"fo", "Zm8="},
-                                         {"foo", "Zm9v"},
-                                         {"foob", "Zm9vYg=="},
-                                         {"fooba", "Zm9vYmE="},
-                                         {"foobar", "Zm9vYmFy"}}; /* RFC 4648 */
-  for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) {
-    duet_text text = {0};
-    duet_text_append(&text, "", 0);
-    duet_html_base64(&text, pairs[i][0], strlen(pairs[i][0]));
-    assert_string_equal(text.data, pairs[i][1]);
-    free(text.data);
-  }
-  duet_text text = {0};
-  duet_html_base64(&text, "\xff\xef\xfe", 3);
-  assert_string_equal(text.data, "/+/+");
-  free(text.data);
-}
-
-static void test_json(void **state) {
-  (void)state;
-  duet_text text = {0};
-  json_t *value = json_pack("{s:s}", "<a&b>", "</script>\"\n\xe2\x80\xa8");
-  duet_html_json(&text, value);
-  assert_null(strpbrk(text.data, "<>&\n\xe2"));
-  json_t *again = json_loads(text.data, 0, NULL);
-  assert_true(json_equal(value, again));
-  json_decref(again);
-  json_decref(value);
-  free(text.data);
-  text = (duet_text){0};
-  duet_html_json(&text, NULL);
-  assert_true(text.failed);
-}
-
-static void put_name(duet_text *text, const char *name, const void *context) {
-  duet_text_add(text, "(%s %s)", (const char *)context, name);
-}
-
-static void test_fill(void **state) {
-  (void)state;
-  static const duet_embedded_file files[] = {
-      {"page.html", "a@page.css@b@data@c@01234567890123456789012345678901@@end"}, {"page.css", "@media"}, {NULL, NULL}};
-  duet_text text = {0};
-  duet_html_fill(&text, files, "page.html", put_name, "put");
-  assert_string_equal(text.data, "a@mediab(put data)c(put )(put end)");
-  free(text.data);
-}
 
 /* ---- the page of a network ---- */
 
@@ -148,7 +94,7 @@ static void check_page(const char *name, const char *said, const char *text, int
   float *values = malloc(layout.total * sizeof *values);
   assert_non_null(values);
   duet_parameters_init(&layout, network, 5, values);
-  OK(duet_page_encode(&(duet_page){network, values, &nothing}, &page, &error));
+  OK(duet_network_page_encode(&(duet_network_page){network, values, &nothing}, &page, &error));
   char *data = element(&page, "data"), *parameters = element(&page, "parameters");
   assert_null(strpbrk(data, "<>&"));
   json_t *object = json_loads(data, 0, NULL);
@@ -187,13 +133,11 @@ static void test_page(void **state) {
 /* An op that is new has its function in the page too. */
 static void test_every_op(void **state) {
   (void)state;
-  const duet_embedded_file *file = duet_embedded_files;
-  while (file->name && strcmp(file->name, "network.js") != 0) file++;
-  assert_non_null(file->name);
+  const char *script = duet_page_file(duet_embedded_files, "network.js");
   for (int op = 0; op < DUET_OPS; op++) {
     char head[64];
     (void)snprintf(head, sizeof head, "\n    %s(", duet_ops[op].name);
-    if (!strstr(file->text, head)) fail_msg("engine/page/network.js has no function for %s", duet_ops[op].name);
+    if (!strstr(script, head)) fail_msg("engine/network_page/network.js has no function for %s", duet_ops[op].name);
   }
 }
 
@@ -277,9 +221,7 @@ static void test_program(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_base64),   cmocka_unit_test(test_json),
-                                     cmocka_unit_test(test_fill),     cmocka_unit_test(test_page),
-                                     cmocka_unit_test(test_every_op), cmocka_unit_test(test_measured),
-                                     cmocka_unit_test(test_program)};
-  return cmocka_run_group_tests_name("html", tests, folder_enter, folder_remove);
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_page), cmocka_unit_test(test_every_op),
+                                     cmocka_unit_test(test_measured), cmocka_unit_test(test_program)};
+  return cmocka_run_group_tests_name("network_page", tests, folder_enter, folder_remove);
 }
