@@ -318,6 +318,13 @@ static void test_misfits(void **state) {
   duet_learner_destroy(learner);
 }
 
+static void put(int *whole, double *real, double value) {
+  if (whole)
+    *whole = (int)value;
+  else
+    *real = value;
+}
+
 /* Defaults and ranges are those of `duet train`: both ends are taken, what is beyond is not. */
 static void test_options_agree(void **state) {
   (void)state;
@@ -350,12 +357,10 @@ static void test_options_agree(void **state) {
     const double values[] = {rows[i].least, rows[i].most, rows[i].least - (whole ? 1 : 1e-13),
                              rows[i].most * (1 + 1e-6) + (whole != NULL)};
     for (int k = 0; k < 4; k++) {
-      if (whole) *whole = (int)values[k];
-      if (real) *real = values[k];
+      put(whole, real, values[k]);
       refuse_recipe(learner, &t, k < 2 ? "nothing to measure on" : "not from");
     }
-    if (whole) *whole = (int)fallback;
-    if (real) *real = fallback;
+    put(whole, real, fallback);
   }
   assert_int_equal(compared, 7);
   assert_true(t.beta1 == 0.9 && t.beta2 == 0.99);

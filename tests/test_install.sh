@@ -33,7 +33,7 @@ expect "manual page" "$(gzip -dc "$root/share/man/man1/duet.1.gz")" "$("$root/bi
 for file in "$root/bin/duet" "$library/libduet.so" "$library"/duet/duet_opencl.so; do
   [ -e "$file" ] || continue
   ! readelf -d "$file" | grep -E 'R(UN)?PATH' || fail "$file looks for libraries in folders of its own"
-  ! strings "$file" | grep -F "$source" || fail "$file knows where it was built"
+  ! strings -d "$file" | grep -F "$source" || fail "$file knows where it was built"
 done
 
 # ---- what is exported: what the header says, and nothing else ----
