@@ -28,7 +28,7 @@ static duet_status make(const duet_engine *engine, duet_network *network, uint64
   l->description = description_of(network, seed);
   duet_status s = duet_model_create(&l->handle, network, seed, &l->model, error);
   if (!s && values) s = duet_model_write(l->model, values, error);
-  if (!s) s = duet_predictor_create(l->model, &l->predictor, error);
+  if (!s) s = duet_predictor_create(l->model, DUET_PRECISION_fp32, &l->predictor, error);
   if (s) {
     duet_learner_destroy(l);
     return s;
@@ -115,6 +115,7 @@ duet_status duet_learner_predict(duet_learner *learner, const uint8_t *images, c
   uint8_t *zeros = NULL;
   duet_status s = settle_numbers(learner, numbers, count, sum, &zeros, error);
   if (!s) s = duet_predictor_run(learner->predictor, images, numbers ? numbers : zeros, count, logits, error);
+  if (!s) s = duet_logits_check(learner->network, logits, count, error);
   free(zeros);
   return s;
 }

@@ -42,6 +42,7 @@ static duet_status settle(const duet_training *t, uint64_t seed, duet_train_opti
   *options = (duet_train_options){.epochs = t->epochs,
                                   .batch = t->batch,
                                   .seed = seed,
+                                  .augment = t->augment,
                                   .validation = t->validation,
                                   .target = t->target,
                                   .recipe = {.learning_rate = t->learning_rate,

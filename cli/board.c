@@ -1,11 +1,8 @@
 #include "cli/board.h"
 
-#include "engine/mistakes.h"
-#include "engine/random.h"
-
 #include <stdio.h>
 
-enum { MISTAKES = 16, LARGEST_BATCH = 128 /* finding a mistake takes dozens of steps */ };
+enum { MISTAKES = 16 };
 
 duet_status cli_board_open(cli_board *board, const char *directory, size_t every, bool validation, size_t step,
                            duet_error *error) {
@@ -44,32 +41,26 @@ void cli_board_epoch(cli_board *board, const duet_epoch *e) {
     (void)duet_event_file_scalars(board->file, board->step, scalars, sizeof scalars / sizeof *scalars, &error);
 }
 
-static duet_status show(cli_board *board, const duet_dataset *data, uint64_t seed, size_t rank, const duet_mistake *m,
+static duet_status show(cli_board *board, const duet_predictions *p, size_t rank, const duet_mistake *m,
                         duet_error *error) {
   char tag[32], words[160];
+  const duet_dataset *data = p->data;
+  const size_t sample = p->first + m->index;
   const bool digit = m->wrong[DUET_HEAD_DIGIT], sum = m->wrong[DUET_HEAD_SUM];
   (void)snprintf(tag, sizeof tag, "mistakes/%02zu", rank + 1);
-  (void)snprintf(words, sizeof words, "image %lu: a %d and the number %lu; wrong: %s%s%s; loss digit %.4g, sum %.4g",
-                 (unsigned long)m->sample, data->labels[m->sample],
-                 (unsigned long)duet_random_number(seed, m->sample, DUET_EPOCH_FIXED), digit ? "digit" : "",
-                 digit && sum ? " and " : "", sum ? "sum" : "", m->loss[DUET_HEAD_DIGIT], m->loss[DUET_HEAD_SUM]);
+  (void)snprintf(words, sizeof words, "image %zu: a %d and the number %d; wrong: %s%s%s; loss digit %.4g, sum %.4g",
+                 sample, data->labels[sample], p->numbers[m->index], digit ? "digit" : "", digit && sum ? " and " : "",
+                 sum ? "sum" : "", m->loss[DUET_HEAD_DIGIT], m->loss[DUET_HEAD_SUM]);
   return duet_event_file_image(board->file, board->step, tag, words,
-                               data->images + (size_t)m->sample * (size_t)data->height * (size_t)data->width,
-                               data->height, data->width, error);
+                               data->images + sample * (size_t)data->height * (size_t)data->width, data->height,
+                               data->width, error);
 }
 
-duet_status cli_board_mistakes(cli_board *board, const cli_session *session, const duet_train_options *options,
-                               duet_error *error) {
+duet_status cli_board_mistakes(cli_board *board, const duet_predictions *predictions, duet_error *error) {
   duet_mistake list[MISTAKES];
-  size_t found = 0;
-  const bool aside = options->validation > 0;
-  const duet_dataset *data = aside ? session->train_set : session->test_set;
-  const size_t count = aside ? options->validation : data->count;
-  const int batch = options->batch < LARGEST_BATCH ? options->batch : LARGEST_BATCH;
-  if (!board->file) return DUET_OK;
-  duet_status s = duet_mistakes_find(session->model, aside ? session->train : session->test, data->count - count, count,
-                                     batch, session->precision, options->seed, list, MISTAKES, &found, error);
-  for (size_t i = 0; !s && i < found; i++) s = show(board, data, options->seed, i, &list[i], error);
+  const size_t found = duet_predictions_worst(predictions, list, MISTAKES);
+  duet_status s = DUET_OK;
+  for (size_t i = 0; !s && i < found; i++) s = show(board, predictions, i, &list[i], error);
   return s;
 }
 

@@ -2,8 +2,9 @@
 #ifndef DUET_CLI_BOARD_H
 #define DUET_CLI_BOARD_H
 
-#include "cli/session.h"
 #include "engine/event_file.h"
+#include "engine/predictions.h"
+#include "engine/train.h"
 
 typedef struct cli_board {
   duet_event_file *file; /* NULL: nothing is told */
@@ -19,9 +20,8 @@ duet_status cli_board_open(cli_board *board, const char *directory, size_t every
 duet_status cli_board_steps(cli_board *board, const duet_step *steps, size_t count, duet_error *error);
 /* Losses, accuracies and speed; a failure is told when the board is closed. */
 void cli_board_epoch(cli_board *board, const duet_epoch *epoch);
-/* The worst mistakes as pictures. */
-duet_status cli_board_mistakes(cli_board *board, const cli_session *session, const duet_train_options *options,
-                               duet_error *error);
+/* The worst mistakes as pictures; the board is open. */
+duet_status cli_board_mistakes(cli_board *board, const duet_predictions *predictions, duet_error *error);
 duet_status cli_board_close(cli_board *board, duet_error *error); /* takes a zeroed one */
 
 #endif

@@ -18,8 +18,7 @@ static duet_status run(const cli_options *o, cli_session *session, duet_score *s
   float *values = NULL;
   duet_status s = o->network ? DUET_OK : duet_checkpoint_read(o->argument, &session->network, &values, seed, error);
   if (o->network || o->given[CLI_OPTION_seed]) *seed = (uint64_t)o->seed;
-  if (!s) s = cli_session_open(o, session, error);
-  if (!s) s = cli_session_load(o, false, session, error);
+  if (!s) s = cli_session_open(o, CLI_DATA_TEST, session, error);
   if (!s && o->network) s = read_weights(o, session, &values, error);
   if (!s) s = duet_model_create(&session->handle, session->network, *seed, &session->model, error);
   if (!s) s = duet_model_write(session->model, values, error);

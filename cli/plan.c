@@ -3,6 +3,7 @@
 #include "engine/clock.h"
 #include "engine/profile.h"
 #include "engine/stage.h"
+#include "engine/variant.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,13 +16,18 @@ typedef struct measured {
 
 static void print_stage(const duet_plan *plan, const duet_stage *stage, size_t groups, const measured *m, double peak) {
   const duet_constants *k = &stage->constants;
-  char tile[40] = "";
+  char tile[40] = "", variant[DUET_VARIANT_TEXT];
+  duet_stage_variant(plan, stage, variant);
   if (k->TO) (void)snprintf(tile, sizeof tile, "%dx%dx%d", k->TO, k->TH ? k->TH : 1, k->TW ? k->TW : 1);
   printf("  %-28s %-16s %-9s %7zu %9s %10.3f", stage->label, duet_stage_infos[stage->kind].name,
          duet_precision_names[k->PRECISION], groups, tile, duet_stage_flops(plan, stage) / 1e6);
-  if (m->seconds > 0) printf(" %9.1f", 1e6 * m->seconds);
-  if (m->flops_per_second > 0) printf(" %9.1f %6.1f %%", m->flops_per_second / 1e9, 100 * m->flops_per_second / peak);
-  puts("");
+  if (m->seconds > 0)
+    printf(" %9.1f %8.1f", 1e6 * m->seconds, duet_stage_bytes(stage, plan->blocks) / m->seconds / 1e9);
+  if (m->flops_per_second > 0)
+    printf(" %9.1f %6.1f %%", m->flops_per_second / 1e9, 100 * m->flops_per_second / peak);
+  else if (m->seconds > 0 && variant[0])
+    printf(" %18s", "");
+  printf("%s%s\n", variant[0] ? "  " : "", variant);
 }
 
 static void print_launch(const duet_plan *plan, const duet_plan_launch *launch, const measured *m, double peak) {
@@ -32,9 +38,12 @@ static void print_launch(const duet_plan *plan, const duet_plan_launch *launch, 
 }
 
 static json_t *describe_stage(const duet_plan *plan, const duet_stage *stage, size_t launch, const measured *m) {
-  return json_pack("{s:I, s:s, s:s, s:s, s:f, s:o, s:o}", "launch", (json_int_t)launch, "stage", stage->label, "kernel",
-                   duet_stage_infos[stage->kind].name, "precision", duet_precision_names[stage->constants.PRECISION],
-                   "flops", duet_stage_flops(plan, stage), "seconds",
+  char variant[DUET_VARIANT_TEXT];
+  duet_stage_variant(plan, stage, variant);
+  return json_pack("{s:I, s:s, s:s, s:s, s:s, s:f, s:f, s:o, s:o}", "launch", (json_int_t)launch, "stage", stage->label,
+                   "kernel", duet_stage_infos[stage->kind].name, "precision",
+                   duet_precision_names[stage->constants.PRECISION], "variant", variant, "flops",
+                   duet_stage_flops(plan, stage), "bytes", duet_stage_bytes(stage, plan->blocks), "seconds",
                    m->seconds > 0 ? json_real(m->seconds) : json_null(), "flops_per_second",
                    m->flops_per_second > 0 ? json_real(m->flops_per_second) : json_null());
 }
@@ -108,8 +117,8 @@ static duet_status profile(const cli_options *o, const cli_session *session, jso
   if (!s) s = duet_profile_begin(runner, NULL, error);
   if (!s) s = duet_runner_steps(runner, 1, NULL, error);
   if (!s && !o->json) {
-    printf("  %-28s %-16s %-9s %7s %9s %10s %9s %9s %8s\n", "stage", "kernel", "precision", "groups", "tile", "MFLOP",
-           "us", "GFLOP/s", "of peak");
+    printf("  %-28s %-16s %-9s %7s %9s %10s %9s %8s %9s %8s  %s\n", "stage", "kernel", "precision", "groups", "tile",
+           "MFLOP", "us", "GB/s", "GFLOP/s", "of peak", "variant");
     s = show(o, runner->plan, runner, peak, NULL, error);
   } else if (!s) {
     s = show(o, runner->plan, runner, peak, json_object_get(object, "stages"), error);
@@ -142,7 +151,8 @@ static duet_status plan_only(const cli_options *o, const cli_session *session, c
   duet_status s = duet_plan_for(session->info, &options, error);
   if (!s) s = duet_plan_create(network, &options, &plan, error);
   if (!s && !o->json)
-    printf("  %-28s %-16s %-9s %7s %9s %10s\n", "stage", "kernel", "precision", "groups", "tile", "MFLOP");
+    printf("  %-28s %-16s %-9s %7s %9s %10s  %s\n", "stage", "kernel", "precision", "groups", "tile", "MFLOP",
+           "variant");
   if (!s) s = show(o, plan, NULL, 1, json_object_get(object, "stages"), error);
   duet_plan_destroy(plan);
   return s;
@@ -152,8 +162,7 @@ duet_status cli_info_plan(const cli_options *o, const duet_network *network) {
   cli_session session = {0};
   duet_error error = {0};
   json_t *object = NULL;
-  duet_status s = cli_session_open(o, &session, &error);
-  if (!s && o->profile) s = cli_session_load(o, true, &session, &error);
+  duet_status s = cli_session_open(o, o->profile ? CLI_DATA_BOTH : CLI_DATA_NONE, &session, &error);
   if (!s && o->profile) s = duet_model_create(&session.handle, network, 1, &session.model, &error);
   if (!s)
     object = json_pack("{s:s, s:s, s:s, s:s, s:i, s:[]}", "format", "duet-plan-1", "network", network->name, "device",

@@ -55,10 +55,13 @@ static duet_status run(job *j, const float *values, duet_error *error) {
   uint8_t *numbers = NULL;
   cli_session *session = &j->session;
   duet_status s = make_space(j, &numbers, error);
-  if (!s) s = cli_session_open(j->options, session, error);
+  if (!s) s = cli_session_open(j->options, CLI_DATA_NONE, session, error);
   if (!s) s = duet_model_create(&session->handle, session->network, 0, &session->model, error);
   if (!s) s = duet_model_write(session->model, values, error);
-  if (!s) s = duet_predict(session->model, j->pictures.images, numbers, j->pictures.image_count, j->logits, error);
+  if (!s)
+    s = duet_predict(session->model, j->pictures.images, numbers, j->pictures.image_count, session->precision,
+                     j->logits, error);
+  if (!s) s = duet_logits_check(session->network, j->logits, j->pictures.image_count, error);
   free(numbers);
   return s;
 }

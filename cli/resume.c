@@ -6,10 +6,10 @@
 #include <string.h>
 
 /* What decides a run's numbers: given once, it stays. */
-static const cli_option bound[] = {CLI_OPTION_batch,        CLI_OPTION_precision, CLI_OPTION_seed,
-                                   CLI_OPTION_optimizer,    CLI_OPTION_lr,        CLI_OPTION_momentum,
-                                   CLI_OPTION_nesterov,     CLI_OPTION_betas,     CLI_OPTION_schedule,
-                                   CLI_OPTION_weight_decay, CLI_OPTION_validation};
+static const cli_option bound[] = {CLI_OPTION_batch,        CLI_OPTION_precision,  CLI_OPTION_seed,
+                                   CLI_OPTION_optimizer,    CLI_OPTION_lr,         CLI_OPTION_momentum,
+                                   CLI_OPTION_nesterov,     CLI_OPTION_betas,      CLI_OPTION_schedule,
+                                   CLI_OPTION_weight_decay, CLI_OPTION_validation, CLI_OPTION_augment};
 
 /* The command line that the run would have been started with. */
 static cli_options options_of(const duet_checkpoint *c) {
@@ -17,6 +17,7 @@ static cli_options options_of(const duet_checkpoint *c) {
   return (cli_options){.batch = c->options.batch,
                        .seed = (int64_t)c->options.seed,
                        .precision = duet_precision_names[c->options.precision],
+                       .augment = c->options.augment ? "affine" : "none",
                        .optimizer = duet_optimizer_name(r->optimizer),
                        .lr = r->learning_rate,
                        .momentum = r->momentum,
@@ -132,8 +133,8 @@ static void print_word(const char *text) {
 }
 
 void cli_resume_hint(const cli_options *given, const char *saved) {
-  static const cli_option kept[] = {CLI_OPTION_device, CLI_OPTION_data, CLI_OPTION_log, CLI_OPTION_log_every,
-                                    CLI_OPTION_tensorboard};
+  static const cli_option kept[] = {CLI_OPTION_device,    CLI_OPTION_data,        CLI_OPTION_log,
+                                    CLI_OPTION_log_every, CLI_OPTION_tensorboard, CLI_OPTION_report};
   char name[CLI_OPTION_SIZE], value[VALUE_SIZE];
   if (!saved) {
     (void)fputs("duet: the run was not saved (--save F keeps one, --resume F goes on with it)\n", stderr);

@@ -9,16 +9,17 @@ typedef struct cli_session {
   duet_handle handle;
   const duet_device_info *info;
   duet_precision precision;
-  duet_dataset *train_set, *test_set; /* train_set only when asked for */
+  duet_dataset *train_set, *test_set; /* NULL when not asked for */
   duet_resident *train, *test;
   duet_network *network;
   duet_model *model;
 } cli_session;
 
-/* Opens the device that the options name and says on stderr which one `auto` chose. */
-duet_status cli_session_open(const cli_options *options, cli_session *session, duet_error *error);
-/* Loads the data sets (the built-in one without --data) into the device's memory. */
-duet_status cli_session_load(const cli_options *options, bool train, cli_session *session, duet_error *error);
+/* The sets of --data, or of the built-in data, that a command needs in the device's memory. */
+typedef enum cli_data { CLI_DATA_NONE, CLI_DATA_TEST, CLI_DATA_BOTH } cli_data;
+
+/* Opens the device that the options name, says on stderr which one `auto` chose, and brings the data there. */
+duet_status cli_session_open(const cli_options *options, cli_data data, cli_session *session, duet_error *error);
 void cli_session_close(cli_session *session); /* takes a zeroed one, and one that was opened in part */
 
 #endif

@@ -4,8 +4,10 @@
 #include "cli/resume.h"
 #include "cli/session.h"
 #include "engine/clock.h"
+#include "engine/file.h"
 #include "engine/json.h"
 #include "engine/weights.h"
+#include "report/report.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -31,9 +33,11 @@ typedef struct job {
   cli_session session;
   cli_log log;
   cli_board board;
+  duet_history *history; /* for the report; NULL: none is wanted */
   duet_train_options train;
   duet_train_result result;
-  bool bar; /* a progress bar: stderr is a terminal */
+  duet_predictions predictions; /* zeroed until they are made */
+  bool bar;                     /* a progress bar: stderr is a terminal */
   double started, setup_s;
 } job;
 
@@ -56,10 +60,12 @@ static void show_building(void *context, size_t kernel, size_t kernels) {
 
 static bool show_progress(void *context, size_t step, size_t steps, const double *losses, double rate) {
   const job *j = context;
+  const size_t batch = (size_t)j->train.batch, samples = j->session.train_set->count - j->train.validation;
+  if (j->history) duet_history_look(j->history, step, duet_steps(samples, batch), duet_now());
   if (j->bar && losses) {
     enum { WIDTH = 24 };
     const size_t filled = step * WIDTH / steps;
-    const double left = (double)((steps - step) * (size_t)j->train.batch) / rate;
+    const double left = (double)((steps - step) * batch) / rate;
     (void)fprintf(stderr, "\r\033[K[%.*s%*s] %zu/%zu  %.0f images/s  %.0f s left  loss digit %.4f sum %.4f",
                   (int)filled, "########################", (int)(WIDTH - filled), "", step, steps, rate, left,
                   losses[DUET_HEAD_DIGIT], losses[DUET_HEAD_SUM]);
@@ -80,6 +86,7 @@ static void show_epoch(void *context, const duet_epoch *e) {
 
 static duet_status write_steps(void *context, const duet_step *steps, size_t count, duet_error *error) {
   job *j = context;
+  if (j->history) duet_history_steps(j->history, steps, count);
   const duet_status s = j->log.file ? cli_log_write(&j->log, steps, count, error) : DUET_OK;
   return s ? s : cli_board_steps(&j->board, steps, count, error);
 }
@@ -98,6 +105,7 @@ static duet_status set_recipe(const cli_options *o, duet_train_options *train, d
   *train = (duet_train_options){.epochs = (int)o->epochs,
                                 .batch = (int)o->batch,
                                 .seed = (uint64_t)o->seed,
+                                .augment = strcmp(o->augment, "affine") == 0,
                                 .validation = (size_t)o->validation,
                                 .target = o->target,
                                 .max_steps = (size_t)o->steps,
@@ -188,13 +196,20 @@ static void say_where(const job *j) {
     (void)fprintf(stderr, "duet: the run was on %s; on %s its last digits differ\n", j->checkpoint->device, device);
 }
 
+/* A report that cannot be written is better known before than after the training. */
+static duet_status begin_report(job *j, duet_error *error) {
+  j->history = calloc(1, sizeof *j->history);
+  return j->history ? duet_file_check(j->options->report, error)
+                    : duet_fail(error, DUET_OUT_OF_MEMORY, "%s: out of memory for the report", j->options->report);
+}
+
 static duet_status prepare(job *j, duet_error *error) {
   duet_status s = settle(j, error);
   const cli_options *o = j->options;
+  if (!s && o->report) s = begin_report(j, error);
   if (!s && !j->checkpoint) s = cli_log_open(&j->log, o->log, (size_t)o->log_every, error);
-  if (!s) s = cli_session_open(o, &j->session, error);
+  if (!s) s = cli_session_open(o, CLI_DATA_BOTH, &j->session, error);
   j->train.precision = j->session.precision;
-  if (!s) s = cli_session_load(o, true, &j->session, error);
   if (!s) s = take_network(j, error);
   if (!s) s = duet_model_create(&j->session.handle, j->session.network, j->train.seed, &j->session.model, error);
   if (!s) s = take_values(j, error);
@@ -210,6 +225,16 @@ static duet_status prepare(job *j, duet_error *error) {
   return s;
 }
 
+/* Of all samples that epochs are measured on; once. */
+static duet_status predict(job *j, duet_error *error) {
+  const size_t aside = j->train.validation;
+  const duet_dataset *data = aside ? j->session.train_set : j->session.test_set;
+  const size_t count = aside ? aside : data->count;
+  if (j->predictions.data) return DUET_OK;
+  return duet_predictions_create(j->session.model, data, data->count - count, count, j->session.precision,
+                                 j->train.seed, &j->predictions, error);
+}
+
 static duet_status run(job *j, duet_error *error) {
   duet_status s = prepare(j, error);
   if (s) return s;
@@ -219,13 +244,16 @@ static duet_status run(job *j, duet_error *error) {
   const duet_listener listener = {.context = j,
                                   .building = show_building,
                                   .progress = show_progress,
-                                  .steps = j->log.file || j->board.file ? write_steps : NULL,
+                                  .steps = j->log.file || j->board.file || j->history ? write_steps : NULL,
                                   .epoch = show_epoch,
                                   .checkpoint = j->options->save ? write_checkpoint : NULL,
                                   .watch = j->bar};
   s = duet_train(j->session.model, j->session.train, j->session.test, &j->train, &listener, &j->result, error);
   clear_bar(j);
-  if (!s && !j->result.interrupted) s = cli_board_mistakes(&j->board, &j->session, &j->train, error);
+  if (!s && j->board.file && !j->result.interrupted) {
+    s = predict(j, error);
+    if (!s) s = cli_board_mistakes(&j->board, &j->predictions, error);
+  }
   if (!s) s = cli_log_close(&j->log, error);
   if (!s) s = cli_board_close(&j->board, error);
   return s;
@@ -278,6 +306,27 @@ static int print_result(const job *j) {
   return 0;
 }
 
+/* ---- the report ---- */
+
+static duet_status write_report(job *j, duet_error *error) {
+  const bool interrupted = j->result.interrupted; /* who stops a run does not wait for predictions */
+  const duet_status s = interrupted ? DUET_OK : predict(j, error);
+  const duet_report report = {.network = j->session.network,
+                              .device = j->session.info,
+                              .options = &j->train,
+                              .result = &j->result,
+                              .history = j->history,
+                              .predictions = interrupted ? NULL : &j->predictions,
+                              .train = j->session.train_set,
+                              .test = j->session.test_set,
+                              .data = j->options->data,
+                              .init = j->options->init,
+                              .version = DUET_VERSION,
+                              .setup_s = j->setup_s,
+                              .total_s = duet_now() - j->started};
+  return s ? s : duet_report_write(j->options->report, &report, error);
+}
+
 int cli_train(const cli_options *options) {
   job j = {.given = options, .options = options, .bar = !options->quiet && has_bar(), .started = duet_now()};
   duet_error error = {0};
@@ -291,8 +340,14 @@ int cli_train(const cli_options *options) {
     (void)fprintf(stderr, "duet: the target of %.2f %% on both heads was not reached\n", 100 * j.train.target);
     exit_status = duet_status_exit(DUET_FAILED);
   }
+  if (!s && j.history && write_report(&j, &error)) {
+    const int failed = cli_fail(&error);
+    exit_status = exit_status ? exit_status : failed;
+  }
   (void)cli_log_close(&j.log, &error);
   (void)cli_board_close(&j.board, &error);
+  duet_predictions_destroy(&j.predictions);
+  free(j.history);
   free(j.result.epochs);
   free(j.best);
   duet_checkpoint_destroy(j.checkpoint);

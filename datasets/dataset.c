@@ -5,19 +5,19 @@
 #include <string.h>
 
 static duet_status check(const duet_pictures *p, int *classes, duet_error *error) {
-  if (p->count < 1 || p->count > DUET_MOST_SAMPLES)
-    return duet_fail(error, DUET_BAD_INPUT, "pictures: %zu of them (1 to %d are taken)", p->count, DUET_MOST_SAMPLES);
-  if (p->height < 1 || p->height > DUET_MOST_SIDE || p->width < 1 || p->width > DUET_MOST_SIDE)
+  if (p->count < 1 || p->count > DUET_SAMPLE_LIMIT)
+    return duet_fail(error, DUET_BAD_INPUT, "pictures: %zu of them (1 to %d are taken)", p->count, DUET_SAMPLE_LIMIT);
+  if (p->height < 1 || p->height > DUET_SIDE_LIMIT || p->width < 1 || p->width > DUET_SIDE_LIMIT)
     return duet_fail(error, DUET_BAD_INPUT, "pictures: of %dx%d (1x1 to %dx%d are taken: scale them)", p->height,
-                     p->width, DUET_MOST_SIDE, DUET_MOST_SIDE);
+                     p->width, DUET_SIDE_LIMIT, DUET_SIDE_LIMIT);
   for (size_t i = 0; i < p->count; i++) {
-    if (p->labels[i] >= DUET_MOST_CLASSES)
+    if (p->labels[i] >= DUET_CLASS_LIMIT)
       return duet_fail(error, DUET_BAD_INPUT, "pictures: label %d of picture %zu is out of range 0..%d", p->labels[i],
-                       i, DUET_MOST_CLASSES - 1);
+                       i, DUET_CLASS_LIMIT - 1);
     if (p->labels[i] >= *classes) *classes = p->labels[i] + 1;
   }
   return *classes < 2 ? duet_fail(error, DUET_BAD_INPUT, "pictures: every label is 0 (2 to %d classes are taken)",
-                                  DUET_MOST_CLASSES)
+                                  DUET_CLASS_LIMIT)
                       : DUET_OK;
 }
 

@@ -51,16 +51,16 @@ static duet_status check_magic(const idx *file, uint32_t magic, duet_error *erro
 static duet_status check_extents(const idx *file, duet_error *error) {
   if (file->count == 0)
     return duet_fail(error, DUET_BAD_INPUT, "%s: byte 4: 0 %s announced " DUET_DAMAGED, file->path, file->noun);
-  if (file->count > DUET_MOST_SAMPLES)
+  if (file->count > DUET_SAMPLE_LIMIT)
     return duet_fail(error, DUET_BAD_INPUT, "%s: byte 4: %" PRIu32 " %s announced, at most %d are read " DUET_DAMAGED,
-                     file->path, file->count, file->noun, DUET_MOST_SAMPLES);
-  const bool height_fits = file->height >= 1 && file->height <= DUET_MOST_SIDE;
-  if (!height_fits || file->width < 1 || file->width > DUET_MOST_SIDE)
+                     file->path, file->count, file->noun, DUET_SAMPLE_LIMIT);
+  const bool height_fits = file->height >= 1 && file->height <= DUET_SIDE_LIMIT;
+  if (!height_fits || file->width < 1 || file->width > DUET_SIDE_LIMIT)
     return duet_fail(
         error, DUET_BAD_INPUT,
         "%s: byte %d: images%s announced, 1x1 to %dx%d are read (scale them, or fetch a damaged file again "
         "with scripts/fetch)",
-        file->path, height_fits ? 12 : 8, file->shape, DUET_MOST_SIDE, DUET_MOST_SIDE);
+        file->path, height_fits ? 12 : 8, file->shape, DUET_SIDE_LIMIT, DUET_SIDE_LIMIT);
   return DUET_OK;
 }
 
@@ -146,15 +146,15 @@ static duet_status read_values(const idx *file, uint8_t **values, duet_error *er
 static duet_status count_classes(const idx *labels, duet_dataset *dataset, duet_error *error) {
   for (size_t i = 0; i < dataset->count; i++) {
     const int label = dataset->labels[i];
-    if (label >= DUET_MOST_CLASSES)
+    if (label >= DUET_CLASS_LIMIT)
       return duet_fail(error, DUET_BAD_INPUT,
                        "%s: byte %zu: label %d of sample %zu is out of range 0..%d (use a set of at most %d classes)",
-                       labels->path, 8 + i, label, i, DUET_MOST_CLASSES - 1, DUET_MOST_CLASSES);
+                       labels->path, 8 + i, label, i, DUET_CLASS_LIMIT - 1, DUET_CLASS_LIMIT);
     if (label >= dataset->classes) dataset->classes = label + 1;
   }
   if (dataset->classes < 2)
     return duet_fail(error, DUET_BAD_INPUT, "%s: byte 8: every label is 0 (use a set of 2 to %d classes)", labels->path,
-                     DUET_MOST_CLASSES);
+                     DUET_CLASS_LIMIT);
   return DUET_OK;
 }
 

@@ -13,7 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { DUET_BACKEND_VERSION = 2, DUET_LANES = 16, DUET_MAX_OPERANDS = 7 };
+enum { DUET_BACKEND_VERSION = 3, DUET_LANES = 16, DUET_MAX_OPERANDS = 7 };
 
 /* ---- what kernels are made of (kernels/kernels.def) ---- */
 
@@ -115,6 +115,7 @@ typedef struct duet_device_info {
                       begins with its id */
   uint64_t global_memory;  /* bytes */
   uint64_t max_allocation; /* bytes in one buffer */
+  bool keeps_kernels;      /* the driver keeps what it has compiled by itself: the backend stores nothing */
   char note[512]; /* of an open device, for people: where compiled kernels are kept, or why not...; may be empty */
 } duet_device_info;
 

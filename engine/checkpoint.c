@@ -300,7 +300,7 @@ static duet_status write_run(const char *path, const duet_parameters *p, const d
   }
   head texts;
   char numbers[FIELDS][NUMBER_SIZE], every[NUMBER_SIZE];
-  duet_metadata metadata[HEAD_KEYS + FIELDS + 6];
+  duet_metadata metadata[HEAD_KEYS + FIELDS + 7];
   size_t count = HEAD_KEYS;
   describe_network(c->network, c->options.seed, &texts, metadata);
   for (size_t i = 0; i < FIELDS; i++) {
@@ -309,6 +309,7 @@ static duet_status write_run(const char *path, const duet_parameters *p, const d
   }
   metadata[count++] = (duet_metadata){"optimizer", duet_optimizer_name(c->options.recipe.optimizer)};
   metadata[count++] = (duet_metadata){"precision", duet_precision_names[c->options.precision]};
+  if (c->options.augment) metadata[count++] = (duet_metadata){"augment", "affine"};
   metadata[count++] = (duet_metadata){"schedule", duet_schedule_name(c->options.recipe.schedule)};
   metadata[count++] = (duet_metadata){"device", c->device};
   metadata[count++] = (duet_metadata){"epoch_rows", rows.data ? rows.data : ""};
@@ -356,7 +357,7 @@ void duet_checkpoint_destroy(duet_checkpoint *c) {
 static duet_status read_options(const char *path, const duet_tensor_file *file, duet_checkpoint *c, duet_error *error) {
   const char *optimizer = duet_metadata_find(file, "optimizer"), *schedule = duet_metadata_find(file, "schedule"),
              *precision = duet_metadata_find(file, "precision"), *every = duet_metadata_find(file, "checkpoint_every"),
-             *device = duet_metadata_find(file, "device");
+             *device = duet_metadata_find(file, "device"), *augment = duet_metadata_find(file, "augment");
   if (!duet_metadata_find(file, "step"))
     return duet_fail(error, DUET_BAD_INPUT,
                      "%s: holds parameters alone, no run to go on with (to begin a run with them: train --init)", path);
@@ -368,6 +369,8 @@ static duet_status read_options(const char *path, const duet_tensor_file *file, 
     return fail_key(path, "optimizer", optimizer, error);
   if (!precision || duet_precision_parse(precision, &c->options.precision, NULL))
     return fail_key(path, "precision", precision, error);
+  c->options.augment = augment != NULL;
+  if (augment && strcmp(augment, "affine") != 0) return fail_key(path, "augment", augment, error);
   if (!schedule || !duet_schedule_parse(schedule, &c->options.recipe.schedule))
     return fail_key(path, "schedule", schedule, error);
   if (every && !duet_interval_parse(every, &c->options.every)) return fail_key(path, "checkpoint_every", every, error);

@@ -7,11 +7,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { DUET_MOST_SAMPLES = 10000000, DUET_MOST_SIDE = 64, DUET_MOST_CLASSES = 10 };
+enum { DUET_SAMPLE_LIMIT = 10000000, DUET_SIDE_LIMIT = 64, DUET_CLASS_LIMIT = 10 };
 
 struct duet_dataset {
   size_t count;
-  int height, width; /* at most DUET_MOST_SIDE */
+  int height, width; /* at most DUET_SIDE_LIMIT */
   int classes;       /* largest label + 1, 2..10 */
   uint8_t *images;   /* [count][height][width], 0 background .. 255 ink */
   uint8_t *labels;   /* [count]; NULL: none (duet_images_load) */

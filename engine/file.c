@@ -65,17 +65,22 @@ static int write_in_place(const char *path, const duet_span *parts, size_t count
   return close(file) && !code ? errno : code;
 }
 
-/* `temporary`: space for the name, strlen(path) + 32 bytes. */
-static int write_and_rename(const char *path, char *temporary, const duet_span *parts, size_t count) {
-  int file = -1;
-  for (int try = 0; file < 0 && try < 100;
-       try++) { /* a name left by a killed process of the same number is passed over */
+/* A new file beside `path`; `temporary` gets its name, strlen(path) + 32 bytes. A name left by a killed process of the
+   same number is passed over. */
+static int create_beside(const char *path, char *temporary, int *file) {
+  *file = -1;
+  for (int try = 0; *file < 0 && try < 100; try++) {
     (void)sprintf(temporary, "%s.%ld-%d.tmp", path, (long)getpid(), try);
-    file = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-    if (file < 0 && errno != EEXIST) return errno;
+    *file = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    if (*file < 0 && errno != EEXIST) return errno;
   }
-  if (file < 0) return EEXIST;
-  int code = duet_file_put(file, parts, count);
+  return *file < 0 ? EEXIST : 0;
+}
+
+static int write_and_rename(const char *path, char *temporary, const duet_span *parts, size_t count) {
+  int file, code = create_beside(path, temporary, &file);
+  if (code) return code;
+  code = duet_file_put(file, parts, count);
   if (!code && fsync(file)) code = errno;
   if (close(file) && !code) code = errno;
   if (!code && rename(temporary, path)) code = errno;
@@ -86,7 +91,17 @@ static int write_and_rename(const char *path, char *temporary, const duet_span *
   return flush_directory(temporary);
 }
 
-duet_status duet_file_write(const char *path, const duet_span *parts, size_t count, duet_error *error) {
+static int try_beside(const char *path, char *temporary) {
+  int file;
+  const int code = create_beside(path, temporary, &file);
+  if (code) return code;
+  close(file);
+  unlink(temporary);
+  return 0;
+}
+
+/* Writes the parts, or without any tries to. */
+static duet_status write_or_try(const char *path, const duet_span *parts, size_t count, duet_error *error) {
   struct stat there;
   int code;
   if (stat(path, &there) == 0 && !S_ISREG(there.st_mode)) {
@@ -94,11 +109,17 @@ duet_status duet_file_write(const char *path, const duet_span *parts, size_t cou
   } else {
     char *temporary = malloc(strlen(path) + 32);
     if (!temporary) return duet_fail(error, DUET_OUT_OF_MEMORY, "%s: no memory to write it", path);
-    code = write_and_rename(path, temporary, parts, count);
+    code = parts ? write_and_rename(path, temporary, parts, count) : try_beside(path, temporary);
     free(temporary);
   }
   return code ? fail_write(path, code, error) : DUET_OK;
 }
+
+duet_status duet_file_write(const char *path, const duet_span *parts, size_t count, duet_error *error) {
+  return write_or_try(path, parts, count, error);
+}
+
+duet_status duet_file_check(const char *path, duet_error *error) { return write_or_try(path, NULL, 0, error); }
 
 duet_status duet_file_open(const char *path, int *file, size_t *bytes, duet_error *error) {
   struct stat there;

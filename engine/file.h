@@ -20,6 +20,9 @@ int duet_file_put(int file, const duet_span *parts, size_t count);
    one (/dev/stdout, a pipe) is written directly. Errors: IO; no temporary file stays. */
 duet_status duet_file_write(const char *path, const duet_span *parts, size_t count, duet_error *error);
 
+/* Whether duet_file_write could begin to write `path`, found out by doing so: what is there stays. Errors: IO. */
+duet_status duet_file_check(const char *path, duet_error *error);
+
 /* Reads a whole file of at most `limit` bytes; the caller frees *data, which has a zero after its *bytes bytes.
    Errors: BAD_INPUT (cannot be read, is no file, is larger), OUT_OF_MEMORY. */
 duet_status duet_file_read(const char *path, size_t limit, uint8_t **data, size_t *bytes, duet_error *error);

@@ -101,6 +101,7 @@ static void add_gather(duet_planner *planner) {
   stage->constants.IH = image.height;
   stage->constants.IW = image.width;
   stage->constants.GIVEN = planner->plan->options.predict;
+  stage->constants.AUGMENT = planner->plan->options.train && planner->plan->options.augment;
   const duet_operand operands[] = {planner->images,         planner->labels,         planner->order, planner->control,
                                    planner->units[0].value, planner->units[1].value, planner->target};
   memcpy(stage->operands, operands, sizeof operands);

@@ -15,6 +15,7 @@ typedef struct duet_plan_options {
   int batch;
   bool train;   /* else forward and scores only */
   bool predict; /* forward only: labels hold the numbers, and the logits of all blocks are kept */
+  bool augment; /* pictures are moved; training only */
   duet_method method;
   duet_kernel_class kernel_class;
   bool sections; /* join stages into launches */

@@ -26,13 +26,16 @@ typedef struct turn {
 
 struct duet_predictor {
   const duet_model *model;
+  duet_precision precision;
   turn few, many; /* made when the first pictures come */
 };
 
-duet_status duet_predictor_create(const duet_model *model, duet_predictor **out, duet_error *error) {
+duet_status duet_predictor_create(const duet_model *model, duet_precision precision, duet_predictor **out,
+                                  duet_error *error) {
   duet_predictor *p = *out = calloc(1, sizeof *p);
   if (!p) return duet_fail(error, DUET_OUT_OF_MEMORY, "no memory for predictions");
   p->model = model;
+  p->precision = precision;
   return DUET_OK;
 }
 
@@ -49,9 +52,11 @@ void duet_predictor_destroy(duet_predictor *predictor) {
   free(predictor);
 }
 
-static duet_status prepare(const duet_model *model, int batch, turn *t, duet_error *error) {
+static duet_status prepare(const duet_predictor *p, int batch, turn *t, duet_error *error) {
+  const duet_model *model = p->model;
   const duet_shape image = model->network->layers[0].shape;
-  const duet_runner_options options = {.batch = batch, .predict = true, .samples = (size_t)batch};
+  const duet_runner_options options = {
+      .batch = batch, .predict = true, .precision = p->precision, .samples = (size_t)batch};
   duet_dataset blank = {.count = (size_t)batch, .height = image.height, .width = image.width};
   blank.images = calloc(blank.count, duet_shape_count(image));
   blank.labels = calloc(blank.count, 1);
@@ -68,8 +73,7 @@ static duet_status prepare(const duet_model *model, int batch, turn *t, duet_err
 /* One batch of n pictures. */
 static duet_status run(const turn *t, const uint8_t *images, const uint8_t *numbers, size_t n,
                        float *const logits[DUET_HEADS], duet_error *error) {
-  const duet_model *model = t->runner->model;
-  const duet_handle *h = &model->handle;
+  const duet_handle *h = &t->runner->model->handle;
   const duet_resident *r = t->resident;
   uint32_t order[MANY];
   for (size_t i = 0; i < n; i++) order[i] = (uint32_t)i;
@@ -77,16 +81,8 @@ static duet_status run(const turn *t, const uint8_t *images, const uint8_t *numb
   if (!s) s = h->backend->upload(h->device, r->labels, 0, numbers, n, error);
   if (!s) s = duet_runner_begin(t->runner, 0, 0, order, n, NULL, error);
   if (!s) s = duet_runner_steps(t->runner, 1, NULL, error);
-  for (int head = 0; !s && head < DUET_HEADS; head++) {
-    if (!logits[head]) continue;
-    const size_t classes = (size_t)model->network->layers[model->network->heads[head]].shape.channels;
-    s = duet_runner_logits(t->runner, head, n, logits[head], error);
-    for (size_t i = 0; !s && i < n * classes; i++)
-      if (!isfinite(logits[head][i])) /* trained until its parameters overflowed */
-        s = duet_fail(error, DUET_FAILED,
-                      "%s: its predictions are no numbers (nan or infinite: train it again with a lower learning rate)",
-                      model->network->name);
-  }
+  for (int head = 0; !s && head < DUET_HEADS; head++)
+    if (logits[head]) s = duet_runner_logits(t->runner, head, n, logits[head], error);
   return s;
 }
 
@@ -95,7 +91,7 @@ duet_status duet_predictor_run(duet_predictor *p, const uint8_t *images, const u
   const duet_network *network = p->model->network;
   const size_t pixels = duet_shape_count(network->layers[0].shape), batch = count > FEW ? MANY : FEW;
   turn *t = count > FEW ? &p->many : &p->few;
-  duet_status s = t->runner || !count ? DUET_OK : prepare(p->model, (int)batch, t, error);
+  duet_status s = t->runner || !count ? DUET_OK : prepare(p, (int)batch, t, error);
   for (size_t first = 0; !s && first < count; first += batch) {
     float *part[DUET_HEADS];
     for (int h = 0; h < DUET_HEADS; h++)
@@ -107,12 +103,26 @@ duet_status duet_predictor_run(duet_predictor *p, const uint8_t *images, const u
 }
 
 duet_status duet_predict(const duet_model *model, const uint8_t *images, const uint8_t *numbers, size_t count,
-                         float *const logits[DUET_HEADS], duet_error *error) {
+                         duet_precision precision, float *const logits[DUET_HEADS], duet_error *error) {
   duet_predictor *p = NULL;
-  duet_status s = duet_predictor_create(model, &p, error);
+  duet_status s = duet_predictor_create(model, precision, &p, error);
   if (!s) s = duet_predictor_run(p, images, numbers, count, logits, error);
   duet_predictor_destroy(p);
   return s;
+}
+
+duet_status duet_logits_check(const duet_network *network, float *const logits[DUET_HEADS], size_t count,
+                              duet_error *error) {
+  for (int h = 0; h < DUET_HEADS; h++) {
+    const size_t classes = (size_t)network->layers[network->heads[h]].shape.channels;
+    for (size_t i = 0; logits[h] && i < count * classes; i++)
+      if (!isfinite(logits[h][i]))
+        return duet_fail(error, DUET_FAILED,
+                         "%s: its predictions are no numbers (nan or infinite: train it again with a lower learning "
+                         "rate)",
+                         network->name);
+  }
+  return DUET_OK;
 }
 
 size_t duet_softmax(const float *logits, size_t count, double *probabilities) {

@@ -129,6 +129,7 @@ static duet_status make_plan(duet_runner *runner, const duet_runner_options *opt
   duet_plan_options plan = {.batch = options->batch,
                             .train = options->train,
                             .predict = options->predict,
+                            .augment = options->augment,
                             .method = options->method,
                             .precision = options->precision,
                             .sections = !options->stages_alone && !is_off("DUET_SECTIONS"),

@@ -43,6 +43,7 @@ typedef struct duet_runner_options {
   int batch;
   bool train;
   bool predict;       /* forward only: labels hold the numbers, and the last step's logits can be read */
+  bool augment;       /* when training: pictures are moved, differently each epoch */
   duet_method method; /* when training */
   size_t samples;     /* most samples of an epoch */
   duet_precision precision;

@@ -17,6 +17,14 @@ bool duet_stage_is_by_block(const duet_stage *stage);
 /* How many tasks a TASK stage is cut into; 1 for a kind whose work is one piece. */
 size_t duet_stage_tasks(const duet_stage *stage);
 
+/* Elements that one call touches from each operand on (of one block, where it walks the blocks); 0: operand not used.
+   Operands that a plan may leave out where their values serve nobody count only when bound. */
+void duet_stage_extents(const duet_stage *stage, size_t extents[DUET_MAX_OPERANDS]);
+
+/* Bytes of all operands of a stage over the whole batch, each counted once: what it reads and writes at least where
+ * nothing is skipped. */
+double duet_stage_bytes(const duet_stage *stage, int blocks);
+
 extern const char *const duet_precision_names[DUET_PRECISIONS];
 extern const duet_stage_info duet_stage_infos[DUET_STAGE_KINDS];
 extern const char *const duet_memory_names[DUET_MEMORIES];

@@ -87,7 +87,8 @@ typedef struct training {
   const duet_listener *listener;
   duet_train_result *result;
   duet_runner *runner;
-  measure measure;
+  const duet_resident *train, *test;
+  measure measure; /* made after the first steps */
   size_t samples, steps_per_epoch, total_steps;
   size_t step; /* those enqueued so far, over all epochs */
   size_t done; /* of them in this epoch */
@@ -205,13 +206,30 @@ static bool keep_going(training *t, double rate, duet_error *error, duet_status 
 
 static size_t least(size_t a, size_t b) { return a < b ? a : b; }
 
+/* Builds what epochs are measured with, unless it is there, once all that is enqueued is done: nobody waits for its
+   kernels before the first steps. The clocks stand still for it. */
+static duet_status prepare_measure(training *t, double *started, duet_error *error) {
+  const duet_train_options *o = t->options;
+  if (t->measure.runner) return DUET_OK;
+  const duet_handle *h = &t->runner->model->handle;
+  const duet_resident *data = o->validation ? t->train : t->test;
+  const size_t first = o->validation ? t->samples : 0, count = o->validation ? o->validation : data->count;
+  duet_status s = h->backend->sync(h->device, 0, error);
+  const double begun = duet_now();
+  if (!s) s = measure_create(t->runner->model, data, first, count, o->batch, o->precision, o->seed, &t->measure, error);
+  const double pause = duet_now() - begun;
+  t->result->compile_s += pause;
+  t->begun += pause;
+  *started += pause;
+  return s;
+}
+
 /* Enqueues this epoch's steps up to `steps`. The host runs at most two replays ahead, so that it can be stopped and the
    device never waits; replays grow until one takes about 20 ms, so that short steps cost the host nothing. */
 static duet_status run_steps(training *t, size_t steps, duet_error *error) {
   const duet_handle *h = &t->runner->model->handle;
-  const double started = duet_now();
   const size_t first = t->done;
-  double last = started;
+  double started = duet_now(), last = started;
   duet_ticket tickets[2] = {0, 0};
   size_t chunk = 1, turn = 0;
   duet_status s = DUET_OK;
@@ -222,6 +240,7 @@ static duet_status run_steps(training *t, size_t steps, duet_error *error) {
     turn ^= 1;
     t->done += times;
     t->step += times;
+    if (!s) s = prepare_measure(t, &started, error);
     const double time = duet_now();
     if (time - last < 0.01 && chunk < 256) chunk *= 2;
     last = time;
@@ -271,7 +290,9 @@ static duet_status run_epoch(training *t, int epoch, duet_error *error) {
   const size_t samples = least(t->done * (size_t)t->options->batch, t->samples);
   add_up(t->results, t->done, (size_t)t->options->batch, samples, &row->train);
   row->images_per_second = (double)samples / row->seconds;
-  s = measure_run(&t->measure, &row->measured, error);
+  double ended = duet_now();
+  s = prepare_measure(t, &ended, error); /* where no step was left to do */
+  if (!s) s = measure_run(&t->measure, &row->measured, error);
   if (s) return s;
   t->result->epoch_count++;
   t->result->reached = is_reached(t, row);
@@ -333,23 +354,19 @@ static duet_status make_room(training *t, size_t available, duet_error *error) {
   return o->resume ? take_over(t, o->resume, error) : DUET_OK;
 }
 
-static duet_status prepare(training *t, duet_model *model, const duet_resident *train, const duet_resident *test,
-                           duet_error *error) {
+static duet_status prepare(training *t, duet_model *model, duet_error *error) {
   const duet_train_options *o = t->options;
-  duet_status s = make_room(t, train->count, error);
+  duet_status s = make_room(t, t->train->count, error);
   const double started = duet_now();
   const duet_runner_options options = {.batch = o->batch,
                                        .train = true,
                                        .precision = o->precision,
+                                       .augment = o->augment,
                                        .method = method_of(&o->recipe),
                                        .samples = t->samples,
                                        .building = t->listener->building,
                                        .context = t->listener->context};
-  if (!s) s = duet_runner_create(model, train, &options, &t->runner, error);
-  if (!s && o->validation)
-    s = measure_create(model, train, t->samples, o->validation, o->batch, o->precision, o->seed, &t->measure, error);
-  if (!s && !o->validation)
-    s = measure_create(model, test, 0, test->count, o->batch, o->precision, o->seed, &t->measure, error);
+  if (!s) s = duet_runner_create(model, t->train, &options, &t->runner, error);
   t->shown = t->saved = duet_now();
   t->result->compile_s = t->shown - started;
   return s;
@@ -364,10 +381,14 @@ duet_status duet_train(duet_model *model, const duet_resident *train, const duet
                        const duet_train_options *options, const duet_listener *listener, duet_train_result *result,
                        duet_error *error) {
   static const duet_listener silent = {0};
-  training t = {
-      .options = options, .listener = listener ? listener : &silent, .result = result, .saved_step = SIZE_MAX};
+  training t = {.options = options,
+                .listener = listener ? listener : &silent,
+                .result = result,
+                .train = train,
+                .test = test,
+                .saved_step = SIZE_MAX};
   *result = (duet_train_result){0};
-  duet_status s = prepare(&t, model, train, test, error);
+  duet_status s = prepare(&t, model, error);
   for (int epoch = result->epoch_count; !s && !result->interrupted && !result->reached && has_more(&t, epoch); epoch++)
     s = run_epoch(&t, epoch, error);
   if (!s) s = save(&t, false, error);

@@ -55,6 +55,7 @@ typedef struct duet_train_options {
   int epochs, batch;
   duet_precision precision; /* of training and measuring */
   uint64_t seed;
+  bool augment; /* training images are moved a little (kernels/kernels.def, gather), by seed, sample and epoch */
   duet_recipe recipe;
   size_t validation;      /* the last samples of the training set are kept aside */
   double target;          /* accuracy of both heads that ends the run; 0: none */

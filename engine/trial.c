@@ -124,7 +124,7 @@ static void bind(duet_trials *set, duet_trial *t) {
     const bool there = info->operands[i] && !is_left_out(&t->stage, info->operands[i], set->group > 1);
     t->stage.operands[i].memory = there ? memory_of(info->operands[i]) : DUET_MEMORY_none;
   }
-  ref_operand_extents(&t->stage, extents);
+  duet_stage_extents(&t->stage, extents);
   for (int i = 0; i < DUET_MAX_OPERANDS; i++) {
     duet_operand *o = &t->stage.operands[i];
     if (!extents[i]) o->memory = DUET_MEMORY_none;

@@ -201,6 +201,7 @@ typedef struct duet_epoch {
 /* A recipe, and who wants to know. Words and ranges are those of `duet help train`. */
 typedef struct duet_training {
   int epochs, batch;
+  bool augment;          /* pictures are moved a little while training, anew in every epoch */
   const char *optimizer; /* "sgd", "adam", "adamw" */
   const char *schedule;  /* "constant", "onecycle", "cosine" */
   const char *precision; /* "fp32"; "tf32" or "bf16" where the device has them */

@@ -1,8 +1,10 @@
-/* Stage gather (see kernels.def): one batch of the resident data set in image-lane form. BATCH, IH, IW, GIVEN; target has 4 rows. */
+/* Stage gather (see kernels.def): one batch of the resident data set in image-lane form. BATCH, IH, IW, GIVEN, AUGMENT; target has 4 rows. */
 /* 1 / 255 / 0.3081 and 0.1307 / 0.3081 to the last bit: a device without double would round each division. */
 #define NORMAL(pixel) ((pixel) * 0.0127282329f - 0.424212933f)
 
-#if GROUP == 1
+#if AUGMENT
+#include "augment.h"
+#elif GROUP == 1
 /* x[IH*IW][16] from sixteen images: 16 x 16 pixels are turned at a time. */
 INLINE_FN void JOIN(STAGE, _pixels)(GLOBAL const u8 *images, const u32 *samples, ilanes there, GLOBAL float *x, int team, int teams) {
   for (int p = team * 16; p + 16 <= IH * IW; p += teams * 16) {
@@ -28,6 +30,18 @@ STAGE_FN STAGE(TEAM_PARAMETERS, GLOBAL const u8 *images, GLOBAL const u8 *labels
 #if GROUP == 1
   u32 samples_here[16];
   for (int l = 0; l < 16; l++) samples_here[l] = (u32)block * 16 + l < n ? order[first + l] : 0;
+#if AUGMENT
+  const ulanes sample_ids = vload16(0, samples_here);
+#endif
+#elif AUGMENT
+  const u32 sample_ids = (u32)block * 16 + LANE < n ? order[first + LANE] : 0, samples_here[1] = {sample_ids};
+#endif
+#if AUGMENT
+  lanes map[6];
+  augment_map(map, sample_ids, control[CONTROL_epoch], control[CONTROL_seed_low], control[CONTROL_seed_high], (float)IH, (float)IW);
+  for (int p = team; p < IH * IW; p += teams)
+    STORE(x, p, PICK(ZERO, NORMAL(JOIN(STAGE, _moved)(images, samples_here, map, p / IW, p % IW)), LANE_IDS + block * 16 < (ilanes)(int)n));
+#elif GROUP == 1
   JOIN(STAGE, _pixels)(images, samples_here, LANE_IDS + block * 16 < (ilanes)(int)n, x, team, teams);
 #else
   FOR_LANES(l) {

@@ -1,4 +1,4 @@
-/* Products of small matrices by a warp, 32 items side by side, on NVIDIA GPUs of compute capability 8.0 and later: all inline PTX is here. Every
+/* Products of small matrices by a warp, 32 items side by side, on NVIDIA GPUs of compute capability 8.0 and later: all their inline PTX is here. Every
    item of a warp comes along to each product.
 
    A product adds a[16][words] b[words][8] to d[16][8]: a word is one value rounded to tf32 or a pair of them rounded to bf16, and there are

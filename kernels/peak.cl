@@ -1,28 +1,15 @@
 /* Stage peak (see kernels.def): multiply-adds on registers alone, in the stage's precision. */
 #if PRECISION == PRECISION_fp16
-/* Two to an item of the gpu class, as hardware packs them. */
-#pragma OPENCL EXTENSION cl_khr_fp16 : enable
-#if GROUP == 1
-#define HALVES half16
-#define TO_HALVES(v) convert_half16(v)
-#define FROM_HALVES(h) convert_float16(h)
-#else
-#define HALVES half2
-#define TO_HALVES(v) ((half2)((half)(v)))
-#define FROM_HALVES(h) (0.5f * ((float)(h).x + (float)(h).y))
-#endif
+#include "half.h"
 STAGE_FN STAGE(TASK_PARAMETERS, GLOBAL float *sink) {
   HALVES y[24];
   const HALVES a = TO_HALVES(SPLAT(0.5f)), b = TO_HALVES(TO_LANES(LANE_IDS) * 0.25f + 0.25f);
   UNROLL for (int i = 0; i < 24; i++) y[i] = TO_HALVES(SPLAT((float)i));
-  NO_UNROLL for (int round = 0; round < COUNT; round++) UNROLL for (int i = 0; i < 24; i++) y[i] = fma(y[i], a, b);
+  NO_UNROLL for (int round = 0; round < COUNT; round++) UNROLL for (int i = 0; i < 24; i++) y[i] = HALF_FMA(y[i], a, b);
   lanes sum = ZERO;
   UNROLL for (int i = 0; i < 24; i++) sum += FROM_HALVES(y[i]);
   if (TEAM_IN_GROUP == 0) STORE(sink, task, sum);
 }
-#undef HALVES
-#undef TO_HALVES
-#undef FROM_HALVES
 #elif PRECISION
 #include "mma.h"
 /* A row of ones by a column of 1 / MMA_DEPTH is 1: each product adds that to every sum. */

@@ -86,6 +86,7 @@ static void test_device_passes(void **state) {
 static void test_cache(void **state) {
   (void)state;
   char *kept = strdup(getenv("DUET_CACHE_DIR"));
+  assert_int_equal(setenv("POCL_KERNEL_CACHE", "0", 1), 0); /* else PoCL's own is used, and Duet's is not */
   assert_int_equal(setenv("DUET_CACHE_DIR", "/dev/null/below", 1), 0);
   json_t *report = examine(id, "cache");
   expect(finding_of(report, "cache"), "hint", "/dev/null/below", "set DUET_CACHE_DIR");
@@ -98,6 +99,10 @@ static void test_cache(void **state) {
   assert_int_equal(setenv("DUET_CACHE_DIR", kept, 1), 0);
   report = examine(id, "cache");
   expect(finding_of(report, "cache"), "ok", "found again", NULL);
+  json_decref(report);
+  assert_int_equal(unsetenv("POCL_KERNEL_CACHE"), 0);
+  report = examine(id, "cache");
+  expect(finding_of(report, "cache"), "ok", "kept", NULL);
   json_decref(report);
   free(kept);
 }

@@ -2,7 +2,7 @@
    again; and the mistakes that are shown in them, against one sample after another. */
 #include "engine/event_file.h"
 #include "engine/gray_png.h"
-#include "engine/mistakes.h"
+#include "engine/predictions.h"
 #include "tests/check.h"
 #include "tests/folder.h"
 #include "tests/small.h"
@@ -377,26 +377,27 @@ static void test_program(void **state) {
 
 static double weight(const duet_mistake *m) { return m->loss[0] + m->loss[1]; }
 
-static void check_mistakes(const small_rig *rig, int batch, size_t most) {
+static void check_mistakes(const small_rig *rig, const duet_dataset *data, size_t most) {
   duet_mistake found[TEST], all[TEST];
-  size_t count = 0, wrong = 0;
-  OK(duet_mistakes_find(rig->model, rig->test, 2, TEST - 2, batch, DUET_PRECISION_fp32, 5, found, most, &count,
-                        &error));
+  duet_predictions predictions;
+  size_t wrong = 0;
+  OK(duet_predictions_create(rig->model, data, 2, TEST - 2, DUET_PRECISION_fp32, 5, &predictions, &error));
+  const size_t count = duet_predictions_worst(&predictions, found, most);
+  duet_predictions_destroy(&predictions);
   for (size_t i = 2; i < TEST; i++) {
     duet_score one;
     OK(duet_evaluate(rig->model, rig->test, i, 1, 1, DUET_PRECISION_fp32, 5, &one, &error));
     if (one.accuracy[0] > 0.5 && one.accuracy[1] > 0.5) continue;
     size_t at = wrong++;
-    const duet_mistake m = {.sample = (uint32_t)i,
-                            .loss = {one.loss[0], one.loss[1]},
-                            .wrong = {one.accuracy[0] < 0.5, one.accuracy[1] < 0.5}};
+    const duet_mistake m = {
+        .index = i - 2, .loss = {one.loss[0], one.loss[1]}, .wrong = {one.accuracy[0] < 0.5, one.accuracy[1] < 0.5}};
     for (; at && weight(&all[at - 1]) < weight(&m); at--) all[at] = all[at - 1];
     all[at] = m;
   }
   assert_true(wrong > 3);
   assert_int_equal(count, wrong < most ? wrong : most);
   for (size_t i = 0; i < count; i++) {
-    assert_int_equal(found[i].sample, all[i].sample);
+    assert_int_equal(found[i].index, all[i].index);
     assert_true(found[i].wrong[0] == all[i].wrong[0] && found[i].wrong[1] == all[i].wrong[1]);
     assert_true(fabs(weight(&found[i]) - weight(&all[i])) < 1e-5 * weight(&all[i]));
   }
@@ -410,9 +411,11 @@ static void test_mistakes(void **state) {
   options.epochs = 6;
   options.recipe.learning_rate = 0.01;
   free(small_train(&rig, &options, NULL).epochs);
-  check_mistakes(&rig, 16, TEST);
-  check_mistakes(&rig, 50, 3);
-  check_mistakes(&rig, 1, 2);
+  duet_dataset *data = small_dataset(TEST, 12, 12, 2); /* as in the rig */
+  check_mistakes(&rig, data, TEST);
+  check_mistakes(&rig, data, 3);
+  check_mistakes(&rig, data, 0);
+  duet_dataset_destroy(data);
   small_close(&rig);
 }
 

@@ -1,7 +1,7 @@
 /* Every call of a backend fails once: the failure arrives as it is, nothing is left behind, nothing crashes. */
 #include "api/api.h"
 #include "engine/checkpoint.h"
-#include "engine/mistakes.h"
+#include "engine/predictions.h"
 #include "engine/profile.h"
 #include "tests/check.h"
 #include "tests/fault.h"
@@ -37,8 +37,7 @@ static duet_status train_and_save(const duet_handle *h, duet_error *error) {
   duet_train_options options = small_options();
   options.epochs = 2;
   options.every = (duet_interval){DUET_EVERY_STEPS, 3}; /* in the middle of the second epoch */
-  duet_mistake worst;
-  size_t found;
+  duet_predictions predictions = {0};
   duet_status s = duet_network_parse("small.net", small_norm, train_data->height, train_data->width, &network, error);
   if (!s) s = duet_resident_create(h, train_data, &train, error);
   if (!s) s = duet_resident_create(h, test_data, &test, error);
@@ -46,8 +45,9 @@ static duet_status train_and_save(const duet_handle *h, duet_error *error) {
   const duet_listener listener = {.context = model, .checkpoint = keep_run};
   if (!s) s = duet_train(model, train, test, &options, &listener, &result, error);
   if (!s) s = duet_evaluate(model, test, 0, TEST, 5, DUET_PRECISION_fp32, 5, &score, error);
-  if (!s) s = duet_mistakes_find(model, test, 0, TEST, 5, DUET_PRECISION_fp32, 5, &worst, 1, &found, error);
+  if (!s) s = duet_predictions_create(model, test_data, 0, TEST, DUET_PRECISION_fp32, 5, &predictions, error);
   if (!s) s = duet_model_save(model, path, 5, error);
+  duet_predictions_destroy(&predictions);
   free(result.epochs);
   duet_model_destroy(model);
   duet_resident_destroy(train);

@@ -128,6 +128,22 @@ static void test_matrices(void **state) {
   if (count == 0 || left_out > 1) fail_msg("%zu cases were run, %zu left out", count, left_out);
 }
 
+/* What is timed as a peak, in every precision that the device has. */
+static void test_peaks(void **state) {
+  (void)state;
+  bool any = false;
+  for (int p = DUET_PRECISION_fp32 + 1; p < DUET_PRECISIONS; p++) {
+    const duet_case peak = {DUET_CASE_ANY, DUET_STAGE_peak, 0, "a few rounds", {.COUNT = 3, .PRECISION = p}};
+    const bool half = p == DUET_PRECISION_fp16 && device.backend->info(device.device)->precisions & 1U << p;
+    if (!half && !has_precision((duet_precision)p)) continue;
+    duet_trials b = new_trials();
+    assert_true(add(&b, &peak));
+    check(&b);
+    any = true;
+  }
+  if (!any) skip();
+}
+
 /* The first case of a stage that is no burden. */
 static const duet_case *light_case(duet_stage_kind kind) {
   for (size_t i = 0; i < duet_case_count; i++)
@@ -229,11 +245,11 @@ static int tear_down(void **state) {
 }
 
 int main(void) {
-  enum { OTHERS = 3, MATRICES = (DUET_PLAN_PRECISIONS - 1) * WITH_MATRICES };
+  enum { OTHERS = 4, MATRICES = (DUET_PLAN_PRECISIONS - 1) * WITH_MATRICES };
   static char names[MATRICES][32];
-  struct CMUnitTest tests[OTHERS + DUET_STAGE_KINDS + MATRICES] = {cmocka_unit_test(test_planted_faults_are_found),
-                                                                   cmocka_unit_test(test_shifted_output_is_found),
-                                                                   cmocka_unit_test(test_small_groups)};
+  struct CMUnitTest tests[OTHERS + DUET_STAGE_KINDS + MATRICES] = {
+      cmocka_unit_test(test_planted_faults_are_found), cmocka_unit_test(test_shifted_output_is_found),
+      cmocka_unit_test(test_small_groups), cmocka_unit_test(test_peaks)};
   for (size_t i = 0; i < DUET_STAGE_KINDS; i++)
     tests[OTHERS + i] = (struct CMUnitTest){duet_stage_infos[i].name, test_stage, NULL, NULL, (void *)i};
   for (size_t i = 0; i < MATRICES; i++) {

@@ -3,6 +3,7 @@
    to compile in it, for training and for evaluation; without any, networks with all ops in all precisions, for the
    first and the last architecture. */
 #include "backends/cuda/compiler.h"
+#include "engine/generate.h"
 #include "engine/stage.h"
 #include "tests/check.h"
 #include "tests/gpu_kernels.h"
@@ -175,6 +176,47 @@ static void test_all_ops(void **state) {
   free_texts(&known);
 }
 
+/* A stage by itself, for the architectures from one on. */
+static void check_stage(const char *what, const duet_stage *stage, int first) {
+  usage most = {0};
+  const duet_part part = {.stages = stage, .stage_count = 1, .count = UNITS, .spread = 1};
+  duet_kernel_source source = {.name = "alone", .parts = &part, .part_count = 1, .group = 128};
+  OK(duet_generate(&source, &error));
+  for (int a = first; a < count; a++) {
+    char target[32];
+    (void)snprintf(target, sizeof target, "sm_%d", architectures[a]);
+    check_kernel(what, source.source, target, &most);
+  }
+  free((void *)source.source);
+}
+
+/* Presets do not move their pictures. */
+static void test_augment(void **state) {
+  (void)state;
+  const duet_stage stage = {.kind = DUET_STAGE_gather,
+                            .constants = {.IH = 28, .IW = 28, .BATCH = 128, .BLOCKS = 8, .AUGMENT = 1},
+                            .operands = {{.memory = DUET_MEMORY_images},
+                                         {.memory = DUET_MEMORY_labels},
+                                         {.memory = DUET_MEMORY_order},
+                                         {.memory = DUET_MEMORY_control},
+                                         {.memory = DUET_MEMORY_work},
+                                         {.memory = DUET_MEMORY_work, .offset = 16384},
+                                         {.memory = DUET_MEMORY_work, .offset = 32768}}};
+  check_stage("moved pictures", &stage, 0);
+}
+
+/* What `duet bench` times, in each precision for every architecture that has it. */
+static void test_peaks(void **state) {
+  (void)state;
+  for (int p = 0; p < DUET_PRECISIONS; p++) {
+    const bool matrices = p == DUET_PRECISION_tf32 || p == DUET_PRECISION_bf16;
+    const duet_stage stage = {.kind = DUET_STAGE_peak,
+                              .constants = {.COUNT = 100, .PRECISION = p},
+                              .operands = {{.memory = DUET_MEMORY_work}}};
+    check_stage(duet_precision_names[p], &stage, matrices ? first_with_matrices() : 0);
+  }
+}
+
 /* The checks find what they look for. */
 static void test_what_is_wrong_is_found(void **state) {
   (void)state;
@@ -227,6 +269,7 @@ int main(int argc, char **argv) {
       chosen[presets] = (struct CMUnitTest){argv[presets + 2], test_preset, NULL, NULL, argv[presets + 2]};
     return _cmocka_run_group_tests("nvrtc", chosen, presets, set_up, NULL);
   }
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_all_ops), cmocka_unit_test(test_what_is_wrong_is_found)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_all_ops), cmocka_unit_test(test_peaks),
+                                     cmocka_unit_test(test_augment), cmocka_unit_test(test_what_is_wrong_is_found)};
   return cmocka_run_group_tests_name("nvrtc", tests, set_up, NULL);
 }

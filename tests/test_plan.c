@@ -5,6 +5,7 @@
 #include "engine/op.h"
 #include "engine/plan.h"
 #include "engine/stage.h"
+#include "engine/variant.h"
 #include "tests/check.h"
 #include "tests/small.h"
 
@@ -54,7 +55,7 @@ static size_t end_of(const duet_plan *plan, const duet_operand *o, size_t extent
 static void check_operands(const duet_plan *plan, const duet_stage *stage) {
   size_t extents[DUET_MAX_OPERANDS];
   OK(ref_stage_check(stage, &error));
-  ref_operand_extents(stage, extents);
+  duet_stage_extents(stage, extents);
   for (int i = 0; i < DUET_MAX_OPERANDS; i++) {
     const duet_operand *o = &stage->operands[i];
     if (o->memory == DUET_MEMORY_none) continue;
@@ -199,12 +200,12 @@ static void check_order(const duet_plan *plan, const turn *turns) {
     const duet_stage *later = &plan->stages[j];
     const char *mine = duet_stage_infos[later->kind].access;
     size_t extents[DUET_MAX_OPERANDS];
-    ref_operand_extents(later, extents);
+    duet_stage_extents(later, extents);
     for (size_t i = 0; i < j; i++) {
       const duet_stage *stage = &plan->stages[i];
       const char *theirs = duet_stage_infos[stage->kind].access;
       size_t others[DUET_MAX_OPERANDS];
-      ref_operand_extents(stage, others);
+      duet_stage_extents(stage, others);
       for (int a = 0; mine[a]; a++)
         for (int b = 0; theirs[b]; b++) {
           if (mine[a] == 'r' && theirs[b] == 'r') continue;
@@ -499,11 +500,60 @@ static void test_generated_text(void **state) {
   duet_network_destroy(network);
 }
 
+static const duet_stage *stage_of(const duet_plan *plan, const char *label) {
+  for (size_t i = 0; i < plan->stage_count; i++)
+    if (!strcmp(plan->stages[i].label, label)) return &plan->stages[i];
+  fail_msg("no stage %s", label);
+  return NULL;
+}
+
+static void expect_variant(const duet_plan *plan, const char *label, const char *words) {
+  char text[DUET_VARIANT_TEXT];
+  duet_stage_variant(plan, stage_of(plan, label), text);
+  if (*words ? !strstr(text, words) : *text) fail_msg("%s: '%s', not '%s'", label, text, words);
+}
+
+/* What is said of stages: how they are done, and how much they read and write. */
+static void test_words_on_stages(void **state) {
+  (void)state;
+  duet_network *network;
+  OK(duet_network_load("fast", 28, 28, &network, &error));
+  duet_plan_options options = {.batch = 128,
+                               .train = true,
+                               .method = DUET_METHOD_ADAM,
+                               .kernel_class = DUET_CLASS_CPU,
+                               .compute_units = 2,
+                               .max_group = 256,
+                               .vector_width = 16};
+  duet_plan *plan = plan_of(network, options);
+  expect_variant(plan, "conv1 forward", "F(4, 5) by rows: 40 %");
+  expect_variant(plan, "conv2 forward", "F(5x5): 22 %"); /* 4 tiles of 49 for 100 pixels of 9 */
+  expect_variant(plan, "conv2 backward", "by lists");
+  expect_variant(plan, "fc1 weights", "by lists: behind a ReLU");
+  expect_variant(plan, "digit weights", "dense");
+  expect_variant(plan, "gather", "");
+  assert_true(duet_stage_bytes(stage_of(plan, "fc1 forward"), plan->blocks) ==
+              4.0 * (128 * 800 + 256 * 800 + 256 + 128 * 256));
+  assert_true(duet_stage_bytes(stage_of(plan, "gather"), plan->blocks) >= 128 * 785 + 4.0 * 128 * 784);
+  duet_plan_destroy(plan);
+  options.direct = true;
+  plan = plan_of(network, options);
+  expect_variant(plan, "conv2 forward", "direct");
+  duet_plan_destroy(plan);
+  options.kernel_class = DUET_CLASS_GPU, options.precision = DUET_PRECISION_bf16, options.compute_units = 132;
+  plan = plan_of(network, options);
+  expect_variant(plan, "conv1 forward", "fp32: too few channels");
+  expect_variant(plan, "conv2 forward", "matrix units");
+  expect_variant(plan, "digit forward", "small");
+  duet_plan_destroy(plan);
+  duet_network_destroy(network);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(test_presets),           cmocka_unit_test(test_small_networks),
                                      cmocka_unit_test(test_sections),          cmocka_unit_test(test_many_layers),
                                      cmocka_unit_test(test_class_of_a_device), cmocka_unit_test(test_generated_text),
                                      cmocka_unit_test(test_launches_of_a_gpu), cmocka_unit_test(test_branches),
-                                     cmocka_unit_test(test_precision)};
+                                     cmocka_unit_test(test_precision),         cmocka_unit_test(test_words_on_stages)};
   return cmocka_run_group_tests_name("plans", tests, NULL, NULL);
 }

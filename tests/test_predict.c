@@ -42,7 +42,7 @@ static void check_against_evaluation(small_rig *rig, size_t count) {
   }
   OK(duet_resident_create(&rig->handle, data, &resident, &error));
   OK(duet_evaluate(rig->model, resident, 0, count, 16, DUET_PRECISION_fp32, SEED, &wanted, &error));
-  OK(duet_predict(rig->model, data->images, numbers, count, (float *const[]){digit, sum}, &error));
+  OK(duet_predict(rig->model, data->images, numbers, count, DUET_PRECISION_fp32, (float *const[]){digit, sum}, &error));
   add_up(digit, 10, data->labels, count, &got, DUET_HEAD_DIGIT);
   add_up(sum, SUMS, sums, count, &got, DUET_HEAD_SUM);
   for (int h = 0; h < DUET_HEADS; h++) {
@@ -97,8 +97,10 @@ static void test_numbers(void **state) {
   const uint8_t numbers[2][3] = {{0, 1, 2}, {7, 1, 9}};
   float digit[2][30] = {{0}}, sum[2][3 * SUMS] = {{0}}, alone[10] = {0}, alone_sum[SUMS] = {0};
   for (int i = 0; i < 2; i++)
-    OK(duet_predict(rig.model, data->images, numbers[i], 3, (float *const[]){digit[i], sum[i]}, &error));
-  OK(duet_predict(rig.model, data->images + 144, numbers[0] + 1, 1, (float *const[]){alone, alone_sum}, &error));
+    OK(duet_predict(rig.model, data->images, numbers[i], 3, DUET_PRECISION_fp32, (float *const[]){digit[i], sum[i]},
+                    &error));
+  OK(duet_predict(rig.model, data->images + 144, numbers[0] + 1, 1, DUET_PRECISION_fp32,
+                  (float *const[]){alone, alone_sum}, &error));
   assert_memory_equal(digit[0], digit[1], sizeof digit[0]);
   assert_memory_equal(sum[0] + SUMS, sum[1] + SUMS, SUMS * sizeof(float));
   assert_memory_not_equal(sum[0], sum[1], SUMS * sizeof(float));

@@ -191,6 +191,19 @@ static void test_csv(void **state) {
   assert_int_equal(rows, 3);
 }
 
+/* ---- reports ---- */
+
+static void test_report_that_cannot_be_written(void **state) {
+  (void)state;
+  expect("", TRAIN_TINY "--epochs 1 --report missing/r.html", 1, "duet: missing/r.html: cannot be written: ");
+  assert_null(strstr(err, "epoch")); /* before any training */
+  expect("", TRAIN_TINY "--epochs 1 --json --report /dev/full", 1, "duet: /dev/full: cannot be written: ");
+  json_t *result = parse(out); /* is there all the same */
+  check_epochs(json_object_get(result, "epochs"), 1);
+  json_decref(result);
+  expect("", TRAIN_TINY "--epochs 1 --target 1 --lr 1e-9 --report /dev/full", 1, "was not reached\nduet: /dev/full: ");
+}
+
 /* ---- what is said where ---- */
 
 static void test_auto_says_the_device(void **state) {
@@ -303,6 +316,7 @@ int main(void) {
                                      cmocka_unit_test(test_eval_of_what_was_saved),
                                      cmocka_unit_test(test_jsonl),
                                      cmocka_unit_test(test_csv),
+                                     cmocka_unit_test(test_report_that_cannot_be_written),
                                      cmocka_unit_test(test_auto_says_the_device),
                                      cmocka_unit_test(test_no_bar_without_a_terminal),
                                      cmocka_unit_test(test_bar_on_a_terminal),

@@ -127,11 +127,31 @@ static bool is_there(const char *name) { return access(name, F_OK) == 0; }
 
 /* Starts the run, or goes on with it, and kills it after so many milliseconds. True when it had ended by itself. */
 static bool run_for(int milliseconds, int *status) {
-  static const char *const fresh[] = {
-      "duet",    "train", "tiny.net", "--device", "ref",         "--data", "data",
-      "--batch", "16",    "--quiet",  "--epochs", "60",          "--seed", "7",
-      "--save",  "k.st",  "--log",    "k.jsonl",  "--optimizer", "adamw",  "--checkpoint-every",
-      "2",       NULL};
+  static const char *const fresh[] = {"duet",
+                                      "train",
+                                      "tiny.net",
+                                      "--device",
+                                      "ref",
+                                      "--data",
+                                      "data",
+                                      "--batch",
+                                      "16",
+                                      "--quiet",
+                                      "--epochs",
+                                      "60",
+                                      "--seed",
+                                      "7",
+                                      "--save",
+                                      "k.st",
+                                      "--log",
+                                      "k.jsonl",
+                                      "--optimizer",
+                                      "adamw",
+                                      "--augment",
+                                      "affine",
+                                      "--checkpoint-every",
+                                      "2",
+                                      NULL};
   static const char *const again[] = {"duet",    "train",    "--device", "ref",   "--data",  "data",
                                       "--quiet", "--resume", "k.st",     "--log", "k.jsonl", NULL};
   const pid_t child = start(is_there("k.st") ? again : fresh);
@@ -147,7 +167,8 @@ static bool run_for(int milliseconds, int *status) {
 static void test_killed_at_random(void **state) {
   (void)state;
   char fresh[512];
-  (void)snprintf(fresh, sizeof fresh, TINY "--epochs %d --seed 7 --save w.st --log w.jsonl --optimizer adamw", EPOCHS);
+  (void)snprintf(fresh, sizeof fresh,
+                 TINY "--epochs %d --seed 7 --save w.st --log w.jsonl --optimizer adamw --augment affine", EPOCHS);
   expect("", fresh, 0, "");
   int status = 0, kills = 0, with_file = 0;
   bool ended = false;
@@ -296,6 +317,8 @@ static void test_contradictions(void **state) {
   expect("", RESUME "c.st --schedule cosine", 2, "--schedule cosine: the run in c.st has onecycle");
   expect("", RESUME "c.st --weight-decay 1", 2, "--weight-decay 1: the run in c.st has 0");
   expect("", RESUME "c.st --validation 5", 2, "--validation 5: the run in c.st has 0");
+  expect("", RESUME "c.st --augment affine", 2, "--augment affine: the run in c.st has none");
+  expect("", RESUME "w.st --augment none --epochs 99", 2, "--augment none: the run in w.st has affine");
   expect("", RESUME "c.st --epochs 1", 2, "the run in c.st has done 2 epochs");
   expect("", RESUME "c.st --steps 5", 2, "has done 2 epochs and 6 steps");
   expect("", RESUME "c.st --init c.st", 2, "--init c.st: --resume c.st has the parameters");

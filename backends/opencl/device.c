@@ -88,11 +88,19 @@ static bool has_half(cl_device_id id) {
   return has;
 }
 
+/* PoCL keeps what it has compiled. Asked for a program's binary it would compile each kernel for that, and once more
+ * for its launch. */
+static bool keeps_kernels(const char *platform) {
+  const char *cache = getenv("POCL_KERNEL_CACHE");
+  return strncmp(platform, "Portable Computing Language", 27) == 0 && !(cache && strcmp(cache, "0") == 0);
+}
+
 /* One row for device d of platform p. */
 static void describe(cl_platform_id platform, cl_device_id id, unsigned p, unsigned d, duet_device_info *info) {
   *info = (duet_device_info){0};
   (void)snprintf(info->id, sizeof info->id, "opencl:%u:%u", p, d);
   platform_text(platform, info->platform, sizeof info->platform);
+  info->keeps_kernels = keeps_kernels(info->platform);
   device_text(id, CL_DEVICE_NAME, info->name, sizeof info->name);
   device_text(id, CL_DRIVER_VERSION, info->driver, sizeof info->driver);
   describe_limits(id, info);
@@ -207,9 +215,9 @@ static duet_status open_device(const char *id, duet_device **out, duet_error *er
   if (!device) return duet_fail(error, DUET_OUT_OF_MEMORY, "%s: no memory for the device", id);
   device->id = found;
   describe(platform, found, p, d, &device->info);
-  duet_cache_directory(device->cache);
+  if (!device->info.keeps_kernels) duet_cache_directory(device->cache);
   opencl_find_commands(device, platform);
-  opencl_note(device, device->cache[0] ? device->cache : "off");
+  opencl_note(device, device->info.keeps_kernels ? "the driver's own" : device->cache[0] ? device->cache : "off");
   if (!device->info.usable) {
     duet_status status = duet_fail(error, DUET_NO_DEVICE, "%s", device->info.reason);
     close_device(device);

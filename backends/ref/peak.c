@@ -8,7 +8,8 @@ void REF_TWIN(peak)(const ref_call *call) {
       sink[l] = (ref_real)(32 * call->k->COUNT); /* sums of one product, each 1 a round */
       continue;
     }
-    const double a = l * 1e-3 + 0.5, b = 0.25 + (double)call->index;
+    const bool half = call->k->PRECISION == DUET_PRECISION_fp16;
+    const double a = half ? 0.5 : l * 1e-3 + 0.5, b = half ? 0.25 * (l + 1) : 0.25 + (double)call->index;
     double sum = 0;
     for (int chain = 0; chain < 24; chain++) {
       double y = chain;

@@ -50,10 +50,6 @@ typedef struct ref_call {
 duet_status ref_stage_check(const duet_stage *stage, duet_error *error);
 bool ref_stage_is_task(const duet_stage *stage); /* else it runs block by block */
 
-/* Elements that one call touches from each operand on (of one block, where it walks the blocks); 0: operand not used.
-   Operands that a plan may leave out where their values serve nobody count only when bound. */
-void ref_operand_extents(const duet_stage *stage, size_t extents[DUET_MAX_OPERANDS]);
-
 /* Winograd's algorithm inside of a convolution's twin: results of M x M tiles from the points of their patches, or (K
    5) of M in a row, row by row. */
 typedef struct ref_winograd {

@@ -69,124 +69,6 @@ static const char *const positive[DUET_STAGE_KINDS] = {
 
 bool ref_stage_is_task(const duet_stage *stage) { return stage_table[stage->kind].task && !stage->by_block; }
 
-/* a b c d, or SIZE_MAX when it does not fit: no buffer holds that. */
-static size_t product(int a, int b, int c, int d) {
-  size_t result = (size_t)a;
-  if (__builtin_mul_overflow(result, (size_t)b, &result) || __builtin_mul_overflow(result, (size_t)c, &result) ||
-      __builtin_mul_overflow(result, (size_t)d, &result))
-    return SIZE_MAX;
-  return result;
-}
-
-void ref_operand_extents(const duet_stage *stage, size_t extents[DUET_MAX_OPERANDS]) {
-#define EXTENTS(...)                                                                                     \
-  do {                                                                                                   \
-    memcpy(extents, (const size_t[DUET_MAX_OPERANDS]){__VA_ARGS__}, sizeof(size_t) * DUET_MAX_OPERANDS); \
-    return;                                                                                              \
-  } while (0)
-#define BOUND(i, extent) (stage->operands[i].memory != DUET_MEMORY_none ? (extent) : 0)
-#define BYTES(extent) ((extent) / sizeof(float)) /* an index tensor inside a float memory */
-  const duet_constants *k = &stage->constants;
-  const int L = REF_LANES, side = k->POOL ? 2 : 1;
-  const size_t x = product(k->IC, k->IH, k->IW, L);
-  const size_t y = product(k->OC, k->OH / side, k->OW / side, L), halved = product(k->OC, k->OH / 2, k->OW / 2, L);
-  const int T = k->WINOGRAD ? k->WINOGRAD + 2 : 0;
-  const size_t u = product(k->OC, k->IC, k->K == 5 ? 5 * (k->WINOGRAD + 4) : T * T, 1),
-               w = product(k->OC, k->IC, k->K, k->K);
-  const size_t points_in = product(k->IC, T * T, L, 1), points_out = product(k->OC, T * T, L, 1);
-  const size_t ic = (size_t)k->IC, oc = (size_t)k->OC, in = ic * REF_LANES, out = oc * REF_LANES, matrix = ic * oc;
-  const size_t pooled = product(k->IC, k->OH, k->OW, L), count = product(k->COUNT, L, 1, 1), total = (size_t)k->TOTAL;
-  const size_t rows = (ic + REF_LANES - 1) / REF_LANES * REF_LANES * REF_LANES;
-  const size_t xt = product(((k->IH + 2 * k->PAD) * (k->IW + 2 * k->PAD)) | 1, (int)rows, 1, 1),
-               wt = product(k->OC, k->K * k->K, (int)rows / L, 1);
-  const size_t list = product(k->OC, 1 + (k->OH / 2) * (k->OW / 2), 2, L);
-  const size_t target = 4 * REF_LANES, words = DUET_CONTROL_WORDS;
-  switch (stage->kind) {
-    case DUET_STAGE_gather:
-      EXTENTS(1, 1, 1, words, product(k->IH, k->IW, L, 1), 10 * REF_LANES, target);
-    case DUET_STAGE_conv_forward:
-      EXTENTS(x, T ? u : w, oc, y, k->POOL ? BOUND(4, BYTES(y)) : 0);
-    case DUET_STAGE_conv_backward:
-      EXTENTS(y, T ? u : w, k->MASK ? x : 0, x, k->POOL ? BYTES(y) : 0);
-    case DUET_STAGE_conv_weights:
-      EXTENTS(x, y, w, oc, k->POOL && k->RELU ? y : 0, k->POOL ? BYTES(y) : 0);
-    case DUET_STAGE_dense_forward:
-      EXTENTS(in, matrix, oc, out);
-    case DUET_STAGE_dense_backward:
-      EXTENTS(out, matrix, k->MASK ? in : 0, in);
-    case DUET_STAGE_dense_weights:
-      EXTENTS(BOUND(0, in), BOUND(0, 1) ? 0 : rows, out, matrix, oc);
-    case DUET_STAGE_transpose:
-      EXTENTS(x, xt);
-    case DUET_STAGE_transpose_back:
-      EXTENTS(xt, k->MASK ? x : 0, x);
-    case DUET_STAGE_sparse_gradient:
-      EXTENTS(halved, k->RELU ? halved : 0, BYTES(halved), list);
-    case DUET_STAGE_sparse_backward:
-      EXTENTS(list, wt, xt);
-    case DUET_STAGE_sparse_weights:
-      EXTENTS(list, xt, wt, w, oc);
-    case DUET_STAGE_transpose_weights:
-      EXTENTS(w, wt);
-    case DUET_STAGE_pool_forward:
-      EXTENTS(x, pooled, k->MAXIMUM ? BOUND(2, BYTES(pooled)) : 0);
-    case DUET_STAGE_pool_backward:
-      EXTENTS(pooled, k->RELU ? pooled : 0, k->MAXIMUM ? BYTES(pooled) : 0, x);
-    case DUET_STAGE_relu_forward:
-      EXTENTS(count, count);
-    case DUET_STAGE_relu_backward:
-      EXTENTS(count, count, count);
-    case DUET_STAGE_copy:
-      EXTENTS(count, count);
-    case DUET_STAGE_dropout:
-      EXTENTS(count, target, words, count);
-    case DUET_STAGE_norm_statistics:
-      EXTENTS(x, target, 2 * ic, 2 * ic);
-    case DUET_STAGE_norm_forward:
-      EXTENTS(x, ic, ic, k->TRAIN ? 2 * ic : 0, k->TRAIN ? 0 : 2 * ic, x);
-    case DUET_STAGE_norm_weights:
-      EXTENTS(x, x, 4 * ic, ic, ic, target);
-    case DUET_STAGE_norm_backward:
-      EXTENTS(x, x, 4 * ic, ic, target, words, x);
-    case DUET_STAGE_loss:
-      EXTENTS(out, target, 1, k->TRAIN ? out : 0, REF_SCORES);
-    case DUET_STAGE_record:
-      EXTENTS(REF_SCORES, 0, REF_SCORES, words);
-    case DUET_STAGE_update:
-      EXTENTS(total, total, total, k->METHOD < 2 ? 0 : total, REF_RATES, words);
-    case DUET_STAGE_sum:
-      EXTENTS(total, total);
-    case DUET_STAGE_winograd_weights:
-      EXTENTS(w, u);
-    case DUET_STAGE_winograd_to_points:
-      EXTENTS(k->BACK ? y : x, k->BACK ? points_out : points_in, k->TRAIN && !k->BACK ? points_in : 0);
-    case DUET_STAGE_winograd_product:
-      EXTENTS(k->BACK ? points_out : points_in, u, k->BACK ? points_in : points_out);
-    case DUET_STAGE_winograd_from_points:
-      EXTENTS(k->BACK ? points_in : points_out, k->BACK ? 0 : oc, k->MASK ? x : 0, k->BACK ? x : y);
-    case DUET_STAGE_winograd_gradient:
-      EXTENTS(points_in, points_out, y, product(T * T, k->TH * k->TW, L, (k->OC + k->ROWS - 1) / k->ROWS), 9 * matrix,
-              oc);
-    case DUET_STAGE_peak:
-    case DUET_STAGE_local_read:
-      EXTENTS(REF_LANES);
-    case DUET_STAGE_stream_read:
-      EXTENTS(total, duet_stage_tasks(stage));
-    case DUET_STAGE_stream_write:
-      EXTENTS(total);
-    case DUET_STAGE_stream_copy:
-      EXTENTS(total, total);
-    case DUET_STAGE_stream_triad:
-      EXTENTS(total, total, total);
-    case DUET_STAGE_KINDS:
-      break;
-  }
-  memset(extents, 0, sizeof(size_t) * DUET_MAX_OPERANDS);
-#undef EXTENTS
-#undef BOUND
-#undef BYTES
-}
-
 /* Whether `word` is one of the words of `list`. */
 static bool listed(const char *list, const char *word) {
   const size_t length = strlen(word);
@@ -226,7 +108,7 @@ duet_status ref_stage_check(const duet_stage *stage, duet_error *error) {
   const duet_status status = check_constants(stage, error);
   if (status) return status;
   size_t extents[DUET_MAX_OPERANDS];
-  ref_operand_extents(stage, extents);
+  duet_stage_extents(stage, extents);
   for (int i = 0; i < DUET_MAX_OPERANDS; i++) {
     const unsigned memory = (unsigned)stage->operands[i].memory;
     if (memory > DUET_MEMORY_none || (memory == DUET_MEMORY_none && extents[i]))
@@ -317,7 +199,7 @@ static bool places_fit(const duet_stage *stage, const ref_call *call, const size
 duet_status ref_stage_run(const duet_stage *stage, size_t index, duet_buffer *const memories[], duet_error *error) {
   ref_call call = {.k = &stage->constants, .index = index};
   size_t extents[DUET_MAX_OPERANDS], rest[DUET_MAX_OPERANDS] = {0};
-  ref_operand_extents(stage, extents);
+  duet_stage_extents(stage, extents);
   for (int i = 0; i < DUET_MAX_OPERANDS; i++) {
     const duet_status status = bind(stage, i, extents[i], memories, &call, &rest[i], error);
     if (status) return status;

@@ -1,9 +1,11 @@
-/* One page without any other file: report.html with style, script and data put where it names them. */
+/* One page without any other file. */
 #include "bench/compare/compare.h"
 #include "bench/compare/spell.h"
 #include "engine/embedded.h"
+#include "engine/page.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 extern const duet_embedded_file duet_compare_files[]; /* report.html, .css, .js; ends with a NULL name */
@@ -196,21 +198,15 @@ static const char *embedded(const char *name) {
   return "";
 }
 
-/* report.html has a line @report.css@, one @report.js@ and one @data@. */
 void duet_compare_html_write(const duet_comparison *comparison, duet_text *text) {
-  static const char *const names[] = {"report.css", "report.js"};
-  for (const char *page = embedded("report.html"); *page;) {
-    const char *at = strchr(page, '@');
-    if (!at) at = page + strlen(page);
-    duet_text_append(text, page, (size_t)(at - page));
-    if (!*at) return;
-    const char *end = strchr(at + 1, '@');
-    if (!end) return;
-    const size_t length = (size_t)(end - at - 1);
-    if (length == 4 && strncmp(at + 1, "data", 4) == 0) put_data(text, comparison);
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-      if (length == strlen(names[i]) && strncmp(at + 1, names[i], length) == 0)
-        duet_text_append(text, embedded(names[i]), strlen(embedded(names[i])));
-    page = end + 1;
-  }
+  duet_text data = {0};
+  put_data(&data, comparison);
+  if (!data.failed)
+    duet_page_add(text, &(duet_page){.title = "Duet: benchmarks compared",
+                                     .style = embedded("report.css"),
+                                     .body = embedded("report.html"),
+                                     .script = embedded("report.js"),
+                                     .data = data.data});
+  text->failed = text->failed || data.failed;
+  free(data.data);
 }

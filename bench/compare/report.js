@@ -1,9 +1,7 @@
-"use strict";
 /* Texts of the files reach the page as text nodes and attributes only, never as markup. */
 (() => {
-  const data = JSON.parse(document.getElementById("data").textContent);
+  const { $, h, s, cut, digits, plain, percent, spread, axes, data } = page;
   const { columns, lines, groups } = data;
-  const $ = (id) => document.getElementById(id);
   const BARS = 16; /* of a chart, at most */
   const COLUMNS = 100; /* shown at first, at most */
   const WORDS = ["ok", "unsupported", "skipped", "error"];
@@ -11,22 +9,10 @@
 
   for (const line of lines) line.by = new Map(line.cells.map((cell) => [cell.c, cell]));
 
-  /* ---- elements ---- */
+  /* ---- colours ---- */
 
-  const SVG = "http://www.w3.org/2000/svg";
-  const fill = (node, attributes, children) => {
-    for (const [key, value] of Object.entries(attributes || {}))
-      if (key.startsWith("on")) node.addEventListener(key.slice(2), value);
-      else if (key === "colour") node.style.setProperty(node.namespaceURI === SVG ? value[0] : "background", value[1]);
-      else if (value !== null && value !== undefined && value !== false) node.setAttribute(key, value);
-    node.append(...children.filter((child) => child !== null && child !== undefined));
-    return node;
-  };
-  const h = (tag, attributes, ...children) => fill(document.createElement(tag), attributes, children);
-  const s = (tag, attributes, ...children) => fill(document.createElementNS(SVG, tag), attributes, children);
   const colour = (column) => `var(--s${column % 8})`;
   const swatch = (column) => h("span", { class: "swatch", colour: ["", colour(column)] });
-  const cut = (text, length) => { const c = [...text]; return c.length > length ? c.slice(0, length - 1).join("") + "…" : text; };
 
   /* ---- numbers, as the program spells them (bench/compare/spell.c) ---- */
 
@@ -39,12 +25,6 @@
     if (unit === "s" && factor > 1) [factor, prefix] = [1, ""];
     return { factor, unit: prefix + unit };
   };
-  const digits = (value, count) => {
-    const size = Math.abs(value);
-    if (size >= 1e7 || (size > 0 && size < 1e-4)) return value.toExponential(count - 1);
-    const before = size > 0 ? Math.floor(Math.log10(Number(size.toPrecision(count)))) + 1 : 1;
-    return value.toFixed(Math.max(0, count - before));
-  };
   const spell = (value, scale) => digits(value / scale.factor, 4);
   const withUnit = (value, unit) => { const scale = scaleOf(value, unit); return `${spell(value, scale)} ${scale.unit}`; };
   const lineScale = (line) => { const cell = line.cells.find((c) => c.s === 0); return scaleOf(cell ? cell.m : 0, line.unit); };
@@ -52,7 +32,6 @@
   const mark = (cell) => (cell.v === SAME ? " =" : cell.v === UNSURE ? " ?" : "");
   const tone = (cell) => (cell.v === BETTER ? "better" : cell.v === WORSE ? "worse" : null);
   const nameOf = (line) => line.name + (line.parameters ? " " + line.parameters : "");
-  const percent = (x) => (100 * x).toFixed(2);
 
   /* ---- what is shown ---- */
 
@@ -248,27 +227,6 @@
     box.replaceChildren(...children);
   };
 
-  /* Powers of ten (and 2, 5 where there are few) within [low, high]. */
-  const ticks = (low, high) => {
-    const list = [], few = Math.log10(high / low) < 2;
-    for (let e = Math.floor(Math.log10(low)); e <= Math.ceil(Math.log10(high)); e++)
-      for (const m of few ? [1, 2, 5] : [1]) { const t = m * 10 ** e; if (t >= low * 0.999 && t <= high * 1.001) list.push(t); }
-    const step = Math.ceil(list.length / 7);
-    return list.filter((_, i) => i % step === 0);
-  };
-  /* Axes of a chart with both logarithmic; returns the svg and where values lie. */
-  const axes = (box, xs, ys, spellX, spellY, titleX, label) => {
-    const [W, H, L, R, T, B] = box, wide = (list) => [Math.min(...list) / 1.15, Math.max(...list) * 1.15];
-    const [x0, x1] = wide(xs), [y0, y1] = wide(ys);
-    const x = (v) => L + ((W - L - R) * Math.log(v / x0)) / Math.log(x1 / x0), y = (v) => H - B - ((H - T - B) * Math.log(v / y0)) / Math.log(y1 / y0);
-    const svg = s("svg", { viewBox: `0 0 ${W} ${H}`, role: "img", "aria-label": label });
-    for (const t of ticks(x0, x1)) svg.append(s("line", { class: "axis", x1: x(t), x2: x(t), y1: T, y2: H - B }), s("text", { class: "quiet", x: x(t), y: H - B + 14, "text-anchor": "middle" }, spellX(t)));
-    for (const t of ticks(y0, y1)) svg.append(s("line", { class: "axis", x1: L, x2: W - R, y1: y(t), y2: y(t) }), s("text", { class: "quiet", x: L - 6, y: y(t) + 4, "text-anchor": "end" }, spellY(t)));
-    svg.append(s("text", { class: "quiet", x: W - R, y: H - 4, "text-anchor": "end" }, titleX));
-    return { svg, x, y, x0, x1, y0, y1 };
-  };
-  const plain = (v) => String(Number(v.toPrecision(3)));
-
   /* ---- rooflines ---- */
 
   const isPrecision = (line, word) => line.parameters.split(", ").includes(`precision=${word}`);
@@ -290,7 +248,8 @@
     if (xs.length === 0) xs.push(1, 100);
     xs.push(Math.min(...xs) / 2, Math.max(...xs) * 2);
     const label = `Roofline of ${columns[i].label}: ${points.length} measurements` + (main ? `, arithmetic ${withUnit(main.value, "FLOP/s")}` : "") + (bytes ? `, memory ${withUnit(bytes.value, "B/s")}` : "");
-    const a = axes([400, 250, 52, 12, 14, 32], xs, [...ys, ...highs], plain, (v) => { const k = scaleOf(v, "FLOP/s"); return `${plain(v / k.factor)} ${k.unit[0] === "F" ? "" : k.unit[0]}`; }, "FLOP per byte", label);
+    const flops = (v) => { const k = scaleOf(v, "FLOP/s"); return `${plain(v / k.factor)} ${k.unit[0] === "F" ? "" : k.unit[0]}`; };
+    const a = axes([400, 250, 52, 12, 14, 32], { ...spread(xs, true), spell: plain }, { ...spread([...ys, ...highs], true), spell: flops }, "FLOP per byte", label);
     a.svg.append(s("text", { class: "quiet", x: 0, y: 9 }, "FLOP/s"));
     const flat = (p, cls) => {
       const from = bytes ? Math.min(Math.max(p.value / bytes.value, a.x0), a.x1) : a.x0;
@@ -335,7 +294,7 @@
     const points = cells.flatMap((c) => c.curve.filter(usable));
     if (points.length === 0) return [];
     const label = `${head} error over time, ${nameOf(line)}: ` + cells.map((c) => `${columns[c.c].label} ${percent(1 - c[head])} % wrong in the end`).join("; ");
-    const a = axes([560, 270, 40, 12, 14, 32], points.map((p) => p[1]), points.map(error), plain, plain, "seconds of training", label);
+    const a = axes([560, 270, 40, 12, 14, 32], { ...spread(points.map((p) => p[1]), true), spell: plain }, { ...spread(points.map(error), true), spell: plain }, "seconds of training", label);
     a.svg.append(s("text", { class: "quiet", x: 0, y: 9 }, `${head}: % wrong`));
     for (const c of cells)
       for (const seed of new Set(c.curve.map((p) => p[0]))) {
@@ -366,19 +325,6 @@
   const drawAll = () => { drawSummary(); drawNumbers(); drawWhy(); drawBarCharts(); drawRooflines(); drawCurveCharts(); };
   let due = 0;
   const soon = () => { cancelAnimationFrame(due); due = requestAnimationFrame(drawAll); };
-  const THEMES = ["auto", "light", "dark"];
-  const setTheme = (theme) => {
-    if (theme === "auto") delete document.documentElement.dataset.theme;
-    else document.documentElement.dataset.theme = theme;
-    $("theme").textContent = `Theme: ${theme}`;
-  };
-  let theme = "auto";
-  try { theme = THEMES.find((t) => t === localStorage.getItem("duet-theme")) || "auto"; } catch { /* a browser that keeps nothing for files */ }
-  setTheme(theme);
-  $("theme").addEventListener("click", () => {
-    setTheme((theme = THEMES[(THEMES.indexOf(theme) + 1) % 3]));
-    try { localStorage.setItem("duet-theme", theme); } catch { /* as above */ }
-  });
   $("group").append(...groups.map(([, title], g) => [title, g]).filter(([, g]) => lines.some((l) => l.g === g)).map(([title, g]) => h("option", { value: g }, title)));
   for (const id of ["find", "device"]) $(id).addEventListener("input", soon);
   $("group").addEventListener("change", soon);
@@ -391,5 +337,5 @@
   $("about-means").textContent = data.about_means;
   $("about-ratios").textContent = data.about_ratios;
   drawAll();
-  document.documentElement.dataset.ready = "yes";
+  page.ready();
 })();

@@ -3,6 +3,7 @@
  */
 #include "fakecuda.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
@@ -60,7 +61,18 @@ instruction parse(const std::string &text) {
   return made;
 }
 
-enum class deed { unknown, round_tf32, round_bf16, copy, wait, multiply_tf32, multiply_bf16 };
+enum class deed {
+  unknown,
+  round_tf32,
+  round_bf16,
+  round_f16,
+  widen_f16,
+  fma_f16,
+  copy,
+  wait,
+  multiply_tf32,
+  multiply_bf16
+};
 
 /* An instruction with what it does. By the address of its text, which is a constant of the module, until the next
  * group. */
@@ -76,6 +88,9 @@ deed deed_of(const std::string &name) {
   static const std::map<std::string, deed> table = {
       {"cvt.rna.tf32.f32", deed::round_tf32},
       {"cvt.rn.bf16x2.f32", deed::round_bf16},
+      {"cvt.rn.f16.f32", deed::round_f16},
+      {"cvt.f32.f16", deed::widen_f16},
+      {"fma.rn.f16x2", deed::fma_f16},
       {"cp.async.cg.shared.global", deed::copy},
       {"cp.async.wait_all", deed::wait},
       {"mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32", deed::multiply_tf32},
@@ -91,8 +106,9 @@ const known &known_of(const char *text, unsigned count) {
   for (const auto &vector : made.operands)
     for (const token &t : vector)
       if (!t.immediate && t.value >= count) refuse(text, "names an operand that the statement has not");
-  if (place.running->module->architecture < 80) refuse(text, "needs sm_80");
   const deed what = deed_of(made.name);
+  const bool everywhere = what == deed::round_f16 || what == deed::widen_f16 || what == deed::fma_f16; /* from sm_53 */
+  if (!everywhere && place.running->module->architecture < 80) refuse(text, "needs sm_80");
   known_texts.push_back(std::make_unique<known>(known{text, std::move(made), what}));
   return *known_texts.back();
 }
@@ -110,6 +126,9 @@ float float_of(uint32_t bits) {
   memcpy(&value, &bits, sizeof value);
   return value;
 }
+
+/* Bytes of a register by the letter of its constraint. */
+unsigned size_of(char type) { return type == 'l' ? 8 : type == 'h' ? 2 : 4; }
 
 /* Operand `i` of an instruction, element `e` of its vector, in one lane's statement. */
 class lane {
@@ -132,7 +151,7 @@ class lane {
     const fakecuda_operand &o = operands_[t.value];
     check(o, type);
     if (o.use != '=' && o.use != '+') refuse(text_, "writes what the statement only reads");
-    memcpy(o.at, &value, sizeof value);
+    memcpy(o.at, &value, o.bytes); /* the lower half of 'h' */
   }
 
  private:
@@ -141,7 +160,7 @@ class lane {
     return instruction_.operands[i][e];
   }
   void check(const fakecuda_operand &o, char type) const {
-    if (o.type != type || o.bytes != (type == 'l' ? 8 : 4)) refuse(text_, "an operand of another type");
+    if (o.type != type || o.bytes != size_of(type)) refuse(text_, "an operand of another type");
   }
   const char *text_;
   const instruction &instruction_;
@@ -161,6 +180,36 @@ uint32_t to_tf32(float value) {
 uint32_t to_bf16(float value) {
   const uint32_t bits = bits_of(value);
   return std::isnan(value) ? 0x7fff : (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
+}
+
+/* Round to nearest, ties to even, 10 bits of mantissa, exponents of 2^-14 and more; below that, multiples of 2^-24. */
+uint32_t to_f16(double value) {
+  const uint32_t sign = std::signbit(value) ? 0x8000 : 0;
+  if (std::isnan(value)) return 0x7fff;
+  int exponent;
+  (void)std::frexp(value, &exponent); /* |value| < 2^exponent */
+  const double step = std::ldexp(1, std::max(exponent - 11, -24)),
+               rounded = std::nearbyint(std::fabs(value) / step) * step;
+  if (rounded >= 65536) return sign | 0x7c00;
+  if (rounded < 0x1p-14) return sign | (uint32_t)(rounded * 0x1p24);
+  (void)std::frexp(rounded, &exponent);
+  return sign | (((uint32_t)(exponent + 14) << 10) + (uint32_t)std::ldexp(rounded, 11 - exponent) - 1024);
+}
+
+double f16_of(uint32_t bits) {
+  const int exponent = bits >> 10 & 31, mantissa = bits & 1023;
+  const double size = exponent == 31  ? (mantissa ? NAN : INFINITY)
+                      : exponent == 0 ? std::ldexp(mantissa, -24)
+                                      : std::ldexp(1024 + mantissa, exponent - 25);
+  return bits & 0x8000 ? -size : size;
+}
+
+/* Of both halves of a word. In double the product is exact and the sum almost always. */
+uint32_t fma_f16(uint32_t a, uint32_t b, uint32_t c) {
+  const auto half = [&](unsigned shift) {
+    return to_f16(f16_of(a >> shift & 0xffff) * f16_of(b >> shift & 0xffff) + f16_of(c >> shift & 0xffff));
+  };
+  return half(16) << 16 | half(0);
 }
 
 /* ---- products of matrices ---- */
@@ -288,6 +337,16 @@ void assembly(const char *text, const fakecuda_operand *operands, unsigned count
       l.write(0, 0, 'r', upper << 16 | to_bf16(float_of((uint32_t)l.read(2, 0, 'f'))));
       break;
     }
+    case deed::round_f16:
+      l.write(0, 0, 'h', to_f16((double)float_of((uint32_t)l.read(1, 0, 'f'))));
+      break;
+    case deed::widen_f16:
+      l.write(0, 0, 'f', bits_of((float)f16_of((uint32_t)l.read(1, 0, 'h'))));
+      break;
+    case deed::fma_f16:
+      l.write(0, 0, 'r',
+              fma_f16((uint32_t)l.read(1, 0, 'r'), (uint32_t)l.read(2, 0, 'r'), (uint32_t)l.read(3, 0, 'r')));
+      break;
     case deed::copy:
       start_copy(l, text);
       break;

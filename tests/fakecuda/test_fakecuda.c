@@ -303,6 +303,41 @@ static void conversions(void) {
   end();
 }
 
+/* What both halves of a word are after x y + x: 2049 lies between 2048 and 2050, 1 + 3 2^-11 between two neighbours of
+   1, and both go to the even one; 2^-25 is half of the least there is, 65520 beyond the largest. */
+static void halves(void) {
+  static const struct {
+    float in, out;
+  } rounded[] = {{1, 1},         {-0.1F, -0.0999755859375F},  {2049, 2048},
+                 {2051, 2052},   {1 + 0x3p-11F, 1 + 0x1p-9F}, {0x1p-24F, 0x1p-24F},
+                 {0x1p-25F, 0},  {0x3p-25F, 0x1p-23F},        {65504, 65504},
+                 {65519, 65504}, {65520, INFINITY},           {0x1p-14F, 0x1p-14F}};
+  enum { COUNT = sizeof rounded / sizeof *rounded };
+  float back[N];
+  begin();
+  compile(
+      "unsigned short h, three; float v; unsigned w;\n"
+      "asm(\"cvt.rn.f16.f32 %0, %1;\" : \"=h\"(h) : \"f\"(x[i]));\n"
+      "asm(\"cvt.rn.f16.f32 %0, %1;\" : \"=h\"(three) : \"f\"(3.0f));\n"
+      "if (i < 32) { asm(\"cvt.f32.f16 %0, %1;\" : \"=f\"(v) : \"h\"(h)); }\n"
+      "else { asm(\"fma.rn.f16x2 %0, %1, %2, %3;\" : \"=r\"(w) : \"r\"(three * 65536u + h), \"r\"(h * 65536u + three), "
+      "\"r\"(h * 65537u));\n"
+      "  asm(\"cvt.f32.f16 %0, %1;\" : \"=f\"(v) : \"h\"((unsigned short)(i % 2 ? w >> 16 : w))); }\n"
+      "y[i] = v;");
+  for (int i = 0; i < COUNT; i++)
+    OK(cudaMemcpyAsync(x + i, &rounded[i].in, sizeof(float), cudaMemcpyHostToDevice, stream));
+  for (int i = 32; i < N; i++) {
+    const float value = (float)(i - 40);
+    OK(cudaMemcpyAsync(x + i, &value, sizeof value, cudaMemcpyHostToDevice, stream));
+  }
+  OK(launch(1));
+  OK(cudaMemcpyAsync(back, y, sizeof back, cudaMemcpyDeviceToHost, stream));
+  OK(cudaStreamSynchronize(stream));
+  for (int i = 0; i < COUNT; i++) TRUE(back[i] == rounded[i].out);
+  for (int i = 32; i < N; i++) TRUE(back[i] == 4 * (float)(i - 40)); /* 3 v + v in either half */
+  end();
+}
+
 static void copies(void) {
   float back[N];
   begin();
@@ -315,7 +350,7 @@ static void copies(void) {
 
 static void test_warps_and_copies_do_as_the_isa_says(void **state) {
   (void)state;
-  void (*const children[])(void) = {product_of_tf32, product_of_bf16, conversions, copies};
+  void (*const children[])(void) = {product_of_tf32, product_of_bf16, conversions, halves, copies};
   for (size_t i = 0; i < sizeof children / sizeof *children; i++) {
     expect(children[i], checked, 0, "");
     expect(children[i], "FAKECUDA_CHECK=0 FAKECUDA_ORDER=reverse", 0, "");

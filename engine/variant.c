@@ -1,0 +1,75 @@
+#include "engine/variant.h"
+
+#include "engine/stage.h"
+
+#include <math.h>
+#include <stdio.h>
+
+/* Multiplications of Winograd's algorithm for each of the direct sums', over a map of so many results. */
+static double winograd_share(const duet_constants *k, int height, int width) {
+  const double M = k->WINOGRAD, T = M + k->K - 1, direct = (double)(k->K * k->K) * height * width;
+  const double across = ceil(width / M), rows = k->K == 5 ? (double)k->K * height : T * ceil(height / M);
+  return across * rows * T / direct;
+}
+
+static void name_winograd(const duet_constants *k, bool back, char *text) {
+  const int height = back ? k->IH : k->OH, width = back ? k->IW : k->OW, M = k->WINOGRAD;
+  const double percent = 100 * winograd_share(k, height, width);
+  if (k->K == 5)
+    (void)snprintf(text, DUET_VARIANT_TEXT, "Winograd F(%d, 5) by rows: %.0f %% of the products", M, percent);
+  else
+    (void)snprintf(text, DUET_VARIANT_TEXT, "Winograd F(%dx%d): %.0f %% of the products", M, M, percent);
+}
+
+static const char *name_cpu(const duet_plan *plan, const duet_stage *stage) {
+  const duet_constants *k = &stage->constants;
+  switch (stage->kind) {
+    case DUET_STAGE_conv_forward:
+    case DUET_STAGE_conv_backward:
+      if (plan->options.direct) return "direct: DUET_WINOGRAD=off";
+      return k->STRIDE == 1 && (k->K == 3 || k->K == 5) ? "direct: Winograd would spare too little" : "direct";
+    case DUET_STAGE_conv_weights:
+      return k->POOL ? "direct, winners picked: too few channels for lists" : "direct";
+    case DUET_STAGE_winograd_product:
+    case DUET_STAGE_winograd_gradient:
+      return "Winograd in steps: one tile is the whole map";
+    case DUET_STAGE_sparse_backward:
+    case DUET_STAGE_sparse_weights:
+      return "by lists: behind a pooling most gradients are 0";
+    case DUET_STAGE_dense_backward:
+    case DUET_STAGE_dense_weights:
+      return k->SPARSE ? "by lists: behind a ReLU most gradients are 0" : "dense";
+    default:
+      return "";
+  }
+}
+
+static const char *name_gpu(const duet_plan *plan, const duet_stage *stage) {
+  const duet_constants *k = &stage->constants;
+  const bool asked = plan->options.precision != DUET_PRECISION_fp32;
+  switch (stage->kind) {
+    case DUET_STAGE_conv_forward:
+    case DUET_STAGE_conv_backward:
+    case DUET_STAGE_conv_weights:
+      return k->PRECISION ? "matrix units" : asked ? "fp32: too few channels, or no room, for matrix units" : "";
+    case DUET_STAGE_dense_forward:
+    case DUET_STAGE_dense_backward:
+      if (!k->PRECISION && !k->LOCAL) return "small: a group does all of a block";
+      return k->PRECISION ? "matrix units" : "";
+    case DUET_STAGE_dense_weights:
+      return k->PRECISION ? "matrix units" : asked ? "fp32: too small for matrix units" : "";
+    default:
+      return "";
+  }
+}
+
+void duet_stage_variant(const duet_plan *plan, const duet_stage *stage, char text[DUET_VARIANT_TEXT]) {
+  const bool in_convolution = stage->kind == DUET_STAGE_conv_forward || stage->kind == DUET_STAGE_conv_backward;
+  text[0] = 0;
+  if (plan->options.kernel_class == DUET_CLASS_GPU)
+    (void)snprintf(text, DUET_VARIANT_TEXT, "%s", name_gpu(plan, stage));
+  else if (plan->options.kernel_class == DUET_CLASS_CPU && in_convolution && stage->constants.WINOGRAD)
+    name_winograd(&stage->constants, stage->kind == DUET_STAGE_conv_backward, text);
+  else if (plan->options.kernel_class == DUET_CLASS_CPU)
+    (void)snprintf(text, DUET_VARIANT_TEXT, "%s", name_cpu(plan, stage));
+}
