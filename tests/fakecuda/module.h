@@ -12,8 +12,8 @@ struct fakecuda_ids {
 
 enum fakecuda_access { FAKECUDA_READ, FAKECUDA_WRITE, FAKECUDA_ATOMIC, FAKECUDA_COPY /* by cp.async, not there yet */ };
 
-/* Of an asm statement: how it is used ('=' written, '+' read and written, else read), its type ('f', 'r', 'l', 'h'), and the
-   variable or value. */
+/* Of an asm statement: how it is used ('=' written, '+' read and written, else read), its type ('f', 'r', 'l', 'h'),
+   and the variable or value. */
 struct fakecuda_operand {
   char use, type;
   unsigned bytes;
