@@ -253,6 +253,35 @@ static duet_status parse_options(int argc, char **argv, const grammar *g, cli_op
   return DUET_OK;
 }
 
+/* ---- recipes ---- */
+
+typedef struct recipe {
+  const char *name, *network;
+  struct {
+    cli_option option;
+    const char *value; /* NULL behind the last */
+  } values[8];
+} recipe;
+
+static const recipe recipes[] = {
+#define VALUE(option, value) \
+  { CLI_OPTION_##option, value }
+#define RECIPE(name, network, ...) {#name, network, {__VA_ARGS__}},
+#include "cli/recipes.def"
+#undef VALUE
+};
+
+/* A run that goes on has its recipe. */
+static void take_recipe(cli_options *options) {
+  if (options->command != CLI_train || options->resume) return;
+  const recipe *r = recipes;
+  while (strcmp(r->name, options->recipe) != 0) r++;
+  if (!options->argument) options->argument = r->network;
+  for (size_t i = 0; i < sizeof r->values / sizeof *r->values && r->values[i].value; i++)
+    if (!options->given[r->values[i].option])
+      (void)store(&cli_option_rows[r->values[i].option], r->values[i].value, options);
+}
+
 /* Each word of the table's argument stands for one argument at least, unless in brackets. */
 static duet_status check_missing(const cli_command_row *row, int argc, duet_error *error) {
   const char *word = row->argument;
@@ -294,5 +323,9 @@ duet_status cli_options_parse(int argc, char **argv, cli_options *options, duet_
   if ((s = take_argument(argc - 1 - optind, argv + 1 + optind, options, error))) return s;
   if (options->command == CLI_help && options->argument && !find_command(options->argument, &(cli_command){0}))
     return fail_command(options->argument, error);
+  if (options->resume && options->given[CLI_OPTION_recipe])
+    return duet_fail(error, DUET_USAGE, "--recipe %s: the run in %.200s has its own (leave it out)", options->recipe,
+                     options->resume);
+  take_recipe(options);
   return DUET_OK;
 }

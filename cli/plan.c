@@ -165,8 +165,9 @@ duet_status cli_info_plan(const cli_options *o, const duet_network *network) {
   duet_status s = cli_session_open(o, o->profile ? CLI_DATA_BOTH : CLI_DATA_NONE, &session, &error);
   if (!s && o->profile) s = duet_model_create(&session.handle, network, 1, &session.model, &error);
   if (!s)
-    object = json_pack("{s:s, s:s, s:s, s:s, s:i, s:[]}", "format", "duet-plan-1", "network", network->name, "device",
-                       session.info->id, "precision", o->precision, "batch", (int)o->batch, "stages");
+    object = json_pack("{s:s, s:s, s:s, s:s, s:s, s:i, s:[]}", "format", "duet-plan-1", "network", network->name,
+                       "device", session.info->id, "device_name", session.info->name, "precision", o->precision,
+                       "batch", (int)o->batch, "stages");
   if (!s) s = o->profile ? profile(o, &session, object, &error) : plan_only(o, &session, network, object, &error);
   if (s) {
     (void)cli_fail(&error);

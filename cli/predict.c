@@ -5,7 +5,6 @@
 #include "cli/session.h"
 #include "cli/sheet.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -52,17 +51,6 @@ static duet_status make_space(job *j, uint8_t **numbers, duet_error *error) {
   return DUET_OK;
 }
 
-/* A network that was trained until its parameters overflowed says nothing. */
-static duet_status check_finite(const job *j, duet_error *error) {
-  for (int h = 0; h < DUET_HEADS; h++)
-    for (size_t i = 0; i < j->pictures.image_count * j->classes[h]; i++)
-      if (!isfinite(j->logits[h][i]))
-        return duet_fail(error, DUET_FAILED,
-                         "%s: its predictions are no numbers (nan or infinite: train it again with a lower --lr)",
-                         j->options->argument);
-  return DUET_OK;
-}
-
 static duet_status run(job *j, const float *values, duet_error *error) {
   uint8_t *numbers = NULL;
   cli_session *session = &j->session;
@@ -73,7 +61,7 @@ static duet_status run(job *j, const float *values, duet_error *error) {
   if (!s)
     s = duet_predict(session->model, j->pictures.images, numbers, j->pictures.image_count, session->precision,
                      j->logits, error);
-  if (!s) s = check_finite(j, error);
+  if (!s) s = duet_logits_check(session->network, j->logits, j->pictures.image_count, error);
   free(numbers);
   return s;
 }

@@ -165,8 +165,7 @@ static duet_status settle(job *j, duet_error *error) {
 
 static duet_status take_network(job *j, duet_error *error) {
   const duet_dataset *d = j->session.train_set;
-  const char *name = j->options->argument ? j->options->argument : "fast";
-  if (!j->checkpoint) return duet_network_load(name, d->height, d->width, &j->session.network, error);
+  if (!j->checkpoint) return duet_network_load(j->options->argument, d->height, d->width, &j->session.network, error);
   const duet_status s = cli_resume_check(j->given, j->checkpoint, d, error);
   j->session.network = j->checkpoint->network;
   j->checkpoint->network = NULL;

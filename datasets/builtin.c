@@ -1,11 +1,12 @@
 #include "engine/dataset.h"
+#include "engine/place.h"
 
 #include <stdlib.h>
-#include <unistd.h>
 
 const char *duet_dataset_builtin(void) {
+  static _Thread_local char place[DUET_PATH_SIZE];
   const char *named = getenv("DUET_DATA");
   if (named && *named) return named;
-  static const char installed[] = DUET_DATA_DIRECTORY "/mnist", source[] = DUET_SOURCE_DIRECTORY "/datasets/mnist";
-  return access(source, R_OK) == 0 ? source : installed;
+  (void)duet_place_find(DUET_DATA_FOLDER, "mnist", place);
+  return place;
 }

@@ -12,10 +12,7 @@
 #include <sys/stat.h>
 
 enum {
-  SIDE_LIMIT = 64,
-  CLASS_LIMIT = 10,
-  SAMPLE_LIMIT = 10000000,  // more is taken for a damaged header
-  FIRST_BLOCK = 1 << 20,    // bytes allocated on the header's word alone
+  FIRST_BLOCK = 1 << 20,  // bytes allocated on the header's word alone
   PATH_SIZE = 4096,
   NAME_SIZE = 32,  // holds "/train-images-idx3-ubyte.gz"
 };
@@ -54,16 +51,16 @@ static duet_status check_magic(const idx *file, uint32_t magic, duet_error *erro
 static duet_status check_extents(const idx *file, duet_error *error) {
   if (file->count == 0)
     return duet_fail(error, DUET_BAD_INPUT, "%s: byte 4: 0 %s announced " DUET_DAMAGED, file->path, file->noun);
-  if (file->count > SAMPLE_LIMIT)
+  if (file->count > DUET_SAMPLE_LIMIT)
     return duet_fail(error, DUET_BAD_INPUT, "%s: byte 4: %" PRIu32 " %s announced, at most %d are read " DUET_DAMAGED,
-                     file->path, file->count, file->noun, SAMPLE_LIMIT);
-  const bool height_fits = file->height >= 1 && file->height <= SIDE_LIMIT;
-  if (!height_fits || file->width < 1 || file->width > SIDE_LIMIT)
+                     file->path, file->count, file->noun, DUET_SAMPLE_LIMIT);
+  const bool height_fits = file->height >= 1 && file->height <= DUET_SIDE_LIMIT;
+  if (!height_fits || file->width < 1 || file->width > DUET_SIDE_LIMIT)
     return duet_fail(
         error, DUET_BAD_INPUT,
         "%s: byte %d: images%s announced, 1x1 to %dx%d are read (scale them, or fetch a damaged file again "
         "with scripts/fetch)",
-        file->path, height_fits ? 12 : 8, file->shape, SIDE_LIMIT, SIDE_LIMIT);
+        file->path, height_fits ? 12 : 8, file->shape, DUET_SIDE_LIMIT, DUET_SIDE_LIMIT);
   return DUET_OK;
 }
 
@@ -149,15 +146,15 @@ static duet_status read_values(const idx *file, uint8_t **values, duet_error *er
 static duet_status count_classes(const idx *labels, duet_dataset *dataset, duet_error *error) {
   for (size_t i = 0; i < dataset->count; i++) {
     const int label = dataset->labels[i];
-    if (label >= CLASS_LIMIT)
+    if (label >= DUET_CLASS_LIMIT)
       return duet_fail(error, DUET_BAD_INPUT,
                        "%s: byte %zu: label %d of sample %zu is out of range 0..%d (use a set of at most %d classes)",
-                       labels->path, 8 + i, label, i, CLASS_LIMIT - 1, CLASS_LIMIT);
+                       labels->path, 8 + i, label, i, DUET_CLASS_LIMIT - 1, DUET_CLASS_LIMIT);
     if (label >= dataset->classes) dataset->classes = label + 1;
   }
   if (dataset->classes < 2)
     return duet_fail(error, DUET_BAD_INPUT, "%s: byte 8: every label is 0 (use a set of 2 to %d classes)", labels->path,
-                     CLASS_LIMIT);
+                     DUET_CLASS_LIMIT);
   return DUET_OK;
 }
 
@@ -194,6 +191,8 @@ duet_status duet_dataset_load(const char *directory, duet_split split, duet_data
   const char *const prefix = split == DUET_SPLIT_TRAIN ? "train" : "t10k";
   idx images = {.noun = "images", .dimensions = 3}, labels = {.noun = "labels", .dimensions = 1};
   duet_status status;
+  *out = NULL;
+  if (!directory) directory = duet_dataset_builtin();
   duet_dataset *dataset = calloc(1, sizeof *dataset);
   if (!dataset)
     return duet_fail(error, DUET_OUT_OF_MEMORY, "%s: no memory for a data set (close other programs)", directory);
@@ -264,11 +263,4 @@ done:
   duet_bytes_close(labels.bytes);
   duet_bytes_close(images.bytes);
   return status;
-}
-
-void duet_dataset_destroy(duet_dataset *dataset) {
-  if (!dataset) return;
-  free(dataset->images);
-  free(dataset->labels);
-  free(dataset);
 }

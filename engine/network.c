@@ -11,7 +11,7 @@
 
 enum { MAX_FILE = 1 << 20 };
 
-const char *const duet_network_presets[] = {"fast", "reference", "add", "mlp", NULL};
+const char *const duet_network_presets[] = {"fast", "best", "reference", "add", "mlp", NULL};
 
 const char *duet_network_preset(const char *name) {
   for (const duet_embedded_file *file = duet_embedded_files; file->name; file++) {

@@ -64,8 +64,6 @@ typedef struct duet_layer {
   double flops_forward, flops_backward; /* per image; a multiply and an add are two */
 } duet_layer;
 
-enum { DUET_HEAD_DIGIT, DUET_HEAD_SUM, DUET_HEADS };
-
 typedef struct duet_network {
   char name[DUET_NAME_SIZE];
   char *text;         /* as read, with a terminating zero */

@@ -270,12 +270,26 @@ duet_status duet_plan_class(const duet_device_info *info, duet_kernel_class *ker
   return DUET_OK;
 }
 
+/* What a driver says of the machine, or $DUET_VECTOR_WIDTH where it was told to compile for another. */
+static duet_status find_vector_width(const duet_device_info *info, unsigned *width, duet_error *error) {
+  const char *told = getenv("DUET_VECTOR_WIDTH");
+  *width = info->vector_width;
+  if (!told || !*told) return DUET_OK;
+  static const char *const widths[] = {"4", "8", "16"};
+  for (size_t i = 0; i < sizeof widths / sizeof *widths; i++)
+    if (!strcmp(told, widths[i])) {
+      *width = 4U << i;
+      return DUET_OK;
+    }
+  return duet_fail(error, DUET_USAGE, "DUET_VECTOR_WIDTH=%.20s: no width of vectors (4, 8 or 16 floats)", told);
+}
+
 duet_status duet_plan_for(const duet_device_info *info, duet_plan_options *options, duet_error *error) {
-  const duet_status s = duet_plan_class(info, &options->kernel_class, error);
+  duet_status s = duet_plan_class(info, &options->kernel_class, error);
+  if (!s) s = find_vector_width(info, &options->vector_width, error);
   if (s) return s;
   options->compute_units = info->compute_units;
   options->max_group = info->max_group;
-  options->vector_width = info->vector_width;
   const duet_precision precision = options->precision;
   if (precision == DUET_PRECISION_fp32) return DUET_OK;
   if (precision >= DUET_PLAN_PRECISIONS)

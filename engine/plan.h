@@ -58,7 +58,8 @@ duet_status duet_plan_create(const duet_network *network, const duet_plan_option
 void duet_plan_destroy(duet_plan *plan); /* takes NULL */
 
 /* Fills in what follows from the device: class, compute units, groups, vectors. Errors: NO_DEVICE when it has not
-   options->precision, USAGE when $DUET_KERNEL_CLASS is wrong or asks for kernels without it. */
+   options->precision, USAGE when $DUET_KERNEL_CLASS is wrong or asks for kernels without it, or $DUET_VECTOR_WIDTH is
+   none. */
 duet_status duet_plan_for(const duet_device_info *info, duet_plan_options *options, duet_error *error);
 
 /* The precision of this name, of those to train in. Errors: USAGE. */

@@ -18,42 +18,111 @@ bool duet_digit_needs_number(const duet_network *network) {
   return result;
 }
 
-static duet_status run(duet_runner *runner, size_t count, uint32_t *order, float *const logits[DUET_HEADS],
-                       duet_error *error) {
-  const duet_network *network = runner->model->network;
-  const size_t batch = (size_t)runner->plan->options.batch;
-  duet_status s = DUET_OK;
+/* What one size of batch needs. */
+typedef struct turn {
+  duet_resident *resident; /* room for one batch */
+  duet_runner *runner;
+} turn;
+
+struct duet_predictor {
+  const duet_model *model;
+  duet_precision precision;
+  turn few, many; /* made when the first pictures come */
+};
+
+duet_status duet_predictor_create(const duet_model *model, duet_precision precision, duet_predictor **out,
+                                  duet_error *error) {
+  duet_predictor *p = *out = calloc(1, sizeof *p);
+  if (!p) return duet_fail(error, DUET_OUT_OF_MEMORY, "no memory for predictions");
+  p->model = model;
+  p->precision = precision;
+  return DUET_OK;
+}
+
+static void release(turn *t) {
+  duet_runner_destroy(t->runner);
+  duet_resident_destroy(t->resident);
+  *t = (turn){0};
+}
+
+void duet_predictor_destroy(duet_predictor *predictor) {
+  if (!predictor) return;
+  release(&predictor->few);
+  release(&predictor->many);
+  free(predictor);
+}
+
+static duet_status prepare(const duet_predictor *p, int batch, turn *t, duet_error *error) {
+  const duet_model *model = p->model;
+  const duet_shape image = model->network->layers[0].shape;
+  const duet_runner_options options = {
+      .batch = batch, .predict = true, .precision = p->precision, .samples = (size_t)batch};
+  duet_dataset blank = {.count = (size_t)batch, .height = image.height, .width = image.width};
+  blank.images = calloc(blank.count, duet_shape_count(image));
+  blank.labels = calloc(blank.count, 1);
+  duet_status s = blank.images && blank.labels
+                      ? duet_resident_create(&model->handle, &blank, &t->resident, error)
+                      : duet_fail(error, DUET_OUT_OF_MEMORY, "no memory for a batch of %d pictures", batch);
+  free(blank.images);
+  free(blank.labels);
+  if (!s) s = duet_runner_create(model, t->resident, &options, &t->runner, error);
+  if (s) release(t);
+  return s;
+}
+
+/* One batch of n pictures. */
+static duet_status run(const turn *t, const uint8_t *images, const uint8_t *numbers, size_t n,
+                       float *const logits[DUET_HEADS], duet_error *error) {
+  const duet_handle *h = &t->runner->model->handle;
+  const duet_resident *r = t->resident;
+  uint32_t order[MANY];
+  for (size_t i = 0; i < n; i++) order[i] = (uint32_t)i;
+  duet_status s = h->backend->upload(h->device, r->images, 0, images, n * (size_t)r->height * (size_t)r->width, error);
+  if (!s) s = h->backend->upload(h->device, r->labels, 0, numbers, n, error);
+  if (!s) s = duet_runner_begin(t->runner, 0, 0, order, n, NULL, error);
+  if (!s) s = duet_runner_steps(t->runner, 1, NULL, error);
+  for (int head = 0; !s && head < DUET_HEADS; head++)
+    if (logits[head]) s = duet_runner_logits(t->runner, head, n, logits[head], error);
+  return s;
+}
+
+duet_status duet_predictor_run(duet_predictor *p, const uint8_t *images, const uint8_t *numbers, size_t count,
+                               float *const logits[DUET_HEADS], duet_error *error) {
+  const duet_network *network = p->model->network;
+  const size_t pixels = duet_shape_count(network->layers[0].shape), batch = count > FEW ? MANY : FEW;
+  turn *t = count > FEW ? &p->many : &p->few;
+  duet_status s = t->runner || !count ? DUET_OK : prepare(p, (int)batch, t, error);
   for (size_t first = 0; !s && first < count; first += batch) {
+    float *part[DUET_HEADS];
+    for (int h = 0; h < DUET_HEADS; h++)
+      part[h] = logits[h] ? logits[h] + first * (size_t)network->layers[network->heads[h]].shape.channels : NULL;
     const size_t n = count - first < batch ? count - first : batch;
-    for (size_t i = 0; i < n; i++) order[i] = (uint32_t)(first + i);
-    s = duet_runner_begin(runner, 0, 0, order, n, NULL, error);
-    if (!s) s = duet_runner_steps(runner, 1, NULL, error);
-    for (int h = 0; !s && h < DUET_HEADS; h++)
-      s = duet_runner_logits(runner, h, n,
-                             logits[h] + first * (size_t)network->layers[network->heads[h]].shape.channels, error);
+    s = run(t, images + first * pixels, numbers + first, n, part, error);
   }
   return s;
 }
 
 duet_status duet_predict(const duet_model *model, const uint8_t *images, const uint8_t *numbers, size_t count,
                          duet_precision precision, float *const logits[DUET_HEADS], duet_error *error) {
-  const duet_shape image = model->network->layers[0].shape;
-  const duet_dataset data = {.count = count,
-                             .height = image.height,
-                             .width = image.width,
-                             .images = (uint8_t *)images,
-                             .labels = (uint8_t *)numbers};
-  const duet_runner_options options = {
-      .batch = count > FEW ? MANY : FEW, .predict = true, .precision = precision, .samples = count > FEW ? MANY : FEW};
-  duet_resident *resident = NULL;
-  duet_runner *runner = NULL;
-  uint32_t order[MANY];
-  duet_status s = duet_resident_create(&model->handle, &data, &resident, error);
-  if (!s) s = duet_runner_create(model, resident, &options, &runner, error);
-  if (!s) s = run(runner, count, order, logits, error);
-  duet_runner_destroy(runner);
-  duet_resident_destroy(resident);
+  duet_predictor *p = NULL;
+  duet_status s = duet_predictor_create(model, precision, &p, error);
+  if (!s) s = duet_predictor_run(p, images, numbers, count, logits, error);
+  duet_predictor_destroy(p);
   return s;
+}
+
+duet_status duet_logits_check(const duet_network *network, float *const logits[DUET_HEADS], size_t count,
+                              duet_error *error) {
+  for (int h = 0; h < DUET_HEADS; h++) {
+    const size_t classes = (size_t)network->layers[network->heads[h]].shape.channels;
+    for (size_t i = 0; logits[h] && i < count * classes; i++)
+      if (!isfinite(logits[h][i]))
+        return duet_fail(error, DUET_FAILED,
+                         "%s: its predictions are no numbers (nan or infinite: train it again with a lower learning "
+                         "rate)",
+                         network->name);
+  }
+  return DUET_OK;
 }
 
 size_t duet_softmax(const float *logits, size_t count, double *probabilities) {
@@ -61,6 +130,7 @@ size_t duet_softmax(const float *logits, size_t count, double *probabilities) {
   double total = 0;
   for (size_t i = 1; i < count; i++)
     if (logits[i] > logits[best]) best = i;
+  if (!probabilities) return best;
   for (size_t i = 0; i < count; i++) total += probabilities[i] = exp((double)logits[i] - (double)logits[best]);
   for (size_t i = 0; i < count; i++) probabilities[i] /= total;
   return best;

@@ -1,5 +1,7 @@
 #include "engine/registry.h"
 
+#include "engine/place.h"
+
 #include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,32 +21,25 @@ static backend_row backends[] = {
     {"opencl", "opencl:P:D", 2, NULL},
     {"ref", "ref", 0, &duet_ref_backend},
 };
-enum { BACKENDS = sizeof backends / sizeof *backends, PATH_SIZE = 4096 };
+enum { BACKENDS = sizeof backends / sizeof *backends };
 
-/* Where the module is: $DUET_BACKENDS alone when set, else beside the program, else where it is installed. */
-static bool find_module(const char *name, char path[PATH_SIZE]) {
+/* Where the module is: $DUET_BACKENDS alone when set, else where Duet's own parts lie. */
+static bool find_module(const char *name, char path[DUET_PATH_SIZE]) {
+  char file[32];
+  (void)snprintf(file, sizeof file, "duet_%s.so", name);
   const char *own = getenv("DUET_BACKENDS");
-  if (own && *own) return snprintf(path, PATH_SIZE, "%s/duet_%s.so", own, name) < PATH_SIZE && access(path, F_OK) == 0;
-  char program[PATH_SIZE];
-  ssize_t length = readlink("/proc/self/exe", program, sizeof program - 1);
-  if (length > 0) {
-    program[length] = 0;
-    char *slash = strrchr(program, '/');
-    if (slash) *slash = 0;
-    if (snprintf(path, PATH_SIZE, "%s/duet_%s.so", program, name) < PATH_SIZE && access(path, F_OK) == 0) return true;
-  }
-  return snprintf(path, PATH_SIZE, "%s/duet_%s.so", DUET_MODULE_DIRECTORY, name) < PATH_SIZE && access(path, F_OK) == 0;
+  if (!own || !*own) return duet_place_find(DUET_MODULE_FOLDER, file, path);
+  return snprintf(path, DUET_PATH_SIZE, "%s/%s", own, file) < DUET_PATH_SIZE && access(path, F_OK) == 0;
 }
 
 /* Makes row->table. Errors: NO_DEVICE with the reason. */
 static duet_status load(backend_row *row, duet_error *error) {
-  char path[PATH_SIZE];
+  char path[DUET_PATH_SIZE];
   if (row->table) return DUET_OK;
   if (!find_module(row->name, path))
-    return duet_fail(
-        error, DUET_NO_DEVICE,
-        "%s: backend module not installed (duet_%s.so belongs beside the program, in %s or in $DUET_BACKENDS)",
-        row->name, row->name, DUET_MODULE_DIRECTORY);
+    return duet_fail(error, DUET_NO_DEVICE,
+                     "%s: backend module not installed (it belongs beside the program, or is %s, or in $DUET_BACKENDS)",
+                     row->name, path);
   void *module = dlopen(path, RTLD_NOW | RTLD_LOCAL);
   if (!module)
     return duet_fail(error, DUET_NO_DEVICE, "%s: %s (install the missing library or rebuild the backend)", row->name,

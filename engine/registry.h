@@ -1,5 +1,5 @@
 /* Finds backends and devices. `ref` is built in; the others are modules (duet_<name>.so), looked for in
-   $DUET_BACKENDS (one directory), beside the program, and in the installed library directory. */
+   $DUET_BACKENDS (one directory) or, without it, where Duet's own parts lie (engine/place.h). */
 #ifndef DUET_REGISTRY_H
 #define DUET_REGISTRY_H
 

@@ -13,6 +13,7 @@ duet_recipe duet_recipe_default(void) {
   return (duet_recipe){.optimizer = DUET_OPTIMIZER_adam,
                        .schedule = DUET_SCHEDULE_onecycle,
                        .learning_rate = 0.01,
+                       .momentum = 0.9,
                        .beta1 = 0.9,
                        .beta2 = 0.99,
                        .epsilon = 1e-8};

@@ -24,6 +24,8 @@ duet_status(duet_fail)(duet_error *error, duet_status status, const char *format
   return status;
 }
 
-const char *duet_status_text(duet_status status) { return statuses[status].text; }
+const char *duet_status_text(duet_status status) {
+  return status < sizeof statuses / sizeof *statuses ? statuses[status].text : "no status of this version";
+}
 
 int duet_status_exit(duet_status status) { return statuses[status].exit_status; }

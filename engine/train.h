@@ -5,19 +5,6 @@
 #include "engine/runner.h"
 #include "engine/schedule.h"
 
-typedef struct duet_score {
-  double loss[DUET_HEADS];     /* means over the samples, nats */
-  double accuracy[DUET_HEADS]; /* fractions */
-} duet_score;
-
-typedef struct duet_epoch {
-  int epoch;           /* from 1 */
-  duet_score train;    /* while training */
-  duet_score measured; /* after it, on the validation samples or the test set */
-  double seconds;      /* of training alone */
-  double images_per_second;
-} duet_epoch;
-
 /* One step of the log. */
 typedef struct duet_step {
   size_t step; /* from 1 */

@@ -1,4 +1,5 @@
 /* Every call of a backend fails once: the failure arrives as it is, nothing is left behind, nothing crashes. */
+#include "api/api.h"
 #include "engine/checkpoint.h"
 #include "engine/predictions.h"
 #include "engine/profile.h"
@@ -74,6 +75,30 @@ static duet_status profile(const duet_handle *h, duet_error *error) {
   return s;
 }
 
+/* All that a program does by include/duet.h. */
+static duet_status learn(const duet_handle *h, duet_error *error) {
+  const duet_engine engine = {.handle = *h};
+  duet_learner *learner = NULL, *again = NULL;
+  duet_score score;
+  uint8_t numbers[TRAIN] = {0};
+  float digit[TRAIN * 10], sum[TRAIN * 19];
+  duet_training training = duet_training_default();
+  training.epochs = 1;
+  training.batch = 16;
+  duet_status s = duet_learner_parse(&engine, "small.net", small_plain, 12, 12, 5, &learner, error);
+  if (!s) s = duet_learner_train(learner, train_data, test_data, &training, error);
+  if (!s) s = duet_learner_save(learner, path, error);
+  if (!s) s = duet_learner_load(&engine, path, &again, error);
+  if (!s) s = duet_learner_evaluate(again, test_data, &score, error);
+  for (int i = 0; !s && i < 2; i++) {
+    s = duet_learner_predict(again, train_data->images, numbers, 1, digit, NULL, error);
+    if (!s) s = duet_learner_predict(again, train_data->images, numbers, TRAIN, digit, sum, error);
+  }
+  duet_learner_destroy(again);
+  duet_learner_destroy(learner);
+  return s;
+}
+
 /* Lets call 1, 2, 3... of `work` fail until it has none left. Returns how many there were. */
 static size_t sweep(duet_status (*work)(const duet_handle *, duet_error *)) {
   static const duet_status statuses[] = {DUET_DEVICE_LOST, DUET_OUT_OF_MEMORY, DUET_TOO_LARGE, DUET_BUILD_FAILED};
@@ -114,6 +139,12 @@ static void test_profile(void **state) {
   assert_true(sweep(profile) > 30);
 }
 
+static void test_library(void **state) {
+  (void)state;
+  assert_true(sweep(learn) > 100);
+  assert_int_equal(unlink(path), 0);
+}
+
 static int set_up(void **state) {
   (void)state;
   train_data = small_dataset(TRAIN, 12, 12, 1);
@@ -130,6 +161,7 @@ static int tear_down(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_training), cmocka_unit_test(test_profile)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_training), cmocka_unit_test(test_profile),
+                                     cmocka_unit_test(test_library)};
   return cmocka_run_group_tests_name("faults", tests, set_up, tear_down);
 }

@@ -75,15 +75,18 @@ static void test_presets(void **state) {
   const tensor reference[] = {{"conv1", 32, 9},        {"conv2", 64, 288},   {"conv3", 128, 576},
                               {"conv4", 256, 1152},    {"conv5", 512, 2304}, {"conv6", 1024, 4608},
                               {"digit", 10, 1024 * 9}, {"sum1", 128, 20},    {"sum", 19, 128}};
+  const tensor best[] = {{"conv1", 32, 25},  {"conv2", 64, 288}, {"conv3", 96, 576}, {"conv4", 192, 864},
+                         {"fc1", 256, 3072}, {"digit", 10, 256}, {"sum1", 64, 20},   {"sum", 19, 64}};
   const tensor add[] = {{"conv1", 6, 25},  {"conv2", 12, 150},     {"fc1", 120, 192},      {"fc2", 60, 120},
                         {"digit", 10, 60}, {"image_part", 19, 60}, {"number_part", 19, 10}};
   const tensor mlp[] = {{"fc1", 256, 784}, {"fc2", 128, 256}, {"digit", 10, 128}, {"sum1", 64, 138}, {"sum", 19, 64}};
   assert_tensors("fast", 217773, fast, COUNT(fast));
+  assert_tensors("best", 1032637, best, COUNT(best));
   assert_tensors("reference", 6384925, reference, COUNT(reference));
   assert_tensors("add", 34366, add, COUNT(add));
   assert_tensors("mlp", 245277, mlp, COUNT(mlp));
   assert_string_equal(duet_network_presets[0], "fast");
-  assert_null(duet_network_presets[4]);
+  assert_null(duet_network_presets[5]);
   assert_null(duet_network_preset("slow"));
   assert_null(duet_network_preset(""));
 }
@@ -369,7 +372,7 @@ static void test_files(void **state) {
   (void)snprintf(path, sizeof path, "%s/small.net", directory);
   assert_load_fails(path, "small.net: No such file");
   assert_load_fails("missing.net", "missing.net: No such file");
-  assert_load_fails("fsat", "fsat: no such network (presets: fast reference add mlp;");
+  assert_load_fails("fsat", "fsat: no such network (presets: fast best reference add mlp;");
   assert_load_fails("", "no such network");
   assert_load_fails("/tmp", "/tmp: Is a directory");
   write_file(path, BODY HEADS, strlen(BODY HEADS));
@@ -406,7 +409,7 @@ static void test_garbage(void **state) {
   int accepted = 0;
   for (int round = 0; round < 20000; round++) {
     char text[4096];
-    (void)snprintf(text, sizeof text, "%s", duet_network_preset(duet_network_presets[round % 4]));
+    (void)snprintf(text, sizeof text, "%s", duet_network_preset(duet_network_presets[round % 5]));
     for (uint32_t k = draw(&seed, 4) + 1; k; k--) {
       size_t length = strlen(text), at = draw(&seed, (uint32_t)length);
       const char *piece = pieces[draw(&seed, COUNT(pieces))];

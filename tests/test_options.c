@@ -84,6 +84,8 @@ static void test_values(void **state) {
   expect("train --optimizer adamx", 2, "duet: --optimizer 'adamx': not one of sgd|adam|adamw\n");
   expect("train --optimizer ada", 2, "not one of");
   expect("train --precision fp16", 2, "duet: --precision 'fp16': not one of fp32|tf32|bf16\n");
+  expect("train --recipe bset", 2, "duet: --recipe 'bset': not one of quick|best\n");
+  expect("train --recipe best --resume r.st", 2, "duet: --recipe best: the run in r.st has its own");
   expect("train --schedule ''", 2, "not one of");
   expect("train --schedule 'constant|onecycle'", 2, "not one of");
   expect("train --device ''", 2, "duet: --device '': must not be empty\n");

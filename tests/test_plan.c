@@ -513,6 +513,21 @@ static void expect_variant(const duet_plan *plan, const char *label, const char 
   if (*words ? !strstr(text, words) : *text) fail_msg("%s: '%s', not '%s'", label, text, words);
 }
 
+/* Tiles for another machine than the driver's. */
+static void test_told_vector_width(void **state) {
+  (void)state;
+  const duet_device_info info = {.id = "opencl:0:0", .type = DUET_DEVICE_CPU, .vector_width = 16, .usable = true};
+  duet_plan_options options = {.batch = 1};
+  OK(duet_plan_for(&info, &options, &error));
+  assert_int_equal(options.vector_width, 16);
+  assert_int_equal(setenv("DUET_VECTOR_WIDTH", "8", 1), 0);
+  OK(duet_plan_for(&info, &options, &error));
+  assert_int_equal(options.vector_width, 8);
+  assert_int_equal(setenv("DUET_VECTOR_WIDTH", "12", 1), 0);
+  REFUSED(DUET_USAGE, "DUET_VECTOR_WIDTH=12: no width", duet_plan_for(&info, &options, &error));
+  assert_int_equal(unsetenv("DUET_VECTOR_WIDTH"), 0);
+}
+
 /* What is said of stages: how they are done, and how much they read and write. */
 static void test_words_on_stages(void **state) {
   (void)state;
@@ -554,6 +569,7 @@ int main(void) {
                                      cmocka_unit_test(test_sections),          cmocka_unit_test(test_many_layers),
                                      cmocka_unit_test(test_class_of_a_device), cmocka_unit_test(test_generated_text),
                                      cmocka_unit_test(test_launches_of_a_gpu), cmocka_unit_test(test_branches),
-                                     cmocka_unit_test(test_precision),         cmocka_unit_test(test_words_on_stages)};
+                                     cmocka_unit_test(test_precision),         cmocka_unit_test(test_words_on_stages),
+                                     cmocka_unit_test(test_told_vector_width)};
   return cmocka_run_group_tests_name("plans", tests, NULL, NULL);
 }

@@ -302,6 +302,20 @@ static void test_a_diverged_run_is_valid_json(void **state) {
   expect("", "eval nan.st --device ref --data data --json", 0, "");
 }
 
+/* A recipe fills in what the command line leaves open, and a run that goes on keeps it. */
+static void test_recipe(void **state) {
+  (void)state;
+  duet_checkpoint *c;
+  expect("", TINY "--recipe best --epochs 1 --weight-decay 0.5 --save r.st", 0, "");
+  OK(duet_checkpoint_load("r.st", &c, &error));
+  assert_string_equal(c->network->name, "tiny"); /* named as well */
+  assert_true(c->options.augment && c->options.recipe.optimizer == DUET_OPTIMIZER_adamw);
+  assert_int_equal(c->options.epochs, 1);
+  assert_true(c->options.recipe.weight_decay == 0.5 && c->options.recipe.learning_rate != 0.01);
+  duet_checkpoint_destroy(c);
+  expect("", RESUME "r.st --epochs 2", 0, "");
+}
+
 /* ---- what is refused ---- */
 
 static void test_contradictions(void **state) {
@@ -431,6 +445,7 @@ int main(void) {
       cmocka_unit_test(test_interrupted_and_resumed),
       cmocka_unit_test(test_log_is_cut_and_goes_on),
       cmocka_unit_test(test_a_diverged_run_is_valid_json),
+      cmocka_unit_test(test_recipe),
       cmocka_unit_test(test_contradictions),
       cmocka_unit_test(test_no_room),
       cmocka_unit_test(test_weights_of_others),
