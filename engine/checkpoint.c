@@ -25,9 +25,11 @@ typedef struct field {
   double least, most;
 } field;
 
+enum { MOST_EPOCHS = 100000 };
+
 #define AT(member) offsetof(duet_checkpoint, member)
 static const field fields[] = {
-    {"epochs", FIELD_INT, AT(options.epochs), 1, 100000},
+    {"epochs", FIELD_INT, AT(options.epochs), 1, MOST_EPOCHS},
     {"steps", FIELD_SIZE, AT(options.max_steps), 0, 1e12},
     {"batch", FIELD_INT, AT(options.batch), 1, 65536},
     {"validation", FIELD_SIZE, AT(options.validation), 0, UINT32_MAX},
@@ -42,7 +44,7 @@ static const field fields[] = {
     {"samples", FIELD_SIZE, AT(run.samples), 1, UINT32_MAX},
     {"data_crc32", FIELD_U32, AT(data), 0, UINT32_MAX},
     {"step", FIELD_SIZE, AT(run.step), 0, 1e15},
-    {"epoch", FIELD_INT, AT(run.epoch_count), 0, 100000},
+    {"epoch", FIELD_INT, AT(run.epoch_count), 0, MOST_EPOCHS},
     {"step_in_epoch", FIELD_SIZE, AT(run.result_count), 0, UINT32_MAX},
     {"epoch_seconds", FIELD_REAL, AT(run.epoch_seconds), 0, 1e12},
 };
@@ -196,24 +198,6 @@ static duet_status read_values(const char *path, const duet_tensor_file *file, c
   return s;
 }
 
-duet_status duet_checkpoint_read(const char *path, duet_network **network, float **values, uint64_t *seed,
-                                 duet_error *error) {
-  *network = NULL;
-  *values = NULL;
-  duet_tensor_file *file = NULL;
-  duet_status s = duet_tensor_file_read(path, &file, error);
-  if (!s) s = read_network(path, file, network, seed, error);
-  if (!s) s = read_values(path, file, *network, values, error);
-  duet_tensor_file_destroy(file);
-  if (s) {
-    duet_network_destroy(*network);
-    free(*values);
-    *network = NULL;
-    *values = NULL;
-  }
-  return s;
-}
-
 uint32_t duet_checkpoint_data(const duet_dataset *d) {
   uLong crc = crc32_z(0, d->images, d->count * (size_t)d->height * (size_t)d->width);
   return (uint32_t)crc32_z(crc, d->labels, d->count);
@@ -257,6 +241,51 @@ static duet_status read_rows(const char *path, const duet_tensor_file *file, due
     }
   }
   return *text ? fail_key(path, "epoch_rows", text, error) : DUET_OK;
+}
+
+/* ---- a trained network ---- */
+
+static duet_status read_measured(const char *path, const duet_tensor_file *file, duet_measured *measured,
+                                 duet_error *error) {
+  unsigned long long epochs = 0, steps = 0, validation = 0;
+  duet_run run = {0};
+  *measured = (duet_measured){0};
+  if (!duet_metadata_find(file, "step")) return DUET_OK; /* no run */
+  duet_status s = number(path, file, "epoch", MOST_EPOCHS, &epochs, error);
+  if (!s) s = number(path, file, "step_in_epoch", UINT32_MAX, &steps, error);
+  if (!s) s = number(path, file, "validation", UINT32_MAX, &validation, error);
+  run.epoch_count = (int)epochs;
+  if (!s) s = read_rows(path, file, &run, error);
+  if (!s && epochs && !steps) {
+    *measured = (duet_measured){.epochs = (int)epochs, .validation = validation > 0};
+    memcpy(measured->accuracy, run.epochs[epochs - 1].measured.accuracy, sizeof measured->accuracy);
+  }
+  free(run.epochs);
+  return s;
+}
+
+duet_status duet_checkpoint_read_measured(const char *path, duet_network **network, float **values, uint64_t *seed,
+                                          duet_measured *measured, duet_error *error) {
+  *network = NULL;
+  *values = NULL;
+  duet_tensor_file *file = NULL;
+  duet_status s = duet_tensor_file_read(path, &file, error);
+  if (!s) s = read_network(path, file, network, seed, error);
+  if (!s) s = read_values(path, file, *network, values, error);
+  if (!s && measured) s = read_measured(path, file, measured, error);
+  duet_tensor_file_destroy(file);
+  if (s) {
+    duet_network_destroy(*network);
+    free(*values);
+    *network = NULL;
+    *values = NULL;
+  }
+  return s;
+}
+
+duet_status duet_checkpoint_read(const char *path, duet_network **network, float **values, uint64_t *seed,
+                                 duet_error *error) {
+  return duet_checkpoint_read_measured(path, network, values, seed, NULL, error);
 }
 
 /* ---- writing a run ---- */

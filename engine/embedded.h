@@ -1,4 +1,4 @@
-/* Files that travel inside the library: kernel templates and preset networks (written by cmake/embed.cmake). */
+/* Files that travel inside the library: kernel templates, preset networks, a page (written by cmake/embed.cmake). */
 #ifndef DUET_EMBEDDED_H
 #define DUET_EMBEDDED_H
 

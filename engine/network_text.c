@@ -81,15 +81,6 @@ bool duet_word_nearer(duet_word word, const char *candidate, int *distance) {
   return true;
 }
 
-/* Whether `list`, words separated by spaces, has `name`. */
-static bool list_has(const char *list, const char *name) {
-  size_t length = strlen(name);
-  for (const char *at = list; (at = strstr(at, name)); at += length) {
-    if ((at == list || at[-1] == ' ') && (at[length] == ' ' || at[length] == '\0')) return true;
-  }
-  return false;
-}
-
 static duet_word here(const cursor *c) { return (duet_word){c->at, 0, c->line, (int)(c->at - c->start) + 1}; }
 
 /* The characters up to one of `stops`, after blanks; empty at the end of the line or at a comment. */
@@ -217,7 +208,7 @@ static duet_status read_option(const duet_source *source, duet_word word, duet_l
   value.column += key.length + 1;
   for (int i = 0; i < OPTIONS; i++) {
     const char *name = option_table[i].name;
-    if (!duet_word_is(key, name) || (!list_has(op->required, name) && !list_has(op->optional, name))) continue;
+    if (!duet_word_is(key, name) || !duet_op_takes(op, name)) continue;
     if (*given & 1u << i) return duet_source_fail(source, key, error, "second %s in one line (give it once)", name);
     *given |= 1u << i;
     return read_value(source, value, i, option_value(&layer->options, i), error);
@@ -236,7 +227,7 @@ static duet_status check_complete(const duet_source *source, duet_word place, co
     return duet_source_fail(source, place, error, "%s of %d inputs (it needs %d: %s INPUT...)", op->name,
                             layer->input_count, op->least_inputs, op->name);
   for (int i = 0; i < OPTIONS; i++) {
-    if (!(given & 1u << i) && list_has(op->required, option_table[i].name))
+    if (!(given & 1u << i) && duet_op_needs(op, option_table[i].name))
       return duet_source_fail(source, place, error, "%s without %s (add %s=...)", op->name, option_table[i].name,
                               option_table[i].name);
   }

@@ -23,4 +23,8 @@ typedef struct duet_op {
 
 extern const duet_op duet_ops[DUET_OPS];
 
+/* Whether a line of this op must have an option, by its name; or may have it. */
+bool duet_op_needs(const duet_op *op, const char *option);
+bool duet_op_takes(const duet_op *op, const char *option);
+
 #endif

@@ -1,23 +1,22 @@
 #include "engine/page.h"
 
-#include "engine/embedded.h"
-
 #include <stdlib.h>
 #include <string.h>
 
-static const char *embedded(const char *name) {
-  for (const duet_embedded_file *file = duet_embedded_files; file->name; file++)
-    if (strcmp(file->name, name) == 0) return file->text;
+const char *duet_page_file(const duet_embedded_file *files, const char *name) {
+  for (; files->name; files++)
+    if (strcmp(files->name, name) == 0) return files->text;
   return "";
 }
+
+static const char *shared(const char *name) { return duet_page_file(duet_embedded_files, name); }
 
 void duet_page_add(duet_text *text, const duet_page *page) {
   const struct {
     const char *name, *text;
-  } parts[] = {
-      {"title", page->title}, {"base.css", embedded("base.css")}, {"style", page->style},  {"body", page->body},
-      {"data", page->data},   {"base.js", embedded("base.js")},   {"script", page->script}};
-  for (const char *frame = embedded("page.html"); *frame;) {
+  } parts[] = {{"title", page->title}, {"base.css", shared("base.css")}, {"style", page->style},  {"body", page->body},
+               {"data", page->data},   {"base.js", shared("base.js")},   {"script", page->script}};
+  for (const char *frame = shared("page.html"); *frame;) {
     const char *at = strchr(frame, '@'), *end = at ? strchr(at + 1, '@') : NULL;
     if (!end) {
       duet_text_append(text, frame, strlen(frame));
@@ -49,10 +48,9 @@ void duet_page_json(duet_text *text, const json_t *value) {
 }
 
 /* RFC 4648, section 4. */
-void duet_page_inline(duet_text *text, const char *type, const void *data, size_t bytes) {
+void duet_page_base64(duet_text *text, const void *data, size_t bytes) {
   static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
   const unsigned char *from = data;
-  duet_text_add(text, "data:%s;base64,", type);
   for (size_t i = 0; i < bytes; i += 3) {
     const size_t left = bytes - i < 3 ? bytes - i : 3;
     unsigned word = 0;
@@ -62,4 +60,9 @@ void duet_page_inline(duet_text *text, const char *type, const void *data, size_
     for (size_t k = 0; k <= left; k++) group[k] = letters[word >> (18 - 6 * k) & 63];
     duet_text_append(text, group, 4);
   }
+}
+
+void duet_page_inline(duet_text *text, const char *type, const void *data, size_t bytes) {
+  duet_text_add(text, "data:%s;base64,", type);
+  duet_page_base64(text, data, bytes);
 }

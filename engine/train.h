@@ -97,4 +97,15 @@ duet_status duet_weights_write(const char *path, const duet_network *network, co
 duet_status duet_checkpoint_read(const char *path, duet_network **network, float **values, uint64_t *seed,
                                  duet_error *error);
 
+/* What a run measured last, with the parameters that its file holds. */
+typedef struct duet_measured {
+  int epochs;                  /* before it; 0: nothing is known (parameters alone, or steps have followed) */
+  bool validation;             /* on samples kept aside, not on the test set */
+  double accuracy[DUET_HEADS]; /* fractions */
+} duet_measured;
+
+/* The same with that, unless `measured` is NULL. Errors besides: BAD_INPUT (a run whose rows of epochs are damaged). */
+duet_status duet_checkpoint_read_measured(const char *path, duet_network **network, float **values, uint64_t *seed,
+                                          duet_measured *measured, duet_error *error);
+
 #endif

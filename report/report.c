@@ -1,6 +1,5 @@
 #include "report/report.h"
 
-#include "engine/embedded.h"
 #include "engine/file.h"
 #include "engine/json.h"
 #include "engine/op.h"
@@ -126,12 +125,6 @@ static json_t *describe(const duet_report *r) {
                    r->predictions ? duet_report_mistakes(r) : json_null(), "published", describe_published());
 }
 
-static const char *embedded(const char *name) {
-  for (const duet_embedded_file *file = duet_report_files; file->name; file++)
-    if (strcmp(file->name, name) == 0) return file->text;
-  return "";
-}
-
 duet_status duet_report_write(const char *path, const duet_report *report, duet_error *error) {
   duet_text data = {0}, page = {0};
   json_t *all = describe(report);
@@ -139,9 +132,9 @@ duet_status duet_report_write(const char *path, const duet_report *report, duet_
   json_decref(all);
   if (!data.failed)
     duet_page_add(&page, &(duet_page){.title = "Duet: a training",
-                                      .style = embedded("training.css"),
-                                      .body = embedded("training.html"),
-                                      .script = embedded("training.js"),
+                                      .style = duet_page_file(duet_report_files, "training.css"),
+                                      .body = duet_page_file(duet_report_files, "training.html"),
+                                      .script = duet_page_file(duet_report_files, "training.js"),
                                       .data = data.data});
   const duet_span span = {page.data, page.length};
   const duet_status s = data.failed || page.failed

@@ -69,12 +69,33 @@ class Browser:
     def settle(self):
         self.run("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
 
-    def press(self, key, code=None, text=None):
-        codes = {"Enter": 13, "Tab": 9, " ": 32, "ArrowDown": 40, "ArrowRight": 39, "Home": 36}
-        common = {"key": key, "code": code or key, "windowsVirtualKeyCode": codes[key]}
-        text = {"Enter": "\r", " ": " "}.get(key)
-        self.call("Input.dispatchKeyEvent", type="keyDown" if text else "rawKeyDown", **common, **({"text": text} if text else {}))
-        self.call("Input.dispatchKeyEvent", type="keyUp", **common)
+    def key(self, kind, key, shift=False):
+        """One event of a key: "down", also while another is held, or "up"."""
+        named = {"Enter": ("Enter", 13, "\r"), " ": ("Space", 32, " "), "Tab": ("Tab", 9, None), "Home": ("Home", 36, None), "Delete": ("Delete", 46, None),
+                 "ArrowLeft": ("ArrowLeft", 37, None), "ArrowUp": ("ArrowUp", 38, None), "ArrowRight": ("ArrowRight", 39, None),
+                 "ArrowDown": ("ArrowDown", 40, None)}
+        code, number, text = named[key] if key in named else (f"Digit{key}", ord(key), key)
+        down = {"type": "keyDown" if text else "rawKeyDown", **({"text": text} if text else {})}
+        self.call("Input.dispatchKeyEvent", key=key, code=code, windowsVirtualKeyCode=number, modifiers=8 * shift,
+                  **(down if kind == "down" else {"type": "keyUp"}))
+
+    def press(self, key, shift=False):
+        self.key("down", key, shift)
+        self.key("up", key, shift)
+        self.settle()
+
+    def stroke(self, points, touch=False):
+        """Draws along [x, y] of the window, with the mouse or a finger."""
+        for i, (x, y) in enumerate(points):
+            if touch:
+                self.call("Input.dispatchTouchEvent", type="touchMove" if i else "touchStart", touchPoints=[{"x": x, "y": y}])
+            else:
+                self.call("Input.dispatchMouseEvent", type="mouseMoved" if i else "mousePressed", x=x, y=y, button="left",
+                          buttons=1, clickCount=0 if i else 1)
+        if touch:
+            self.call("Input.dispatchTouchEvent", type="touchEnd", touchPoints=[])
+        else:
+            self.call("Input.dispatchMouseEvent", type="mouseReleased", x=x, y=y, button="left", clickCount=1)
         self.settle()
 
     def write(self, element, text):
@@ -117,3 +138,8 @@ def check(what, wanted, got):
     good = wanted(got) if callable(wanted) else wanted == got
     failures += not good
     print(f"{'ok' if good else 'FAILED'}: {what}" + ("" if good else f": {str(got)[:400]}" + ("" if callable(wanted) else f", not {wanted}")))
+
+
+def finish():
+    """Ends the program: exit status 1 when a check failed."""
+    raise SystemExit(1 if failures else 0)

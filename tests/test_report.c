@@ -121,13 +121,13 @@ static void test_looks(void **state) {
 static void test_json_in_a_page(void **state) {
   (void)state;
   duet_text text = {0};
-  json_t *value = json_pack("{s:s, s:f}", "</script>", "<!-- & \" -->", "x", 0.1234567891);
+  json_t *value = json_pack("{s:s, s:f}", "</script>", "<!-- & \"\n -->", "x", 0.1234567891);
   duet_page_json(&text, value);
   assert_false(text.failed);
-  assert_null(strpbrk(text.data, "<>&"));
+  assert_null(strpbrk(text.data, "<>&\n"));
   json_t *again = json_loads(text.data, 0, NULL);
   assert_non_null(again);
-  assert_string_equal(json_string_value(json_object_get(again, "</script>")), "<!-- & \" -->");
+  assert_string_equal(json_string_value(json_object_get(again, "</script>")), "<!-- & \"\n -->");
   assert_true(json_real_value(json_object_get(again, "x")) == 0.123457);
   json_decref(value);
   json_decref(again);
@@ -148,6 +148,10 @@ static void test_inline_bytes(void **state) {
     assert_string_equal(text.data + strlen("data:a/b;base64,"), wanted[n]);
     free(text.data);
   }
+  duet_text text = {0};
+  duet_page_base64(&text, "\xff\xef\xfe", 3);
+  assert_string_equal(text.data, "/+/+");
+  free(text.data);
 }
 
 static void test_parts_of_a_page(void **state) {

@@ -20,8 +20,7 @@ import subprocess
 import tempfile
 import time
 
-import chromium
-from chromium import check
+from chromium import Browser, check, finish
 
 SIDE, TRAIN, TEST, SEED, BATCH = 12, 300, 230, 7, 16
 NETWORK = """c1 = conv image channels=3 kernel=3
@@ -314,7 +313,7 @@ def main():
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
         scratch = pathlib.Path(scratch)
         rig = Rig(str(pathlib.Path(given.duet).absolute()), scratch)
-        browser = chromium.Browser(given.chromium, scratch / "profile")
+        browser = Browser(given.chromium, scratch / "profile")
         try:
             browser.size(1280, 900)
             check_first(browser, rig, "first.html")
@@ -329,7 +328,7 @@ def main():
         finally:
             browser.process.terminate()
             browser.process.wait()
-    raise SystemExit(1 if chromium.failures else 0)
+    finish()
 
 
 if __name__ == "__main__":

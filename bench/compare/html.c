@@ -1,7 +1,6 @@
 /* One page without any other file. */
 #include "bench/compare/compare.h"
 #include "bench/compare/spell.h"
-#include "engine/embedded.h"
 #include "engine/page.h"
 
 #include <math.h>
@@ -192,20 +191,14 @@ static void put_data(duet_text *text, const duet_comparison *c) {
   duet_text_append(text, "]}", 2);
 }
 
-static const char *embedded(const char *name) {
-  for (const duet_embedded_file *file = duet_compare_files; file->name; file++)
-    if (strcmp(file->name, name) == 0) return file->text;
-  return "";
-}
-
 void duet_compare_html_write(const duet_comparison *comparison, duet_text *text) {
   duet_text data = {0};
   put_data(&data, comparison);
   if (!data.failed)
     duet_page_add(text, &(duet_page){.title = "Duet: benchmarks compared",
-                                     .style = embedded("report.css"),
-                                     .body = embedded("report.html"),
-                                     .script = embedded("report.js"),
+                                     .style = duet_page_file(duet_compare_files, "report.css"),
+                                     .body = duet_page_file(duet_compare_files, "report.html"),
+                                     .script = duet_page_file(duet_compare_files, "report.js"),
                                      .data = data.data});
   text->failed = text->failed || data.failed;
   free(data.data);
