@@ -274,8 +274,8 @@ static const recipe recipes[] = {
 /* A run that goes on has its recipe. */
 static void take_recipe(cli_options *options) {
   if (options->command != CLI_train || options->resume) return;
-  const recipe *r = recipes;
-  while (strcmp(r->name, options->recipe) != 0) r++;
+  const recipe *r = recipes, *last = recipes + sizeof recipes / sizeof *recipes - 1;
+  while (r < last && strcmp(r->name, options->recipe) != 0) r++;
   if (!options->argument) options->argument = r->network;
   for (size_t i = 0; i < sizeof r->values / sizeof *r->values && r->values[i].value; i++)
     if (!options->given[r->values[i].option])

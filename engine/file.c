@@ -105,7 +105,11 @@ static duet_status write_or_try(const char *path, const duet_span *parts, size_t
   struct stat there;
   int code;
   if (stat(path, &there) == 0 && !S_ISREG(there.st_mode)) {
-    code = write_in_place(path, parts, count);
+    /* Opening a pipe only to try it would be its end for who reads it. */
+    code = parts                    ? write_in_place(path, parts, count)
+           : S_ISDIR(there.st_mode) ? EISDIR
+           : access(path, W_OK)     ? errno
+                                    : 0;
   } else {
     char *temporary = malloc(strlen(path) + 32);
     if (!temporary) return duet_fail(error, DUET_OUT_OF_MEMORY, "%s: no memory to write it", path);

@@ -21,12 +21,15 @@ const char *duet_network_preset(const char *name) {
   return NULL;
 }
 
-/* "nets/small.net" -> "small" */
+/* "nets/small.net" -> "small". It goes into files that hold UTF-8: what is not ASCII becomes '_', as a cut could fall
+ * inside of a character. */
 static void set_name(duet_network *network, const char *name) {
   const char *slash = strrchr(name, '/');
   (void)snprintf(network->name, sizeof network->name, "%s", slash ? slash + 1 : name);
   char *suffix = strrchr(network->name, '.');
   if (suffix && suffix != network->name) *suffix = '\0';
+  for (char *c = network->name; *c; c++)
+    if (*c & 0x80 || *c < ' ' || *c == 0x7f) *c = '_';
 }
 
 duet_status duet_network_parse(const char *name, const char *text, int image_height, int image_width,

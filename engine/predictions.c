@@ -17,12 +17,13 @@ static duet_status make_room(duet_predictions *p, const duet_network *network, d
 duet_status duet_predictions_create(const duet_model *model, const duet_dataset *data, size_t first, size_t count,
                                     duet_precision precision, uint64_t seed, duet_predictions *p, duet_error *error) {
   *p = (duet_predictions){.data = data, .first = first, .count = count};
-  const duet_status s = make_room(p, model->network, error);
-  if (s) return s;
-  for (size_t i = 0; i < count; i++)
+  duet_status s = make_room(p, model->network, error);
+  for (size_t i = 0; !s && i < count; i++)
     p->numbers[i] = (uint8_t)duet_random_number(seed, (uint32_t)(first + i), DUET_EPOCH_FIXED);
   const uint8_t *images = data->images + first * (size_t)data->height * (size_t)data->width;
-  return duet_predict(model, images, p->numbers, count, precision, p->logits, error);
+  if (!s) s = duet_predict(model, images, p->numbers, count, precision, p->logits, error);
+  if (s) duet_predictions_destroy(p);
+  return s;
 }
 
 void duet_predictions_destroy(duet_predictions *p) {

@@ -104,7 +104,7 @@ void duet_resident_destroy(duet_resident *r) {
 
 /* ---- runner ---- */
 
-static duet_status check_fit(const duet_network *network, const duet_resident *data, duet_error *error) {
+duet_status duet_resident_check(const duet_network *network, const duet_resident *data, duet_error *error) {
   const duet_shape image = network->layers[0].shape;
   const int classes = network->layers[network->heads[DUET_HEAD_DIGIT]].shape.channels;
   if (image.height != data->height || image.width != data->width)
@@ -213,7 +213,7 @@ duet_status duet_runner_create(const duet_model *model, const duet_resident *res
   if (!runner) return duet_fail(error, DUET_OUT_OF_MEMORY, "out of memory for a runner");
   runner->model = model;
   runner->resident = resident;
-  duet_status s = check_fit(model->network, resident, error);
+  duet_status s = duet_resident_check(model->network, resident, error);
   if (!s) s = make_plan(runner, options, error);
   if (!s) s = make_buffers(runner, options, error);
   if (!s) s = make_launches(runner, options, error);

@@ -357,6 +357,7 @@ static duet_status make_room(training *t, size_t available, duet_error *error) {
 static duet_status prepare(training *t, duet_model *model, duet_error *error) {
   const duet_train_options *o = t->options;
   duet_status s = make_room(t, t->train->count, error);
+  if (!s && !o->validation) s = duet_resident_check(model->network, t->test, error); /* before anything is trained */
   const double started = duet_now();
   const duet_runner_options options = {.batch = o->batch,
                                        .train = true,

@@ -45,6 +45,7 @@ static json_t *recipe_of(const duet_report *r) {
   if (sgd) add(rows, "Momentum", "%g", recipe->momentum);
   if (!sgd) add(rows, "Betas, epsilon", "%g, %g, %g", recipe->beta1, recipe->beta2, recipe->epsilon);
   add(rows, "Weight decay", "%g", recipe->weight_decay);
+  if (o->augment) add(rows, "Training images", "turned, sheared, scaled, shifted (affine)");
   add(rows, "Precision", "%s", duet_precision_names[o->precision]);
   add(rows, "First parameters", "%s", r->init ? r->init : "drawn from the seed");
   if (o->target > 0) add(rows, "Target", "%g %% on both heads", 100 * o->target);

@@ -102,7 +102,11 @@ static void test_cache(void **state) {
   json_decref(report);
   assert_int_equal(unsetenv("POCL_KERNEL_CACHE"), 0);
   report = examine(id, "cache");
-  expect(finding_of(report, "cache"), "ok", "kept", NULL);
+  const bool pocl = getenv("OCL_ICD_VENDORS") && strstr(getenv("OCL_ICD_VENDORS"), "pocl");
+  char *all =
+      json_dumps(finding_of(report, "cache"), 0); /* on a machine under load the driver's times may show nothing */
+  assert_non_null(strstr(all, pocl ? "by the driver itself" : "found again"));
+  free(all);
   json_decref(report);
   free(kept);
 }

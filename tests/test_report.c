@@ -183,6 +183,8 @@ static void test_check_writes_nothing(void **state) {
   REFUSED(DUET_IO, "missing/new: cannot be written", duet_file_check("missing/new", &error));
   REFUSED(DUET_IO, "name a file in it", duet_file_check(".", &error));
   OK(duet_file_check("/dev/null", &error));
+  assert_int_equal(mkfifo("pipe", 0600), 0);
+  OK(duet_file_check("pipe", &error)); /* without waiting for a reader, or giving it an end */
 }
 
 int main(void) {

@@ -92,7 +92,7 @@ static bool has_half(cl_device_id id) {
  * for its launch. */
 static bool keeps_kernels(const char *platform) {
   const char *cache = getenv("POCL_KERNEL_CACHE");
-  return strncmp(platform, "Portable Computing Language", 27) == 0 && !(cache && strcmp(cache, "0") == 0);
+  return strncmp(platform, "Portable Computing Language", 27) == 0 && (!cache || cache[0] == '1');
 }
 
 /* One row for device d of platform p. */
