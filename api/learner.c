@@ -115,7 +115,7 @@ duet_status duet_learner_predict(duet_learner *learner, const uint8_t *images, c
   uint8_t *zeros = NULL;
   duet_status s = settle_numbers(learner, numbers, count, sum, &zeros, error);
   if (!s) s = duet_predictor_run(learner->predictor, images, numbers ? numbers : zeros, count, logits, error);
-  if (!s) s = duet_logits_check(learner->network, logits, count, error);
+  if (!s) s = duet_logits_check(learner->network->name, learner->network, logits, count, error);
   free(zeros);
   return s;
 }
