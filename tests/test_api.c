@@ -1,4 +1,5 @@
-/* The library as a program sees it, on ref or $DUET_TEST_DEVICE: every function of include/duet.h. */
+/* The library as a program sees it, on ref or $DUET_TEST_DEVICE: every function of include/duet.h. DUET_TEST_SMALL=1:
+   only what depends on the device. */
 #include "engine/predict.h"
 #include "include/duet.h"
 #include "tests/check.h"
@@ -312,7 +313,8 @@ static void use_learner(void *context, const duet_epoch *epoch) {
 static void test_use_while_training(void **state) {
   (void)state;
   logits wanted, got;
-  for (int i = 0; i < 2; i++) {
+  const int networks = getenv("DUET_TEST_SMALL") ? 1 : 2;
+  for (int i = 0; i < networks; i++) {
     duet_learner *learner = make(i ? small_drop : small_norm), *used = make(i ? small_drop : small_norm), *kept = NULL;
     duet_training t = small_training();
     t.epochs = 3;
@@ -603,5 +605,7 @@ int main(void) {
       cmocka_unit_test(test_fitting),
       cmocka_unit_test(test_locale),
   };
+  const struct CMUnitTest few[] = {cmocka_unit_test(test_devices), cmocka_unit_test(test_use_while_training)};
+  if (getenv("DUET_TEST_SMALL")) return cmocka_run_group_tests_name("the library, few", few, set_up, tear_down);
   return cmocka_run_group_tests(tests, set_up, tear_down);
 }
