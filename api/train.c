@@ -119,7 +119,7 @@ static duet_status run(const duet_learner *l, const duet_resident *train, const 
 duet_status duet_learner_train(duet_learner *learner, const duet_dataset *train, const duet_dataset *test,
                                const duet_training *training, duet_error *error) {
   duet_training known;
-  duet_train_options options;
+  duet_train_options options = {0};
   duet_resident *resident = NULL, *measured = NULL;
   duet_status s = take(training, &known, error);
   if (!s) s = settle(&known, learner->description.seed, &options, error);
