@@ -1,10 +1,17 @@
 /* Devices, and what belongs to no handle. */
 #include "api/api.h"
+#include "engine/stage.h"
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 const char *duet_version(void) { return DUET_VERSION; }
+
+void duet_copy_known(void *to, size_t size, const void *from, size_t from_size) {
+  memset(to, 0, size);
+  memcpy(to, from, size < from_size ? size : from_size);
+}
 
 static void describe(const duet_device_info *info, duet_device_entry *entry) {
   *entry = (duet_device_entry){.usable = info->usable};
@@ -12,13 +19,22 @@ static void describe(const duet_device_info *info, duet_device_entry *entry) {
   (void)snprintf(entry->name, sizeof entry->name, "%s", info->name);
   (void)snprintf(entry->type, sizeof entry->type, "%s", duet_device_type_name(info->type));
   (void)snprintf(entry->reason, sizeof entry->reason, "%s", info->reason);
+  for (size_t p = 0, at = 0; info->usable && p < DUET_PLAN_PRECISIONS && at < sizeof entry->precisions; p++)
+    if (info->precisions & 1U << p)
+      at += (size_t)snprintf(entry->precisions + at, sizeof entry->precisions - at, "%s%s", at ? " " : "",
+                             duet_precision_names[p]);
 }
 
-duet_status duet_list_devices(duet_device_entry *devices, size_t capacity, size_t *count, duet_error *error) {
+duet_status duet_list_devices(duet_device_entry *devices, size_t size, size_t capacity, size_t *count,
+                              duet_error *error) {
   duet_device_info *infos = NULL;
   *count = 0;
   const duet_status s = duet_devices(&infos, count, error);
-  for (size_t i = 0; !s && i < *count && i < capacity; i++) describe(&infos[i], &devices[i]);
+  for (size_t i = 0; !s && i < *count && i < capacity; i++) {
+    duet_device_entry entry;
+    describe(&infos[i], &entry);
+    duet_copy_known((char *)devices + i * size, size, &entry, sizeof entry);
+  }
   free(infos);
   return s;
 }

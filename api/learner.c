@@ -67,11 +67,12 @@ duet_status duet_learner_load(const duet_engine *engine, const char *path, duet_
 }
 
 duet_status duet_learner_save(const duet_learner *learner, const char *path, duet_error *error) {
-  const duet_status s = duet_model_save(learner->model, path, learner->description.seed, error);
-  return s;
+  return duet_model_save(learner->model, path, learner->description.seed, error);
 }
 
-duet_description duet_learner_describe(const duet_learner *learner) { return learner->description; }
+void duet_learner_describe(const duet_learner *learner, duet_description *description, size_t size) {
+  duet_copy_known(description, size, &learner->description, sizeof learner->description);
+}
 
 void duet_learner_destroy(duet_learner *learner) {
   if (!learner) return;
@@ -115,7 +116,7 @@ duet_status duet_learner_predict(duet_learner *learner, const uint8_t *images, c
   uint8_t *zeros = NULL;
   duet_status s = settle_numbers(learner, numbers, count, sum, &zeros, error);
   if (!s) s = duet_predictor_run(learner->predictor, images, numbers ? numbers : zeros, count, logits, error);
-  if (!s) s = duet_logits_check(learner->network, logits, count, error);
+  if (!s) s = duet_logits_check(learner->network->name, learner->network, logits, count, error);
   free(zeros);
   return s;
 }

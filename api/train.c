@@ -3,21 +3,36 @@
 
 #include <stdlib.h>
 
-duet_training duet_training_default(void) {
+enum { BATCH = 128 };
+
+void duet_training_default(duet_training *training, size_t size) {
   const duet_recipe recipe = duet_recipe_default();
-  return (duet_training){.epochs = 2,
-                         .batch = 128,
-                         .optimizer = duet_optimizer_name(recipe.optimizer),
-                         .schedule = duet_schedule_name(recipe.schedule),
-                         .precision = "fp32",
-                         .learning_rate = recipe.learning_rate,
-                         .momentum = recipe.momentum,
-                         .beta1 = recipe.beta1,
-                         .beta2 = recipe.beta2,
-                         .weight_decay = recipe.weight_decay};
+  const duet_training t = {.size = size,
+                           .epochs = 2,
+                           .batch = BATCH,
+                           .optimizer = duet_optimizer_name(recipe.optimizer),
+                           .schedule = duet_schedule_name(recipe.schedule),
+                           .precision = "fp32",
+                           .learning_rate = recipe.learning_rate,
+                           .momentum = recipe.momentum,
+                           .beta1 = recipe.beta1,
+                           .beta2 = recipe.beta2,
+                           .weight_decay = recipe.weight_decay};
+  duet_copy_known(training, size, &t, sizeof t);
 }
 
 /* ---- the recipe ---- */
+
+/* What this version knows of a recipe; all of its members are of the first version. */
+static duet_status take(const duet_training *given, duet_training *training, duet_error *error) {
+  if (given->size != sizeof *training)
+    return duet_fail(error, DUET_USAGE,
+                     "a recipe of %zu bytes: version " DUET_VERSION
+                     " has %zu (begin with duet_training_default; a program needs a library as new as its header)",
+                     given->size, sizeof *training);
+  *training = *given;
+  return DUET_OK;
+}
 
 static duet_status check_values(const duet_training *t, duet_error *error) {
   const struct {
@@ -41,7 +56,7 @@ static duet_status check_values(const duet_training *t, duet_error *error) {
 static duet_status settle(const duet_training *t, uint64_t seed, duet_train_options *options, duet_error *error) {
   *options = (duet_train_options){.epochs = t->epochs,
                                   .batch = t->batch,
-                                  .seed = seed,
+                                  .seed = t->seed ? t->seed : seed,
                                   .augment = t->augment,
                                   .validation = t->validation,
                                   .target = t->target,
@@ -103,14 +118,16 @@ static duet_status run(const duet_learner *l, const duet_resident *train, const 
 
 duet_status duet_learner_train(duet_learner *learner, const duet_dataset *train, const duet_dataset *test,
                                const duet_training *training, duet_error *error) {
-  duet_train_options options;
+  duet_training known;
+  duet_train_options options = {0};
   duet_resident *resident = NULL, *measured = NULL;
-  duet_status s = settle(training, learner->description.seed, &options, error);
+  duet_status s = take(training, &known, error);
+  if (!s) s = settle(&known, learner->description.seed, &options, error);
   if (!s && !test && !options.validation)
     s = duet_fail(error, DUET_USAGE, "nothing to measure on (give a test set, or keep samples aside for validation)");
   if (!s) s = duet_resident_create(&learner->handle, train, &resident, error);
   if (!s && !options.validation) s = duet_resident_create(&learner->handle, test, &measured, error);
-  if (!s) s = run(learner, resident, measured, &options, training, error);
+  if (!s) s = run(learner, resident, measured, &options, &known, error);
   duet_resident_destroy(measured);
   duet_resident_destroy(resident);
   return s;
@@ -121,7 +138,7 @@ duet_status duet_learner_evaluate(const duet_learner *learner, const duet_datase
   duet_resident *resident = NULL;
   duet_status s = duet_resident_create(&learner->handle, dataset, &resident, error);
   if (!s)
-    s = duet_evaluate(learner->model, resident, 0, dataset->count, duet_training_default().batch, DUET_PRECISION_fp32,
+    s = duet_evaluate(learner->model, resident, 0, dataset->count, BATCH, DUET_PRECISION_fp32,
                       learner->description.seed, score, error);
   duet_resident_destroy(resident);
   return s;

@@ -61,7 +61,7 @@ static duet_status run(job *j, const float *values, duet_error *error) {
   if (!s)
     s = duet_predict(session->model, j->pictures.images, numbers, j->pictures.image_count, session->precision,
                      j->logits, error);
-  if (!s) s = duet_logits_check(session->network, j->logits, j->pictures.image_count, error);
+  if (!s) s = duet_logits_check(j->options->argument, session->network, j->logits, j->pictures.image_count, error);
   free(numbers);
   return s;
 }

@@ -26,7 +26,11 @@ duet_status duet_dataset_create(const duet_pictures *pictures, duet_dataset **ou
   *out = NULL;
   const duet_status s = check(pictures, &classes, error);
   if (s) return s;
-  const size_t bytes = pictures->count * (size_t)pictures->height * (size_t)pictures->width;
+  const size_t pixels = (size_t)pictures->height * (size_t)pictures->width;
+  if (pictures->count > SIZE_MAX / pixels / 2)
+    return duet_fail(error, DUET_OUT_OF_MEMORY, "pictures: %zu of %dx%d exceed the address space (use fewer)",
+                     pictures->count, pictures->height, pictures->width);
+  const size_t bytes = pictures->count * pixels;
   duet_dataset *dataset = calloc(1, sizeof *dataset);
   if (dataset) {
     *dataset = (duet_dataset){.count = pictures->count,

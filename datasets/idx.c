@@ -192,6 +192,8 @@ duet_status duet_dataset_load(const char *directory, duet_split split, duet_data
   idx images = {.noun = "images", .dimensions = 3}, labels = {.noun = "labels", .dimensions = 1};
   duet_status status;
   *out = NULL;
+  if (split != DUET_SPLIT_TRAIN && split != DUET_SPLIT_TEST)
+    return duet_fail(error, DUET_USAGE, "split %d: there is none (DUET_SPLIT_TRAIN or DUET_SPLIT_TEST)", (int)split);
   if (!directory) directory = duet_dataset_builtin();
   duet_dataset *dataset = calloc(1, sizeof *dataset);
   if (!dataset)

@@ -44,9 +44,11 @@ static bool is_there(char path[DUET_PATH_SIZE], const char *directory, const cha
 }
 
 bool duet_place_find(const char *folder, const char *name, char path[DUET_PATH_SIZE]) {
-  char own[DUET_PATH_SIZE];
+  char own[DUET_PATH_SIZE], root[DUET_PATH_SIZE];
   find_own_directory(own);
+  memcpy(root, own, sizeof root);
+  const bool installed = strip(root, DUET_PROGRAM_FOLDER) || strip(root, DUET_LIBRARY_FOLDER);
+  if (installed && is_there(path, root, folder, name)) return true; /* beside it lies what others have installed */
   if (*own && is_there(path, own, "", name)) return true;
-  const bool installed = strip(own, DUET_PROGRAM_FOLDER) || strip(own, DUET_LIBRARY_FOLDER);
-  return is_there(path, installed ? own : DUET_PREFIX, folder, name);
+  return is_there(path, installed ? root : DUET_PREFIX, folder, name);
 }

@@ -111,8 +111,8 @@ duet_status duet_predict(const duet_model *model, const uint8_t *images, const u
   return s;
 }
 
-duet_status duet_logits_check(const duet_network *network, float *const logits[DUET_HEADS], size_t count,
-                              duet_error *error) {
+duet_status duet_logits_check(const char *name, const duet_network *network, float *const logits[DUET_HEADS],
+                              size_t count, duet_error *error) {
   for (int h = 0; h < DUET_HEADS; h++) {
     const size_t classes = (size_t)network->layers[network->heads[h]].shape.channels;
     for (size_t i = 0; logits[h] && i < count * classes; i++)
@@ -120,7 +120,7 @@ duet_status duet_logits_check(const duet_network *network, float *const logits[D
         return duet_fail(error, DUET_FAILED,
                          "%s: its predictions are no numbers (nan or infinite: train it again with a lower learning "
                          "rate)",
-                         network->name);
+                         name);
   }
   return DUET_OK;
 }

@@ -26,8 +26,9 @@ duet_status duet_predictor_run(duet_predictor *predictor, const uint8_t *images,
 duet_status duet_predict(const duet_model *model, const uint8_t *images, const uint8_t *numbers, size_t count,
                          duet_precision precision, float *const logits[DUET_HEADS], duet_error *error);
 
-/* FAILED where a logit of predictions is no number: training went on until the parameters overflowed. */
-duet_status duet_logits_check(const duet_network *network, float *const logits[DUET_HEADS], size_t count,
-                              duet_error *error);
+/* FAILED where a logit of predictions is no number: training went on until the parameters overflowed. `name` is for the
+   message. */
+duet_status duet_logits_check(const char *name, const duet_network *network, float *const logits[DUET_HEADS],
+                              size_t count, duet_error *error);
 
 #endif

@@ -33,7 +33,8 @@ static bool print_best(const char *head, const float *logits, size_t classes) {
 }
 
 static duet_status predict(duet_learner *learner, const picture *p, uint8_t number, duet_error *error) {
-  const duet_description d = duet_learner_describe(learner);
+  duet_description d;
+  duet_learner_describe(learner, &d, sizeof d);
   const size_t digits = d.classes[DUET_HEAD_DIGIT], sums = d.classes[DUET_HEAD_SUM];
   uint8_t *image = malloc((size_t)d.height * (size_t)d.width);
   float *logits = malloc((digits + sums) * sizeof *logits);

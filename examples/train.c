@@ -19,7 +19,8 @@ int main(int argc, char **argv) {
   duet_engine *engine = NULL;
   duet_dataset *train = NULL, *test = NULL;
   duet_learner *learner = NULL;
-  duet_training training = duet_training_default();
+  duet_training training;
+  duet_training_default(&training, sizeof training);
   training.epoch = print_epoch;
 
   duet_status status = duet_engine_open(device, &engine, &error);

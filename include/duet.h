@@ -23,6 +23,9 @@
      closes; those take NULL.
    - An engine and all that was made on it belong to one thread at a time. No engine is opened and no device listed
      while another thread does so.
+   - duet_device_entry, duet_description, duet_training and duet_epoch may get further members at their end. So whoever
+     has memory for one says how large it is (sizeof), and no more of it is written or read; a program needs a library
+     that is as new as its header. The other structs stay as they are.
    - Neither files nor results depend on the locale of the program. */
 #ifndef DUET_H
 #define DUET_H
@@ -89,23 +92,25 @@ DUET_PUBLIC const char *duet_status_text(duet_status status);
 /* ---- devices ---- */
 
 typedef struct duet_device_entry {
-  char id[32];      /* what duet_engine_open takes: "opencl:0:0", "cuda:0", "ref" (plain C, always there, slow) */
-  char name[128];   /* as its driver says */
-  char type[8];     /* "cpu", "gpu", "other" */
-  bool usable;      /* if not, the entry may stand for a whole platform or backend */
-  char reason[512]; /* why not, and what to do; empty when usable */
+  char id[32];         /* what duet_engine_open takes: "opencl:0:0", "cuda:0", "ref" (plain C, always there, slow) */
+  char name[128];      /* as its driver says */
+  char type[8];        /* "cpu", "gpu", "other" */
+  bool usable;         /* if not, the entry may stand for a whole platform or backend */
+  char reason[512];    /* why not, and what to do; empty when usable */
+  char precisions[32]; /* to train in: "fp32", "fp32 tf32 bf16"; empty unless usable */
 } duet_device_entry;
 
-/* Writes the first `capacity` devices, the best ones first, and to *count how many there are. Loads every driver.
-   Errors: OUT_OF_MEMORY. */
-DUET_PUBLIC duet_status duet_list_devices(duet_device_entry *devices, size_t capacity, size_t *count,
+/* Writes the first `capacity` devices, the best ones first, `size` bytes each (sizeof *devices), and to *count how many
+   there are. Loads every driver. Errors: OUT_OF_MEMORY. */
+DUET_PUBLIC duet_status duet_list_devices(duet_device_entry *devices, size_t size, size_t capacity, size_t *count,
                                           duet_error *error);
 
 /* A device that is open. */
 typedef struct duet_engine duet_engine;
 
 /* Opens a device by its id; "auto" is the best one, "opencl" and "cuda" the best of these. Compiled kernels are kept on
-   disk ($DUET_CACHE_DIR). Errors: NO_DEVICE with the list of what there is, USAGE for what is no id, OUT_OF_MEMORY. */
+   disk, by the driver where it does so (PoCL), else in $DUET_CACHE_DIR or ~/.cache/duet. Errors: NO_DEVICE with the
+   list of what there is, USAGE for what is no id, OUT_OF_MEMORY. */
 DUET_PUBLIC duet_status duet_engine_open(const char *device, duet_engine **engine, duet_error *error);
 
 /* After all that was made on it. */
@@ -129,8 +134,8 @@ typedef struct duet_pictures {
 typedef enum duet_split { DUET_SPLIT_TRAIN, DUET_SPLIT_TEST } duet_split;
 
 /* Reads IDX files (http://yann.lecun.com/exdb/mnist), plain or .gz, from `directory`: train-images-idx3-ubyte and
-   train-labels-idx1-ubyte, or t10k-...; NULL is the MNIST that comes with Duet. Errors: BAD_INPUT, "FILE: byte N: what
-   is wrong (what to do)"; OUT_OF_MEMORY. */
+   train-labels-idx1-ubyte, or t10k-...; NULL is $DUET_DATA where that is set, else the MNIST that comes with Duet.
+   Errors: BAD_INPUT, "FILE: byte N: what is wrong (what to do)"; USAGE for another split; OUT_OF_MEMORY. */
 DUET_PUBLIC duet_status duet_dataset_load(const char *directory, duet_split split, duet_dataset **dataset,
                                           duet_error *error);
 
@@ -164,10 +169,10 @@ typedef struct duet_description {
   uint64_t seed;
 } duet_description;
 
-/* Makes an untrained learner for pictures of `height` times `width`. `network` is a preset ("fast", "reference", "add",
-   "mlp") or, where it holds a '/' or ends in ".net", a file. All that is random here and in training derives from
-   `seed`: the same seed, device and data give the same bits. Errors: BAD_INPUT with "NAME:LINE:COLUMN: what and what
-   instead", OUT_OF_MEMORY, those of the device. */
+/* Makes an untrained learner for pictures of `height` times `width`. `network` is a preset ("fast" or one of those
+   that the refusal of another name lists) or, where it holds a '/' or ends in ".net", a file. Initial values derive
+   from `seed`, as does all that is random in training: the same seed, device and data give the same bits. Errors:
+   BAD_INPUT with "NAME:LINE:COLUMN: what and what instead", OUT_OF_MEMORY, those of the device. */
 DUET_PUBLIC duet_status duet_learner_create(const duet_engine *engine, const char *network, int height, int width,
                                             uint64_t seed, duet_learner **learner, duet_error *error);
 
@@ -184,7 +189,8 @@ DUET_PUBLIC duet_status duet_learner_load(const duet_engine *engine, const char 
    OUT_OF_MEMORY, those of the device. */
 DUET_PUBLIC duet_status duet_learner_save(const duet_learner *learner, const char *path, duet_error *error);
 
-DUET_PUBLIC duet_description duet_learner_describe(const duet_learner *learner);
+/* `size` is sizeof *description. */
+DUET_PUBLIC void duet_learner_describe(const duet_learner *learner, duet_description *description, size_t size);
 
 DUET_PUBLIC void duet_learner_destroy(duet_learner *learner);
 
@@ -200,8 +206,10 @@ typedef struct duet_epoch {
 
 /* A recipe, and who wants to know. Words and ranges are those of `duet help train`. */
 typedef struct duet_training {
+  size_t size; /* of this struct: duet_training_default writes it */
   int epochs, batch;
-  bool augment;          /* pictures are moved a little while training, anew in every epoch */
+  uint64_t seed; /* of order, numbers, dropout and movement, and of the numbers in `measured`; 0: the learner's */
+  bool augment;  /* pictures are moved a little while training, anew in every epoch */
   const char *optimizer; /* "sgd", "adam", "adamw" */
   const char *schedule;  /* "constant", "onecycle", "cosine" */
   const char *precision; /* "fp32"; "tf32" or "bf16" where the device has them */
@@ -212,22 +220,26 @@ typedef struct duet_training {
   double weight_decay;
   size_t validation; /* the last samples of the training set are kept aside, and measured in place of `test` */
   double target;     /* accuracy of both heads, a fraction, that ends training; 0: none */
-  void *context;     /* for both functions; each may be NULL */
+  /* `context` is for both functions; each may be NULL. From `epoch`, this learner may be saved, described, evaluated
+     and asked to predict; nothing else of it or its engine, and nothing from `progress`. */
+  void *context;
   void (*epoch)(void *context, const duet_epoch *epoch);
   bool (*progress)(void *context, size_t step, size_t steps); /* ten times a second at most; true: stop now */
 } duet_training;
 
-/* That of `duet train` without options: 98.5 % and more on both heads of MNIST with "fast". */
-DUET_PUBLIC duet_training duet_training_default(void);
+/* That of `duet train` without options: 98.5 % and more on both heads of MNIST with "fast". `size` is sizeof *training.
+ */
+DUET_PUBLIC void duet_training_default(duet_training *training, size_t size);
 
 /* Trains on `train` and measures after each epoch on `test` (may be NULL where samples are kept aside). Each call is a
-   run of its own: it goes on with the parameters as they are, moments and learning rate begin anew. Errors: INTERRUPTED
+   run of its own: it goes on with the parameters as they are; moments, learning rate and the randomness of `seed` begin
+   anew. So a program that calls again and again gives each call a seed of its own. Errors: INTERRUPTED
    (`progress` said so; the steps until then have been done), USAGE (a word or value of the recipe), BAD_INPUT (the
    pictures do not fit the network), NO_DEVICE (this one has not the precision), OUT_OF_MEMORY, those of the device. */
 DUET_PUBLIC duet_status duet_learner_train(duet_learner *learner, const duet_dataset *train, const duet_dataset *test,
                                            const duet_training *training, duet_error *error);
 
-/* Measures on all of a data set, in fp32, with numbers that the seed fixes. Errors: as in training. */
+/* Measures on all of a data set, in fp32, with numbers that the learner's seed fixes. Errors: as in training. */
 DUET_PUBLIC duet_status duet_learner_evaluate(const duet_learner *learner, const duet_dataset *dataset,
                                               duet_score *score, duet_error *error);
 

@@ -18,7 +18,7 @@ install(FILES ${texts}/libduet-dev DESTINATION ${documents} COMPONENT developmen
 
 # What dpkg is told of the library: who links it depends on this package; the linker's cache is to learn of it.
 set(control ${CMAKE_CURRENT_BINARY_DIR}/control)
-file(WRITE ${control}/shlibs "libduet ${compatible} duet (>= ${PROJECT_VERSION})\n")
+file(WRITE ${control}/shlibs "libduet ${compatible} duet (>= ${PROJECT_VERSION}), duet (<< ${incompatible})\n")
 file(WRITE ${control}/triggers "activate-noawait ldconfig\n")
 
 set(CPACK_GENERATOR DEB)

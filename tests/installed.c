@@ -6,9 +6,10 @@
 static void print_devices(void) {
   duet_device_entry devices[32];
   size_t count = 0;
-  if (duet_list_devices(devices, 32, &count, NULL)) return;
+  if (duet_list_devices(devices, sizeof *devices, 32, &count, NULL)) return;
   for (size_t i = 0; i < count && i < 32; i++)
-    printf("device %s: %s\n", devices[i].id, devices[i].usable ? "usable" : devices[i].reason);
+    printf("device %s: %s%s\n", devices[i].id, devices[i].usable ? "usable, " : devices[i].reason,
+           devices[i].precisions);
 }
 
 int main(void) {

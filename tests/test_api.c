@@ -1,4 +1,5 @@
-/* The library as a program sees it, on ref or $DUET_TEST_DEVICE: every function of include/duet.h. */
+/* The library as a program sees it, on ref or $DUET_TEST_DEVICE: every function of include/duet.h. DUET_TEST_SMALL=1:
+   only what depends on the device. */
 #include "engine/predict.h"
 #include "include/duet.h"
 #include "tests/check.h"
@@ -9,6 +10,7 @@
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,7 +34,8 @@ static duet_learner *make(const char *text) {
 }
 
 static duet_training small_training(void) {
-  duet_training t = duet_training_default();
+  duet_training t;
+  duet_training_default(&t, sizeof t);
   t.epochs = 1;
   t.batch = 16;
   t.schedule = "constant";
@@ -75,19 +78,51 @@ static void test_status_texts(void **state) {
 static void test_devices(void **state) {
   (void)state;
   size_t count = 0, again = 0;
-  OK(duet_list_devices(NULL, 0, &count, &error));
+  OK(duet_list_devices(NULL, 0, 0, &count, &error));
   assert_true(count > 0);
   duet_device_entry *devices = calloc(count + 1, sizeof *devices);
   assert_non_null(devices);
-  OK(duet_list_devices(devices, count, &again, &error));
+  OK(duet_list_devices(devices, sizeof *devices, count, &again, &error));
   assert_int_equal(again, count);
   bool ref = false;
   for (size_t i = 0; i < count; i++) {
     assert_int_equal(devices[i].usable, !*devices[i].reason);
-    ref = ref || (strcmp(devices[i].id, "ref") == 0 && devices[i].usable && strcmp(devices[i].type, "cpu") == 0);
+    assert_int_equal(devices[i].usable, strstr(devices[i].precisions, "fp32") == devices[i].precisions);
+    ref = ref || (strcmp(devices[i].id, "ref") == 0 && devices[i].usable && strcmp(devices[i].type, "cpu") == 0 &&
+                  strcmp(devices[i].precisions, "fp32") == 0);
   }
   assert_true(ref);
   free(devices);
+}
+
+/* Structs of a program that was compiled with fewer members, or with more. */
+static void test_sizes(void **state) {
+  (void)state;
+  enum { FEWER = offsetof(duet_device_entry, precisions) };
+  union {
+    duet_device_entry entry;
+    char bytes[sizeof(duet_device_entry) + 16];
+  } larger;
+  char fewer[FEWER + 1];
+  size_t count = 0;
+  memset(&larger, 'x', sizeof larger);
+  memset(fewer, 'x', sizeof fewer);
+  OK(duet_list_devices(&larger.entry, sizeof larger, 1, &count, &error));
+  OK(duet_list_devices((duet_device_entry *)(void *)fewer, FEWER, 1, &count, &error));
+  assert_memory_equal(fewer, larger.bytes, FEWER);
+  assert_int_equal(fewer[FEWER], 'x');
+  for (size_t i = sizeof larger.entry; i < sizeof larger; i++) assert_int_equal(larger.bytes[i], 0);
+  duet_learner *learner = make(small_plain);
+  duet_description whole, part;
+  memset(&part, 'x', sizeof part);
+  duet_learner_describe(learner, &whole, sizeof whole);
+  duet_learner_describe(learner, &part, offsetof(duet_description, seed));
+  assert_memory_equal(&part, &whole, offsetof(duet_description, seed));
+  assert_int_equal(part.seed, 0x7878787878787878);
+  duet_training t = small_training();
+  for (t.size = sizeof t - 8; t.size <= sizeof t + 8; t.size += 16)
+    REFUSED(DUET_USAGE, "begin with duet_training_default", duet_learner_train(learner, train, test, &t, &error));
+  duet_learner_destroy(learner);
 }
 
 static void test_engine(void **state) {
@@ -137,6 +172,9 @@ static void test_files(void **state) {
   duet_dataset_destroy(data);
   REFUSED(DUET_BAD_INPUT, "/nonexistent: ", duet_dataset_load("/nonexistent", DUET_SPLIT_TRAIN, &data, &error));
   assert_null(data);
+  data = train;
+  REFUSED(DUET_USAGE, "split 2: ", duet_dataset_load(NULL, (duet_split)2, &data, &error));
+  assert_null(data);
 }
 
 /* ---- learners ---- */
@@ -145,7 +183,8 @@ static void test_description(void **state) {
   (void)state;
   duet_learner *learner = NULL;
   OK(duet_learner_create(engine, "add", 28, 28, SEED, &learner, &error));
-  const duet_description d = duet_learner_describe(learner);
+  duet_description d;
+  duet_learner_describe(learner, &d, sizeof d);
   assert_string_equal(d.network, "add");
   assert_true(d.parameters == 34366 && d.height == 28 && d.width == 28 && d.seed == SEED && !d.digit_needs_number);
   assert_true(d.classes[DUET_HEAD_DIGIT] == DIGITS && d.classes[DUET_HEAD_SUM] == SUMS);
@@ -199,7 +238,9 @@ static void test_files_and_second_runs(void **state) {
   DIFFERENT(before, after);
   OK(duet_learner_save(learner, "learner.st", &error));
   OK(duet_learner_load(engine, "learner.st", &copy, &error));
-  assert_int_equal(duet_learner_describe(copy).seed, SEED);
+  duet_description d;
+  duet_learner_describe(copy, &d, sizeof d);
+  assert_int_equal(d.seed, SEED);
   ask(copy, &again);
   SAME(after, again);
   teach(learner);
@@ -254,6 +295,63 @@ static void test_callbacks_and_evaluation(void **state) {
   duet_learner_destroy(learner);
 }
 
+/* What `epoch` may do with the learner that learns. */
+static void use_learner(void *context, const duet_epoch *epoch) {
+  duet_learner *learner = context;
+  duet_description d;
+  duet_score score;
+  logits said;
+  ask(learner, &said);
+  OK(duet_learner_save(learner, "epoch.st", &error));
+  OK(duet_learner_evaluate(learner, test, &score, &error));
+  assert_true(fabs(score.accuracy[DUET_HEAD_SUM] - epoch->measured.accuracy[DUET_HEAD_SUM]) < 1e-9);
+  duet_learner_describe(learner, &d, sizeof d);
+  assert_int_equal(d.seed, SEED);
+}
+
+/* That changes nothing of the run, and the file holds what was learned so far. */
+static void test_use_while_training(void **state) {
+  (void)state;
+  logits wanted, got;
+  const int networks = getenv("DUET_TEST_SMALL") ? 1 : 2;
+  for (int i = 0; i < networks; i++) {
+    duet_learner *learner = make(i ? small_drop : small_norm), *used = make(i ? small_drop : small_norm), *kept = NULL;
+    duet_training t = small_training();
+    t.epochs = 3;
+    t.augment = true;
+    OK(duet_learner_train(learner, train, test, &t, &error));
+    t.context = used;
+    t.epoch = use_learner;
+    OK(duet_learner_train(used, train, test, &t, &error));
+    ask(learner, &wanted);
+    ask(used, &got);
+    SAME(wanted, got);
+    OK(duet_learner_load(engine, "epoch.st", &kept, &error));
+    ask(kept, &got);
+    SAME(wanted, got);
+    duet_learner_destroy(kept);
+    duet_learner_destroy(used);
+    duet_learner_destroy(learner);
+  }
+}
+
+/* A call repeats the randomness of its seed, that of the learner unless there is one in the recipe. */
+static void test_seeds(void **state) {
+  (void)state;
+  static const uint64_t seeds[] = {0, SEED, SEED + 1};
+  logits said[3];
+  for (int i = 0; i < 3; i++) {
+    duet_learner *learner = make(small_drop);
+    duet_training t = small_training();
+    t.seed = seeds[i];
+    OK(duet_learner_train(learner, train, test, &t, &error));
+    ask(learner, &said[i]);
+    duet_learner_destroy(learner);
+  }
+  SAME(said[0], said[1]);
+  DIFFERENT(said[0], said[2]);
+}
+
 static void test_stopping(void **state) {
   (void)state;
   seen s = {.stop = true};
@@ -305,8 +403,9 @@ static void test_bad_recipes(void **state) {
   REFUSE(optimizer, NULL, "without words");
   REFUSE(nesterov, true, "only with optimizer sgd");
   REFUSE(learning_rate, NAN, "learning_rate nan");
+  REFUSE(epochs, 0, "epochs 0");
 #undef REFUSE
-  refuse_recipe(learner, &(duet_training){0}, "epochs 0");
+  refuse_recipe(learner, &(duet_training){0}, "a recipe of 0 bytes");
   duet_learner_destroy(learner);
 }
 
@@ -339,7 +438,8 @@ static void test_options_agree(void **state) {
 #include "cli/options.def"
   };
   duet_learner *learner = make(small_plain);
-  duet_training t = duet_training_default();
+  duet_training t;
+  duet_training_default(&t, sizeof t);
   int compared = 0;
   for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
     const char *name = rows[i].name;
@@ -406,7 +506,9 @@ static void test_bad_numbers(void **state) {
   learner = make(
       "both = concat image_part number\nimage_part = dense image units=9\ndigit = dense both units=10\n"
       "sum = dense both units=19\nld = cross_entropy digit target=digit\nls = cross_entropy sum target=sum\n");
-  assert_true(duet_learner_describe(learner).digit_needs_number);
+  duet_description d;
+  duet_learner_describe(learner, &d, sizeof d);
+  assert_true(d.digit_needs_number);
   REFUSED(DUET_USAGE, "of the digit depends", duet_learner_predict(learner, images, NULL, 1, digit, NULL, &error));
   duet_learner_destroy(learner);
 }
@@ -482,6 +584,7 @@ int main(void) {
       cmocka_unit_test(test_version),
       cmocka_unit_test(test_status_texts),
       cmocka_unit_test(test_devices),
+      cmocka_unit_test(test_sizes),
       cmocka_unit_test(test_engine),
       cmocka_unit_test(test_pictures),
       cmocka_unit_test(test_files),
@@ -490,6 +593,8 @@ int main(void) {
       cmocka_unit_test(test_training_is_the_engines),
       cmocka_unit_test(test_files_and_second_runs),
       cmocka_unit_test(test_callbacks_and_evaluation),
+      cmocka_unit_test(test_use_while_training),
+      cmocka_unit_test(test_seeds),
       cmocka_unit_test(test_stopping),
       cmocka_unit_test(test_target_and_validation),
       cmocka_unit_test(test_bad_recipes),
@@ -500,5 +605,7 @@ int main(void) {
       cmocka_unit_test(test_fitting),
       cmocka_unit_test(test_locale),
   };
+  const struct CMUnitTest few[] = {cmocka_unit_test(test_devices), cmocka_unit_test(test_use_while_training)};
+  if (getenv("DUET_TEST_SMALL")) return cmocka_run_group_tests_name("the library, few", few, set_up, tear_down);
   return cmocka_run_group_tests(tests, set_up, tear_down);
 }

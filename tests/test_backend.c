@@ -117,7 +117,7 @@ static void test_too_large_a_buffer_is_refused(void **state) {
   char number[32];
   (void)snprintf(number, sizeof number, "%llu", (unsigned long long)most);
   if (most < SIZE_MAX) REFUSED(DUET_TOO_LARGE, number, h.backend->alloc(h.device, (size_t)most + 1, &b, &error));
-  REFUSED(DUET_TOO_LARGE, "--batch", h.backend->alloc(h.device, SIZE_MAX, &b, &error));
+  REFUSED(DUET_TOO_LARGE, "use a smaller batch", h.backend->alloc(h.device, SIZE_MAX, &b, &error));
   REFUSED(DUET_TOO_LARGE, "0 bytes", h.backend->alloc(h.device, 0, &b, &error));
   assert_null(b);
 }

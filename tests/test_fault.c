@@ -82,7 +82,8 @@ static duet_status learn(const duet_handle *h, duet_error *error) {
   duet_score score;
   uint8_t numbers[TRAIN] = {0};
   float digit[TRAIN * 10], sum[TRAIN * 19];
-  duet_training training = duet_training_default();
+  duet_training training;
+  duet_training_default(&training, sizeof training);
   training.epochs = 1;
   training.batch = 16;
   duet_status s = duet_learner_parse(&engine, "small.net", small_plain, 12, 12, 5, &learner, error);

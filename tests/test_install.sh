@@ -68,12 +68,14 @@ $version;EXACT: 1"
 
 # ---- programs ----
 
+# What others have installed beside program and library is not taken for a part of Duet.
+for place in "$root/bin/mnist" "$library/mnist"; do install -m 755 /dev/null "$place"; done
 flags=(-Wall -Wextra -Wpedantic -Werror)
 read -ra duet <<<"$(pkg-config --cflags --libs duet)"
 cc -std=c11 "${flags[@]}" -o installed "$source/tests/installed.c" "${duet[@]}"
 ./installed >installed.txt
 grep -qx "version $version, header $version" installed.txt || fail "another version: $(cat installed.txt)"
-grep -qx 'device ref: usable' installed.txt || fail "no ref: $(cat installed.txt)"
+grep -qx 'device ref: usable, fp32' installed.txt || fail "no ref: $(cat installed.txt)"
 grep -qx '10000 test pictures' installed.txt || fail "no data: $(cat installed.txt)"
 for module in "$library"/duet/*.so; do
   name=${module##*/duet_}
@@ -84,6 +86,8 @@ if command -v c++ >/dev/null; then
   c++ -x c++ -std=c++17 "${flags[@]}" -o installed++ "$source/tests/installed.c" "${duet[@]}"
   expect "as C++" "$(./installed++)" "$(cat installed.txt)"
 fi
+"$root/bin/duet" train mlp --device ref --steps 1 --validation 1 --quiet >/dev/null || fail "the program does not find its data"
+rm "$root/bin/mnist" "$library/mnist"
 
 # The first pictures of MNIST as a set of their own, and one as PGM.
 values() { # FILE FIRST COUNT: bytes of its content

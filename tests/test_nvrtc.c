@@ -10,6 +10,7 @@
 #include "tests/small.h"
 
 #include <nvrtc.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -217,6 +218,23 @@ static void test_peaks(void **state) {
   }
 }
 
+static void *identify(void *identity) { return cuda_compiler_identity(identity, NULL) ? identity : NULL; }
+
+/* The compiler is loaded at the first use: here by several threads at once. */
+static void test_threads(void **state) {
+  (void)state;
+  enum { THREADS = 8 };
+  pthread_t threads[THREADS];
+  char identities[THREADS][64];
+  void *failed;
+  for (int i = 0; i < THREADS; i++) assert_int_equal(pthread_create(&threads[i], NULL, identify, identities[i]), 0);
+  for (int i = 0; i < THREADS; i++) {
+    assert_int_equal(pthread_join(threads[i], &failed), 0);
+    assert_null(failed);
+    assert_string_equal(identities[i], identities[0]);
+  }
+}
+
 /* The checks find what they look for. */
 static void test_what_is_wrong_is_found(void **state) {
   (void)state;
@@ -269,7 +287,8 @@ int main(int argc, char **argv) {
       chosen[presets] = (struct CMUnitTest){argv[presets + 2], test_preset, NULL, NULL, argv[presets + 2]};
     return _cmocka_run_group_tests("nvrtc", chosen, presets, set_up, NULL);
   }
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_all_ops), cmocka_unit_test(test_peaks),
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_threads), /* before it is loaded */
+                                     cmocka_unit_test(test_all_ops), cmocka_unit_test(test_peaks),
                                      cmocka_unit_test(test_augment), cmocka_unit_test(test_what_is_wrong_is_found)};
   return cmocka_run_group_tests_name("nvrtc", tests, set_up, NULL);
 }

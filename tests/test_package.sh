@@ -29,6 +29,9 @@ for library in libc6 libjansson4 zlib1g; do
   field "$duet" Depends | grep -q "\b$library " || fail "does not depend on $library: $(field "$duet" Depends)"
 done
 ! field "$duet" Depends | grep -i cuda || fail "depends on CUDA, which Debian has not"
+IFS=. read -r major minor _ <<<"$version"
+shlibs="libduet $major.$minor duet (>= $version), duet (<< $major.$((minor + 1)))" # while the first number is 0
+[ "$(dpkg-deb -I "$duet" shlibs)" = "$shlibs" ] || fail "who links it depends on: $(dpkg-deb -I "$duet" shlibs)"
 dpkg-deb -I "$duet" triggers | grep -q ldconfig || fail "does not make its library known"
 
 # ---- what they hold ----

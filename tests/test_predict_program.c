@@ -195,7 +195,7 @@ static void test_usage(void **state) {
   expect(2, "predict t.st png/000.png --invert maybe", "", "auto|yes|no");
   expect(2, "predict joined.st --device ref png/000.png", "", "depends on the number too (give --number)");
   expect(0, "predict joined.st --device ref png/000.png -n 1", ", with 1: ", "");
-  expect(1, "predict nan.st --device ref png/000.png", "", ": its predictions are no numbers");
+  expect(1, "predict nan.st --device ref png/000.png", "", "nan.st: its predictions are no numbers");
 }
 
 /* ---- what there is to predict ---- */

@@ -21,29 +21,25 @@ static const char rounding[] = "--fmad=false", minimal[] = "--minimal";
 
 static struct { NVRTC_CALLS(CUDA_LIBRARY_MEMBER) } nvrtc;
 
-static int major, minor; /* of NVRTC, once it is loaded */
-
-static duet_status load(duet_error *error) {
+/* The library, and its version. */
+static duet_status load(int *major, int *minor, duet_error *error) {
   static const char *const names[] = {NVRTC_CALLS(CUDA_LIBRARY_NAME)};
   _Static_assert(sizeof nvrtc == sizeof names, "a pointer for each name");
-  if (nvrtc.nvrtcVersion) return DUET_OK;
-  duet_status s = cuda_library_load("nvrtc", names, sizeof names / sizeof *names, &nvrtc, error);
+  const duet_status s = cuda_library_load("nvrtc", names, sizeof names / sizeof *names, &nvrtc, error);
   if (s) return s;
-  nvrtcResult code = nvrtc.nvrtcVersion(&major, &minor);
-  if (code != NVRTC_SUCCESS) {
-    s = duet_fail(error, DUET_UNSUPPORTED, "cuda: nvrtcVersion: %s", nvrtc.nvrtcGetErrorString(code));
-    memset(&nvrtc, 0, sizeof nvrtc);
-    return s;
-  }
+  const nvrtcResult code = nvrtc.nvrtcVersion(major, minor);
+  if (code != NVRTC_SUCCESS)
+    return duet_fail(error, DUET_UNSUPPORTED, "cuda: nvrtcVersion: %s", nvrtc.nvrtcGetErrorString(code));
   /* NVRTC opens this by its bare name and does not look beside itself: loaded already, it is found. */
   char builtins[64];
-  (void)snprintf(builtins, sizeof builtins, "libnvrtc-builtins.so.%d.%d", major, minor);
+  (void)snprintf(builtins, sizeof builtins, "libnvrtc-builtins.so.%d.%d", *major, *minor);
   (void)dlopen(builtins, RTLD_NOW | RTLD_LOCAL);
   return DUET_OK;
 }
 
 duet_status cuda_compiler_identity(char identity[64], duet_error *error) {
-  duet_status s = load(error);
+  int major, minor;
+  const duet_status s = load(&major, &minor, error);
   if (!s) (void)snprintf(identity, 64, "NVRTC %d.%d %s %s", major, minor, rounding, minimal);
   return s;
 }
@@ -72,8 +68,9 @@ duet_status cuda_compile(const char *what, const char *text, const char *target,
   (void)snprintf(architecture, sizeof architecture, "--gpu-architecture=%s", target);
   const char *const options[] = {architecture, rounding, minimal, option};
   const bool machine = strncmp(target, "sm_", 3) == 0;
+  int major, minor;
   *code = (cuda_code){0};
-  duet_status s = load(error);
+  duet_status s = load(&major, &minor, error);
   if (s) return s;
   nvrtcProgram program = NULL;
   size_t bytes = 0;

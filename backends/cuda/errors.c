@@ -6,7 +6,7 @@ duet_status cuda_check(duet_error *error, const duet_device *device, const char 
     duet_status status;
     const char *advice;
   } meanings[] = {
-      {cudaErrorMemoryAllocation, DUET_OUT_OF_MEMORY, "the device's memory is full; use a smaller --batch"},
+      {cudaErrorMemoryAllocation, DUET_OUT_OF_MEMORY, "the device's memory is full; use a smaller batch"},
       {cudaErrorLaunchOutOfResources, DUET_TOO_LARGE, "the kernel needs more registers than a group of this size has"},
       {cudaErrorNotSupported, DUET_UNSUPPORTED, "update the driver"},
       {cudaErrorDevicesUnavailable, DUET_DEVICE_LOST, "another process has the device to itself; see nvidia-smi"},

@@ -20,7 +20,6 @@ static struct { CUBLASLT_CALLS(CUDA_LIBRARY_MEMBER) } lt;
 static duet_status load(duet_error *error) {
   static const char *const names[] = {CUBLASLT_CALLS(CUDA_LIBRARY_NAME)};
   _Static_assert(sizeof lt == sizeof names, "a pointer for each name");
-  if (lt.cublasLtCreate) return DUET_OK;
   return cuda_library_load("cublasLt", names, sizeof names / sizeof *names, &lt, error);
 }
 
@@ -48,7 +47,7 @@ struct cuda_gemms {
 
 static duet_status check(duet_error *error, const duet_device *device, const char *call, cublasStatus_t code) {
   if (code == CUBLAS_STATUS_SUCCESS) return DUET_OK;
-  const char *advice = code == CUBLAS_STATUS_ALLOC_FAILED    ? "a memory is full; use a smaller --batch"
+  const char *advice = code == CUBLAS_STATUS_ALLOC_FAILED    ? "a memory is full; use a smaller batch"
                        : code == CUBLAS_STATUS_NOT_SUPPORTED ? "no algorithm for this shape; update cuBLAS"
                                                              : "unexpected; `duet doctor` checks the driver";
   return duet_fail(error,

@@ -2,11 +2,11 @@
 
 #include <cuda_runtime_api.h>
 #include <dlfcn.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 
-duet_status cuda_library_load(const char *name, const char *const *calls, size_t count, void *table,
-                              duet_error *error) {
+static duet_status load(const char *name, const char *const *calls, size_t count, void *table, duet_error *error) {
   char file[64];
   (void)snprintf(file, sizeof file, "lib%s.so.%d", name, CUDART_VERSION / 1000);
   void *library = dlopen(file, RTLD_NOW | RTLD_LOCAL);
@@ -24,4 +24,15 @@ duet_status cuda_library_load(const char *name, const char *const *calls, size_t
     memcpy((void **)table + i, &address, sizeof address); /* an object pointer cannot be cast to a function's */
   }
   return DUET_OK;
+}
+
+duet_status cuda_library_load(const char *name, const char *const *calls, size_t count, void *table,
+                              duet_error *error) {
+  static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+  void *first;
+  (void)pthread_mutex_lock(&lock);
+  memcpy(&first, table, sizeof first);
+  const duet_status s = first ? DUET_OK : load(name, calls, count, table, error);
+  (void)pthread_mutex_unlock(&lock);
+  return s;
 }

@@ -7,8 +7,9 @@
 #include <stddef.h>
 
 /* Loads lib<name>.so of this build's CUDA version and writes the addresses of `calls` [count] to table[count], an array
-   of function pointers. It is looked for as linked libraries are: $LD_LIBRARY_PATH, the toolkit that the module was
-   built with, the system's. Errors: UNSUPPORTED with what is missing. */
+   of function pointers that begins as zeros; does nothing where they are there. Threads may call it side by side, each
+   before it uses the table. The library is looked for as linked libraries are: $LD_LIBRARY_PATH, the toolkit that the
+   module was built with, the system's. Errors: UNSUPPORTED with what is missing. */
 duet_status cuda_library_load(const char *name, const char *const *calls, size_t count, void *table, duet_error *error);
 
 /* For a list CALLS(X) of functions: the members of a struct of pointers to them, and their names. */

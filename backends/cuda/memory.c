@@ -17,7 +17,7 @@ duet_status cuda_alloc(duet_device *device, size_t bytes, duet_buffer **out, due
   uint64_t most = device->info.max_allocation;
   if (bytes == 0 || bytes > most)
     return duet_fail(error, DUET_TOO_LARGE,
-                     "%s (%s): a buffer of %zu bytes, the device allows 1 to %llu (use a smaller --batch)",
+                     "%s (%s): a buffer of %zu bytes, the device allows 1 to %llu (use a smaller batch)",
                      device->info.id, device->info.name, bytes, (unsigned long long)most);
   duet_buffer *buffer = calloc(1, sizeof *buffer);
   if (!buffer) return duet_fail(error, DUET_OUT_OF_MEMORY, "%s: no memory for a buffer's record", device->info.id);

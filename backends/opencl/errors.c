@@ -57,10 +57,10 @@ duet_status opencl_fail(duet_error *error, const duet_device *device, const char
     duet_status status;
     const char *advice;
   } meanings[] = {
-      {CL_MEM_OBJECT_ALLOCATION_FAILURE, DUET_OUT_OF_MEMORY, "the device's memory is full; use a smaller --batch"},
-      {CL_OUT_OF_HOST_MEMORY, DUET_OUT_OF_MEMORY, "the computer's memory is full; use a smaller --batch"},
+      {CL_MEM_OBJECT_ALLOCATION_FAILURE, DUET_OUT_OF_MEMORY, "the device's memory is full; use a smaller batch"},
+      {CL_OUT_OF_HOST_MEMORY, DUET_OUT_OF_MEMORY, "the computer's memory is full; use a smaller batch"},
       {CL_OUT_OF_RESOURCES, DUET_DEVICE_LOST,
-       "a kernel failed or the device is out of resources; try a smaller --batch, then `duet doctor`"},
+       "a kernel failed or the device is out of resources; try a smaller batch, then `duet doctor`"},
       {CL_DEVICE_NOT_AVAILABLE, DUET_DEVICE_LOST, "the device is gone or in use; see `duet devices`"},
       {CL_COMPILER_NOT_AVAILABLE, DUET_UNSUPPORTED, "the driver has no compiler; install its full package"},
       {CLBlastInvalidLocalMemUsage, DUET_UNSUPPORTED, "too little local memory for CLBlast's kernel"},

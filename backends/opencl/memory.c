@@ -10,7 +10,7 @@ duet_status opencl_alloc(duet_device *device, size_t bytes, duet_buffer **out, d
   uint64_t most = device->info.max_allocation;
   if (bytes == 0 || bytes > SIZE_MAX - PAD || bytes > most)
     return duet_fail(error, DUET_TOO_LARGE,
-                     "%s (%s): a buffer of %zu bytes, the device allows 1 to %llu (use a smaller --batch)",
+                     "%s (%s): a buffer of %zu bytes, the device allows 1 to %llu (use a smaller batch)",
                      device->info.id, device->info.name, bytes, (unsigned long long)most);
   duet_buffer *buffer = calloc(1, sizeof *buffer);
   if (!buffer) return duet_fail(error, DUET_OUT_OF_MEMORY, "%s: no memory for a buffer's record", device->info.id);
@@ -32,7 +32,7 @@ duet_status opencl_alloc(duet_device *device, size_t bytes, duet_buffer **out, d
   opencl_free(device, buffer);
   duet_status status = opencl_fail(error, device, call, code);
   if (code != CL_OUT_OF_RESOURCES) return status;
-  return duet_fail(error, DUET_OUT_OF_MEMORY, "%s (%s): %s of %zu bytes: %s (use a smaller --batch)", device->info.id,
+  return duet_fail(error, DUET_OUT_OF_MEMORY, "%s (%s): %s of %zu bytes: %s (use a smaller batch)", device->info.id,
                    device->info.name, call, bytes, opencl_code(code));
 }
 
