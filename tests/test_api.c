@@ -418,6 +418,21 @@ static void test_misfits(void **state) {
   REFUSED(DUET_BAD_INPUT, "28x28, these are 12x12", duet_learner_train(learner, train, test, &t, &error));
   REFUSED(DUET_BAD_INPUT, "28x28, these are 12x12", duet_learner_evaluate(learner, test, &score, &error));
   duet_learner_destroy(learner);
+  /* Only what epochs are measured on does not fit: nothing is trained first. */
+  enum { SIDE = 9 };
+  const uint8_t images[SIDE * SIDE] = {0}, label = 1, number = 2;
+  const duet_pictures other = {.count = 1, .height = SIDE, .width = SIDE, .images = images, .labels = &label};
+  const duet_pictures all = duet_dataset_pictures(train);
+  duet_dataset *small = NULL;
+  float before[10], after[10];
+  OK(duet_dataset_create(&other, &small, &error));
+  OK(duet_learner_create(engine, "mlp", 12, 12, 1, &learner, &error));
+  OK(duet_learner_predict(learner, all.images, &number, 1, before, NULL, &error));
+  REFUSED(DUET_BAD_INPUT, "12x12, these are 9x9", duet_learner_train(learner, train, small, &t, &error));
+  OK(duet_learner_predict(learner, all.images, &number, 1, after, NULL, &error));
+  assert_memory_equal(before, after, sizeof before);
+  duet_learner_destroy(learner);
+  duet_dataset_destroy(small);
 }
 
 static void put(int *whole, double *real, double value) {
