@@ -419,9 +419,9 @@ static void test_misfits(void **state) {
   REFUSED(DUET_BAD_INPUT, "28x28, these are 12x12", duet_learner_evaluate(learner, test, &score, &error));
   duet_learner_destroy(learner);
   /* Only what epochs are measured on does not fit: nothing is trained first. */
-  enum { SIDE = 9 };
-  const uint8_t images[SIDE * SIDE] = {0}, label = 1, number = 2;
-  const duet_pictures other = {.count = 1, .height = SIDE, .width = SIDE, .images = images, .labels = &label};
+  enum { OTHER = 9 };
+  const uint8_t images[OTHER * OTHER] = {0}, label = 1, number = 2;
+  const duet_pictures other = {.count = 1, .height = OTHER, .width = OTHER, .images = images, .labels = &label};
   const duet_pictures all = duet_dataset_pictures(train);
   duet_dataset *small = NULL;
   float before[10], after[10];
