@@ -90,7 +90,7 @@ static json_t *times_of(const duet_report *r) {
   add(rows, "Compiling", "%.2f s: kernels, or finding them in the cache", result->compile_s);
   add(rows, "Training", "%.2f s%s", result->train_s, r->options->resume ? ", those before it was resumed too" : "");
   add(rows, "In all", "%.2f s, until this page", r->total_s);
-  add(rows, "Steps", "%zu in this session", r->history->steps);
+  add(rows, "Steps", "%zu in this run", r->history->steps);
   return rows;
 }
 
