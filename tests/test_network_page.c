@@ -127,7 +127,7 @@ static void test_page(void **state) {
   check_page("strided", "strided", small_strided, 12);
   check_page("add", "add", duet_network_preset("add"), 28);
   check_page("<!--<script><img src=x>&'\"", "<!--<script><img src=x>&'\"", small_drop, 12);
-  check_page("\xff\xfe", "??", small_added, 12);
+  check_page("\xff\xfe", "__", small_added, 12);
 }
 
 /* An op that is new has its function in the page too. */
