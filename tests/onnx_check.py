@@ -1,6 +1,8 @@
-"""What `duet export --onnx` writes, judged by others: onnx.checker, and onnxruntime against `duet predict` on ref.
+"""What `duet export --onnx` writes, judged by others: onnx.checker, and onnxruntime against `duet predict`.
 
 usage: onnx_check.py DUET TEST_ONNX MNIST [NETWORK...]
+
+The presets are compared on some of the test images; on all of them, by the best device in place of ref, with $DUET_TEST_ALL=1 (minutes).
 """
 import gzip
 import json
@@ -14,16 +16,17 @@ import numpy
 import onnx
 import onnxruntime
 
-NETWORKS = ("plain", "norm", "drop", "average", "added", "strided", "odd", "fast", "add", "mlp", "reference")
+NETWORKS = ("plain", "norm", "drop", "average", "added", "strided", "odd", "fast", "best", "add", "mlp", "reference")
+ALL = os.environ.get("DUET_TEST_ALL") == "1"
 TOLERANCE = 1e-4  # of log-probabilities
 
 
 def images_for(name, mnist):
     """uint8 [n][side][side]: MNIST's test images, or noise for networks of smaller ones."""
-    if name in ("fast", "add", "mlp", "reference"):
+    if name in ("fast", "best", "add", "mlp", "reference"):
         with gzip.open(os.path.join(mnist, "t10k-images-idx3-ubyte.gz")) as file:
             file.read(16)
-            count = 10 if name == "reference" else 300
+            count = 10000 if ALL else 10 if name == "reference" else 50 if name == "best" else 300
             return numpy.frombuffer(file.read(count * 784), numpy.uint8).reshape(count, 28, 28)
     return numpy.random.default_rng(1).integers(0, 256, (50, 12, 12), numpy.uint8)
 
@@ -63,7 +66,7 @@ def check(name, duet, test_onnx, mnist):
         file.write(struct.pack(">IIII", 0x803, *images.shape) + images.tobytes())
     session = onnxruntime.InferenceSession("m.onnx", providers=["CPUExecutionProvider"])
     for number in (0, 7):
-        command = [duet, "predict", "m.st", "images", "--device", "ref", "--json", "--number", str(number)]
+        command = [duet, "predict", "m.st", "images", "--device", "auto" if ALL else "ref", "--json", "--number", str(number)]
         answers = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)["images"]
         digit, total = differences(session, images, number, answers)
         print(f"{name}, number {number}: {len(images)} images, digit {digit:.1e}, sum {total:.1e}")

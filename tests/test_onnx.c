@@ -33,8 +33,8 @@ static const struct {
                 {"drop", small_drop, 12},   {"average", small_average, 12},
                 {"added", small_added, 12}, {"strided", small_strided, 12},
                 {"odd", odd, 12},           {"fast", NULL, 28},
-                {"add", NULL, 28},          {"mlp", NULL, 28},
-                {"reference", NULL, 28}};
+                {"best", NULL, 28},         {"add", NULL, 28},
+                {"mlp", NULL, 28},          {"reference", NULL, 28}};
 enum { NETWORKS = sizeof networks / sizeof *networks };
 
 /* The network and parameters that seem trained: the initial ones, and statistics other than 0 and 1. */
