@@ -266,9 +266,12 @@ typedef struct recipe {
 static const recipe recipes[] = {
 #define VALUE(option, value) \
   { CLI_OPTION_##option, value }
+#define DEFAULTS \
+  { 0, NULL }
 #define RECIPE(name, network, ...) {#name, network, {__VA_ARGS__}},
 #include "cli/recipes.def"
 #undef VALUE
+#undef DEFAULTS
 };
 
 /* A run that goes on has its recipe. */

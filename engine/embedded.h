@@ -9,4 +9,7 @@ typedef struct duet_embedded_file {
 
 extern const duet_embedded_file duet_embedded_files[]; /* ends with a NULL name */
 
+/* The text of the file `name`; NULL when there is none. */
+const char *duet_embedded_find(const duet_embedded_file *files, const char *name);
+
 #endif

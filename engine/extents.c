@@ -16,6 +16,11 @@ static size_t product(int a, int b, int c, int d) {
   return result;
 }
 
+size_t duet_winograd_points(int kernel, int M) {
+  const int T = M + kernel - 1;
+  return (size_t)((kernel == 5 ? kernel : T) * T);
+}
+
 void duet_stage_extents(const duet_stage *stage, size_t extents[DUET_MAX_OPERANDS]) {
 #define EXTENTS(...)                                                                                     \
   do {                                                                                                   \
@@ -29,7 +34,7 @@ void duet_stage_extents(const duet_stage *stage, size_t extents[DUET_MAX_OPERAND
   const size_t x = product(k->IC, k->IH, k->IW, L);
   const size_t y = product(k->OC, k->OH / side, k->OW / side, L), halved = product(k->OC, k->OH / 2, k->OW / 2, L);
   const int T = k->WINOGRAD ? k->WINOGRAD + 2 : 0;
-  const size_t u = product(k->OC, k->IC, k->K == 5 ? 5 * (k->WINOGRAD + 4) : T * T, 1),
+  const size_t u = product(k->OC, k->IC, (int)duet_winograd_points(k->K, k->WINOGRAD), 1),
                w = product(k->OC, k->IC, k->K, k->K);
   const size_t points_in = product(k->IC, T * T, L, 1), points_out = product(k->OC, T * T, L, 1);
   const size_t ic = (size_t)k->IC, oc = (size_t)k->OC, in = ic * DUET_LANES, out = oc * DUET_LANES, matrix = ic * oc;

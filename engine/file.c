@@ -100,30 +100,40 @@ static int try_beside(const char *path, char *temporary) {
   return 0;
 }
 
-/* Writes the parts, or without any tries to. */
-static duet_status write_or_try(const char *path, const duet_span *parts, size_t count, duet_error *error) {
-  struct stat there;
-  int code;
-  if (stat(path, &there) == 0 && !S_ISREG(there.st_mode)) {
-    /* Opening a pipe only to try it would be its end for who reads it. */
-    code = parts                    ? write_in_place(path, parts, count)
-           : S_ISDIR(there.st_mode) ? EISDIR
-           : access(path, W_OK)     ? errno
-                                    : 0;
-  } else {
-    char *temporary = malloc(strlen(path) + 32);
-    if (!temporary) return duet_fail(error, DUET_OUT_OF_MEMORY, "%s: no memory to write it", path);
-    code = parts ? write_and_rename(path, temporary, parts, count) : try_beside(path, temporary);
-    free(temporary);
-  }
-  return code ? fail_write(path, code, error) : DUET_OK;
+/* Whether a path is there and no regular file: it stays, and is written into. */
+static bool is_special(const char *path, struct stat *there) {
+  return stat(path, there) == 0 && !S_ISREG(there->st_mode);
+}
+
+static duet_status fail_memory(const char *path, duet_error *error) {
+  return duet_fail(error, DUET_OUT_OF_MEMORY, "%s: no memory to write it", path);
 }
 
 duet_status duet_file_write(const char *path, const duet_span *parts, size_t count, duet_error *error) {
-  return write_or_try(path, parts, count, error);
+  struct stat there;
+  const bool special = is_special(path, &there);
+  char *temporary = special ? NULL : malloc(strlen(path) + 32);
+  if (!special && !temporary) return fail_memory(path, error);
+  const int code = special ? write_in_place(path, parts, count) : write_and_rename(path, temporary, parts, count);
+  free(temporary);
+  return code ? fail_write(path, code, error) : DUET_OK;
 }
 
-duet_status duet_file_check(const char *path, duet_error *error) { return write_or_try(path, NULL, 0, error); }
+/* Opening a pipe only to try it would be its end for who reads it. */
+static int try_special(const char *path, const struct stat *there) {
+  if (S_ISDIR(there->st_mode)) return EISDIR;
+  return access(path, W_OK) ? errno : 0;
+}
+
+duet_status duet_file_check(const char *path, duet_error *error) {
+  struct stat there;
+  const bool special = is_special(path, &there);
+  char *temporary = special ? NULL : malloc(strlen(path) + 32);
+  if (!special && !temporary) return fail_memory(path, error);
+  const int code = special ? try_special(path, &there) : try_beside(path, temporary);
+  free(temporary);
+  return code ? fail_write(path, code, error) : DUET_OK;
+}
 
 duet_status duet_file_open(const char *path, int *file, size_t *bytes, duet_error *error) {
   struct stat there;

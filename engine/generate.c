@@ -18,11 +18,7 @@ static const char *const control_names[] = {
 enum { CONSTANTS = sizeof constant_names / sizeof *constant_names };
 _Static_assert(sizeof(duet_constants) == CONSTANTS * sizeof(int), "constants are ints without gaps");
 
-static const char *embedded(const char *name) {
-  for (const duet_embedded_file *f = duet_embedded_files; f->name; f++)
-    if (!strcmp(f->name, name)) return f->text;
-  return NULL;
-}
+static const char *embedded(const char *name) { return duet_embedded_find(duet_embedded_files, name); }
 
 duet_status duet_generate_file(duet_text *out, const char *name, duet_error *error) {
   const char *text = embedded(name);

@@ -14,11 +14,9 @@ enum { MAX_FILE = 1 << 20 };
 const char *const duet_network_presets[] = {"fast", "best", "reference", "add", "mlp", NULL};
 
 const char *duet_network_preset(const char *name) {
-  for (const duet_embedded_file *file = duet_embedded_files; file->name; file++) {
-    size_t length = strlen(name);
-    if (strncmp(file->name, name, length) == 0 && strcmp(file->name + length, ".net") == 0) return file->text;
-  }
-  return NULL;
+  char file[64];
+  const int length = snprintf(file, sizeof file, "%s.net", name);
+  return length < (int)sizeof file ? duet_embedded_find(duet_embedded_files, file) : NULL;
 }
 
 /* "nets/small.net" -> "small". It goes into files that hold UTF-8: what is not ASCII becomes '_', as a cut could fall

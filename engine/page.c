@@ -4,9 +4,8 @@
 #include <string.h>
 
 const char *duet_page_file(const duet_embedded_file *files, const char *name) {
-  for (; files->name; files++)
-    if (strcmp(files->name, name) == 0) return files->text;
-  return "";
+  const char *text = duet_embedded_find(files, name);
+  return text ? text : "";
 }
 
 static const char *shared(const char *name) { return duet_page_file(duet_embedded_files, name); }

@@ -17,6 +17,10 @@ bool duet_stage_is_by_block(const duet_stage *stage);
 /* How many tasks a TASK stage is cut into; 1 for a kind whose work is one piece. */
 size_t duet_stage_tasks(const duet_stage *stage);
 
+/* Points of one kernel in Winograd's algorithm: T x T of F(M x M, 3x3), or (kernel 5) T of each row of F(M, 5), T = M +
+ * kernel - 1. */
+size_t duet_winograd_points(int kernel, int M);
+
 /* Elements that one call touches from each operand on (of one block, where it walks the blocks); 0: operand not used.
    Operands that a plan may leave out where their values serve nobody count only when bound. */
 void duet_stage_extents(const duet_stage *stage, size_t extents[DUET_MAX_OPERANDS]);

@@ -7,9 +7,8 @@
 
 /* Multiplications of Winograd's algorithm for each of the direct sums', over a map of so many results. */
 static double winograd_share(const duet_constants *k, int height, int width) {
-  const double M = k->WINOGRAD, T = M + k->K - 1, direct = (double)(k->K * k->K) * height * width;
-  const double across = ceil(width / M), rows = k->K == 5 ? (double)k->K * height : T * ceil(height / M);
-  return across * rows * T / direct;
+  const double M = k->WINOGRAD, tiles = ceil(width / M) * (k->K == 5 ? height : ceil(height / M));
+  return tiles * (double)duet_winograd_points(k->K, k->WINOGRAD) / ((double)(k->K * k->K) * height * width);
 }
 
 static void name_winograd(const duet_constants *k, bool back, char *text) {

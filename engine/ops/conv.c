@@ -82,9 +82,9 @@ static duet_stage *add_weights_stage(duet_planner *planner, int layer, duet_stag
 /* The weights' points for F(M x M, 3x3), or by rows for kernels of 5; `back`: of the kernels read backwards. */
 static duet_operand add_points_of_weights(duet_planner *planner, int layer, int M, bool back) {
   const duet_layer *l = &planner->network->layers[layer];
-  const size_t K = (size_t)l->options.kernel, T = (size_t)M + K - 1, points = (K == 5 ? K : T) * T;
-  const size_t kernels = l->weight_rows * l->weight_row_length / (K * K);
-  duet_stage *stage = add_weights_stage(planner, layer, DUET_STAGE_winograd_weights, points * kernels);
+  const size_t K = (size_t)l->options.kernel, kernels = l->weight_rows * l->weight_row_length / (K * K);
+  const size_t points = duet_winograd_points((int)K, M) * kernels;
+  duet_stage *stage = add_weights_stage(planner, layer, DUET_STAGE_winograd_weights, points);
   stage->constants.WINOGRAD = M;
   stage->constants.BACK = back;
   return stage->operands[1];
