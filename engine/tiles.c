@@ -1,5 +1,6 @@
 /* How stages are cut into tiles: from shapes, vector registers and caches, never from the name of a device. */
 #include "engine/planner.h"
+#include "engine/stage.h"
 
 #include <math.h>
 
@@ -204,6 +205,9 @@ static void cpu_tiles(duet_stage *stage, int most, unsigned compute_units) {
       break;
     case DUET_STAGE_dense_weights:
       dense_weights_tile(k, most, compute_units);
+      break;
+    case DUET_STAGE_peak:
+      k->TO = divisor(DUET_PEAK_CHAINS, most);
       break;
     default:
       break;
@@ -429,6 +433,9 @@ static void gpu_tiles(duet_stage *stage, int group, const duet_plan *plan) {
       break;
     case DUET_STAGE_local_read:
       k->LOCAL = LOCAL_FLOATS / 2;
+      break;
+    case DUET_STAGE_peak:
+      k->TO = DUET_PEAK_CHAINS;
       break;
     default:
       break;
