@@ -10,6 +10,8 @@ static const double WINOGRAD_GAIN = 0.8;
 enum {
   SECOND_CACHE = 131072, /* bytes of a second-level cache that Winograd's patches may fill side by side */
   MOST_PATCHES = 524288, /* ... and that they may fill at all */
+  MOST_SUMS = 65536,     /* ... and the sums of the channels that use a patch while it is in the first-level cache */
+  USES = 8,              /* so many channels, where there is room: enough to hide where it comes from */
   FIRST_CACHE = 24576,   /* bytes of a first-level cache that one tile's operand may fill */
   TASKS_PER_UNIT = 4,    /* tasks of one layer's weight gradient per compute unit: balance against reuse */
   GPU_CHANNELS = 8,      /* register tile of an item of the gpu class: channels ... */
@@ -33,6 +35,15 @@ static int accumulators(const duet_plan *plan) {
   const unsigned width = plan->options.vector_width;
   return width >= 16 ? 24 : width >= 8 ? 6 : 4;
 }
+
+int duet_tiles_width(const duet_plan *plan) {
+  const unsigned width = plan->options.vector_width;
+  return width >= 16 ? 16 : width >= 8 ? 8 : 4;
+}
+
+/* Registers that a tile of vecs (kernels/prelude.h) may sum in, where registers are few and narrow: beside those of its
+   operands. */
+static int vec_sums(const duet_plan *plan) { return duet_tiles_width(plan) == 16 ? 24 : 12; }
 
 static int ceil_divide(int n, int by) { return (n + by - 1) / by; }
 static int at_least(int value, int least) { return value < least ? least : value; }
@@ -71,20 +82,19 @@ static int winograd_bytes(int M, bool pool, int source) {
 }
 
 /* F(4, 5) by rows: its sums of one channel are all in registers. */
-static int winograd_rows(const duet_plan *plan, int source, int channels, int height, int width) {
-  enum { M = 4, K = 5, T = 8, RESULTS = 16 }; /* operations that make four results of eight sums */
+static int winograd_rows(int source, int channels, int height, int width) {
+  enum { M = 4, K = 5, T = M + K - 1, RESULTS = 16 }; /* operations that make four results of eight sums */
   const double units = ceil_divide(width, M) * (double)height;
   const double cost = units * (K * T * source + RESULTS) * channels;
   const int bytes = (height + K) * source * T * DUET_LANES * (int)sizeof(float);
-  return accumulators(plan) >= T && bytes <= MOST_PATCHES &&
-                 cost < WINOGRAD_GAIN * K * K * source * channels * height * width
+  return bytes <= MOST_PATCHES && cost < WINOGRAD_GAIN * K * K * source * channels * height * width
              ? M
              : 0;
 }
 
-int duet_tiles_winograd(const duet_plan *plan, int kernel, int source, duet_shape map, bool pool) {
+int duet_tiles_winograd(int kernel, int source, duet_shape map, bool pool) {
   const int channels = map.channels, height = map.height, width = map.width;
-  if (kernel == 5) return winograd_rows(plan, source, channels, height, width);
+  if (kernel == 5) return winograd_rows(source, channels, height, width);
   double least = WINOGRAD_GAIN * 9 * source * channels * height * width;
   int best = 0;
   for (int M = 2; M <= 5; M++) {
@@ -100,16 +110,20 @@ int duet_tiles_winograd(const duet_plan *plan, int kernel, int source, duet_shap
 /* Squares of Winograd's algorithm side by side, as many as keep their transformed patches in the second-level cache. */
 static void winograd_tile(duet_constants *k, int most, int channels, int width, int source) {
   if (k->K == 5) {
+    const int points = k->WINOGRAD + k->K - 1;
     k->TH = k->POOL ? 2 : 1;
     k->TW = k->WINOGRAD;
-    k->TO = near_divisor(channels, most / (k->WINOGRAD + k->K - 1));
+    k->TILES = most >= 2 * points ? 0 : k->TH; /* registers for two channels at all points, else rows share a weight */
+    k->TO = near_divisor(channels, most / (k->TILES ? k->TILES : points));
     return;
   }
   const int M = k->WINOGRAD, side = winograd_side(M, k->POOL), patches = side / M * (side / M);
   const int room = at_least(SECOND_CACHE / winograd_bytes(M, k->POOL, source), 1);
   k->TH = side;
   k->TW = side * divisor(ceil_divide(width, side), at_most(room, at_least(at_most(most / 2, 6) / patches, 1)));
-  k->TO = near_divisor(channels, at_most(most / (k->TW / M * (side / M)), 8));
+  const int across = k->TW / M * (side / M), sums = (M + 2) * (M + 2) * across * k->WIDTH * (int)sizeof(float);
+  k->TO = near_divisor(channels, at_most(most / across, USES));
+  k->ROWS = at_least(at_most(ceil_divide(USES, k->TO), MOST_SUMS / sums / k->TO), 1) * k->TO;
 }
 
 /* A product of matrices a point: channels by blocks. So many tasks that a core which is stolen for a while does fewer.
@@ -169,19 +183,22 @@ static void dense_weights_tile(duet_constants *k, int most, unsigned compute_uni
   k->ROWS = ceil_divide(rows, k->TO) * k->TO;
 }
 
-static void cpu_tiles(duet_stage *stage, int most, unsigned compute_units) {
+static void cpu_tiles(duet_stage *stage, const duet_plan *plan) {
+  const int most = accumulators(plan), vecs = vec_sums(plan);
+  const unsigned compute_units = plan->options.compute_units;
   duet_constants *k = &stage->constants;
+  k->WIDTH = duet_tiles_width(plan);
   switch (stage->kind) {
     case DUET_STAGE_conv_forward:
-      pixel_tile(k, most, k->OC, k->OH, k->OW);
+      pixel_tile(k, vecs, k->OC, k->OH, k->OW);
       if (k->WINOGRAD)
-        winograd_tile(k, most, k->OC, k->OW, k->IC);
+        winograd_tile(k, vecs, k->OC, k->OW, k->IC);
       else if (k->POOL)
-        k->TH = k->TW = 2, k->TO = near_divisor(k->OC, most / 4);
+        k->TH = k->TW = 2, k->TO = near_divisor(k->OC, vecs / 4);
       break;
     case DUET_STAGE_conv_backward:
-      pixel_tile(k, most, k->IC, k->IH, k->IW);
-      if (k->WINOGRAD) winograd_tile(k, most, k->IC, k->IW, k->OC);
+      pixel_tile(k, vecs, k->IC, k->IH, k->IW);
+      if (k->WINOGRAD) winograd_tile(k, vecs, k->IC, k->IW, k->OC);
       break;
     case DUET_STAGE_winograd_product:
       product_tile(k, most, compute_units);
@@ -485,5 +502,5 @@ void duet_tiles_set(duet_stage *stage, const duet_plan *plan) {
   if (plan->options.kernel_class == DUET_CLASS_GPU)
     gpu_tiles(stage, (int)duet_tiles_group(plan->options.max_group), plan);
   else
-    cpu_tiles(stage, accumulators(plan), plan->options.compute_units);
+    cpu_tiles(stage, plan);
 }

@@ -310,7 +310,10 @@ static bool add(duet_trials *set, const duet_case *c, bool by_block, duet_kernel
                           .blocks = (int)t->blocks};
   if (!c->constants.PRECISION) k->PRECISION = (int)set->precision;
   const int precision = k->PRECISION;
-  if (!k->TO) duet_tiles_set(&t->stage, &plan);
+  if (!k->TO)
+    duet_tiles_set(&t->stage, &plan);
+  else
+    k->WIDTH = duet_tiles_width(&plan); /* a case with a tile of its own */
   if (k->PRECISION != precision) return false;
   set->count++;
   bind(set, t);

@@ -95,9 +95,9 @@ static void choose_tiles(duet_planner *planner, int layer, duet_unit *unit) {
   const duet_layer *l = &planner->network->layers[layer];
   const duet_shape in = planner->network->layers[l->inputs[0]].shape, out = l->shape;
   const int kernel = (int)l->options.kernel;
-  unit->winograd[0] = duet_tiles_winograd(planner->plan, kernel, in.channels, out, unit->pool >= 0);
+  unit->winograd[0] = duet_tiles_winograd(kernel, in.channels, out, unit->pool >= 0);
   if (planner->plan->options.train && duet_planner_input(planner, layer, 0)->needs_gradient && !unit->sparse)
-    unit->winograd[1] = duet_tiles_winograd(planner->plan, kernel, out.channels, in, false);
+    unit->winograd[1] = duet_tiles_winograd(kernel, out.channels, in, false);
   for (int back = 0; back < 2; back++)
     if (unit->winograd[back])
       unit->transformed[back] = add_points_of_weights(planner, layer, unit->winograd[back], back);
