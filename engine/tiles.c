@@ -87,9 +87,7 @@ static int winograd_rows(int source, int channels, int height, int width) {
   const double units = ceil_divide(width, M) * (double)height;
   const double cost = units * (K * T * source + RESULTS) * channels;
   const int bytes = (height + K) * source * T * DUET_LANES * (int)sizeof(float);
-  return bytes <= MOST_PATCHES && cost < WINOGRAD_GAIN * K * K * source * channels * height * width
-             ? M
-             : 0;
+  return bytes <= MOST_PATCHES && cost < WINOGRAD_GAIN * K * K * source * channels * height * width ? M : 0;
 }
 
 int duet_tiles_winograd(int kernel, int source, duet_shape map, bool pool) {
@@ -163,7 +161,7 @@ static void conv_weights_tile(duet_constants *k, int most, unsigned compute_unit
 
 /* The kernel of one output channel, or some rows of it, in registers. */
 static void sparse_tile(duet_constants *k, int most, unsigned compute_units) {
-  k->TW = divisor((k->IC + 15) / 16, most >= 24 ? 2 : 1);
+  k->TW = divisor(ceil_divide(k->IC, k->WIDTH), most >= 24 ? 2 : 1);
   k->TH = divisor(k->K, at_least(most / (k->K * k->TW), 1));
   k->ROWS = duet_tiles_rows(k->OC, compute_units);
 }
@@ -211,7 +209,7 @@ static void cpu_tiles(duet_stage *stage, const duet_plan *plan) {
       break;
     case DUET_STAGE_sparse_backward:
     case DUET_STAGE_sparse_weights:
-      sparse_tile(k, most, compute_units);
+      sparse_tile(k, vecs, compute_units);
       break;
     case DUET_STAGE_dense_forward:
       k->TO = near_divisor(k->OC, most);
