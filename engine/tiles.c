@@ -106,14 +106,14 @@ int duet_tiles_winograd(int kernel, int source, duet_shape map, bool pool) {
 }
 
 /* Squares of Winograd's algorithm side by side, as many as keep their transformed patches in the second-level cache. */
-static void winograd_tile(duet_constants *k, int most, int channels, int width, int source) {
+static int winograd_tile(duet_constants *k, int most, int channels, int width, int source) {
   if (k->K == 5) {
     const int points = k->WINOGRAD + k->K - 1;
     k->TH = k->POOL ? 2 : 1;
     k->TW = k->WINOGRAD;
     k->TILES = most >= 2 * points ? 0 : k->TH; /* registers for two channels at all points, else rows share a weight */
     k->TO = near_divisor(channels, most / (k->TILES ? k->TILES : points));
-    return;
+    return k->TILES ? k->TILES : 1;
   }
   const int M = k->WINOGRAD, side = winograd_side(M, k->POOL), patches = side / M * (side / M);
   const int room = at_least(SECOND_CACHE / winograd_bytes(M, k->POOL, source), 1);
@@ -122,6 +122,32 @@ static void winograd_tile(duet_constants *k, int most, int channels, int width, 
   const int across = k->TW / M * (side / M), sums = (M + 2) * (M + 2) * across * k->WIDTH * (int)sizeof(float);
   k->TO = near_divisor(channels, at_most(most / across, USES));
   k->ROWS = at_least(at_most(ceil_divide(USES, k->TO), MOST_SUMS / sums / k->TO), 1) * k->TO;
+  return across;
+}
+
+/* A convolution from `source` channels to `channels` x `height` x `width`, by vectors of `lanes`. Returns how often it
+   loads a register for each multiply-add: a tile shares its pixels among channels and its weights among pixels. */
+static double conv_tile(duet_constants *k, const duet_plan *plan, int lanes, int source, int channels, int height,
+                        int width) {
+  const int registers = lanes / duet_tiles_width(plan), most = vec_sums(plan) / registers;
+  int pixels = 4;
+  k->WIDTH = lanes;
+  if (k->WINOGRAD)
+    pixels = winograd_tile(k, most, channels, width, source);
+  else if (k->POOL)
+    k->TH = k->TW = 2, k->TO = near_divisor(channels, at_least(most / 4, 1));
+  else
+    pixel_tile(k, most, channels, height, width), pixels = k->TH * k->TW;
+  return 1.0 / (pixels * registers) + 1.0 / k->TO;
+}
+
+/* Whole vectors of sixteen, or one register at a time: by whichever loads less; by rows the latter, since the
+   transforms of eight points want registers of their own. */
+static void best_conv_tile(duet_constants *k, const duet_plan *plan, int source, int channels, int height, int width) {
+  duet_constants narrow = *k;
+  const bool by_rows = k->WINOGRAD && k->K == 5;
+  const double loads = conv_tile(k, plan, DUET_LANES, source, channels, height, width);
+  if (conv_tile(&narrow, plan, duet_tiles_width(plan), source, channels, height, width) < loads || by_rows) *k = narrow;
 }
 
 /* A product of matrices a point: channels by blocks. So many tasks that a core which is stolen for a while does fewer.
@@ -159,9 +185,12 @@ static void conv_weights_tile(duet_constants *k, int most, unsigned compute_unit
   k->ROWS = ceil_divide(rows, k->TO) * k->TO;
 }
 
-/* The kernel of one output channel, or some rows of it, in registers. */
+/* The kernel of one output channel, or some rows of it, in registers; one vec of channels, or two where there are
+   registers, and where an image does not stay in the first-level cache: vecs may be half a line of it. */
 static void sparse_tile(duet_constants *k, int most, unsigned compute_units) {
-  k->TW = divisor(ceil_divide(k->IC, k->WIDTH), most >= 24 ? 2 : 1);
+  const int channels = ceil_divide(k->IC, DUET_LANES) * DUET_LANES;
+  const int bytes = (k->IH + 2 * k->PAD) * (k->IW + 2 * k->PAD) * channels * (int)sizeof(float);
+  k->TW = divisor(ceil_divide(k->IC, k->WIDTH), most >= 24 || bytes > FIRST_CACHE ? 2 : 1);
   k->TH = divisor(k->K, at_least(most / (k->K * k->TW), 1));
   k->ROWS = duet_tiles_rows(k->OC, compute_units);
 }
@@ -188,15 +217,10 @@ static void cpu_tiles(duet_stage *stage, const duet_plan *plan) {
   k->WIDTH = duet_tiles_width(plan);
   switch (stage->kind) {
     case DUET_STAGE_conv_forward:
-      pixel_tile(k, vecs, k->OC, k->OH, k->OW);
-      if (k->WINOGRAD)
-        winograd_tile(k, vecs, k->OC, k->OW, k->IC);
-      else if (k->POOL)
-        k->TH = k->TW = 2, k->TO = near_divisor(k->OC, vecs / 4);
+      best_conv_tile(k, plan, k->IC, k->OC, k->OH, k->OW);
       break;
     case DUET_STAGE_conv_backward:
-      pixel_tile(k, vecs, k->IC, k->IH, k->IW);
-      if (k->WINOGRAD) winograd_tile(k, vecs, k->IC, k->IW, k->OC);
+      best_conv_tile(k, plan, k->OC, k->IC, k->IH, k->IW);
       break;
     case DUET_STAGE_winograd_product:
       product_tile(k, most, compute_units);
