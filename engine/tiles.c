@@ -169,11 +169,11 @@ static void points_tile(duet_constants *k, int most, unsigned compute_units) {
   k->TH = at_most(at_least(2 * SECOND_CACHE / (points * k->TW * 64) / k->TO, 1) * k->TO, k->ROWS);
 }
 
-static void conv_weights_tile(duet_constants *k, int most, unsigned compute_units) {
+static void conv_weights_tile(duet_constants *k, int most, int vecs, unsigned compute_units) {
   const int rows = duet_tiles_rows(k->OC, compute_units);
   if (k->POOL) {
     k->TO = 1;
-    const int sums = 3 * most / 4; /* besides the pixels that are chosen from */
+    const int sums = vecs - 6; /* besides the pixels that are chosen from, and by what */
     k->TH = at_most(at_least(sums / k->K, 1), at_most(k->K, 3));
     k->TW = at_most(at_least(sums / (k->TH * k->K), 1), k->IC);
     k->ROWS = rows;
@@ -229,7 +229,7 @@ static void cpu_tiles(duet_stage *stage, const duet_plan *plan) {
       points_tile(k, most, compute_units);
       break;
     case DUET_STAGE_conv_weights:
-      conv_weights_tile(k, most, compute_units);
+      conv_weights_tile(k, most, vecs, compute_units);
       break;
     case DUET_STAGE_sparse_backward:
     case DUET_STAGE_sparse_weights:
