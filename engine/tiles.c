@@ -157,7 +157,8 @@ static void product_tile(duet_constants *k, int most, unsigned compute_units) {
   const int parts = ceil_divide(2 * TASKS_PER_UNIT * (int)compute_units, points);
   k->TILES = near_divisor(k->BLOCKS, at_most(4, most / 2));
   k->TO = near_divisor(channels, most / k->TILES);
-  k->ROWS = ceil_divide(ceil_divide(channels, parts), k->TO) * k->TO;
+  const int together = k->BACK ? DUET_LANES : k->TO; /* whose weights are turned at a time */
+  k->ROWS = ceil_divide(ceil_divide(channels, parts), together) * together;
 }
 
 /* Output channels by vectors of input channels; TH so that their sums at all points stay in the second-level cache. */
