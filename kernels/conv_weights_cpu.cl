@@ -2,21 +2,15 @@
 #if POOL
 #include "conv_weights_pooled_cpu.h"
 #else
-/* Register tile: TO output channels x (TW input channels x K columns) of one kernel row,
-   summed over the pixels of TH blocks (so few that their dy stays in the first-level cache) and then over the lanes. */
+/* Register tile: TO output channels x (TW input channels x K columns) of one kernel row. Summed over the pixels of TH blocks (so few that their dy
+   stays in the first-level cache), row by row for all kernel rows that it meets, and then over the lanes. */
 #define PIXEL_STRIDE (IH * IW)
 #define COLUMNS (TW * K)
 
-INLINE_FN void JOIN(STAGE, _tile)(GLOBAL const float *x, GLOBAL const float *dy, GLOBAL float *dw, int kh, const int to, const int ti, int blocks,
-                                  int first) {
+/* Adds a row of dy times the row of x under it to sums[TO][COLUMNS]. */
+INLINE_FN void JOIN(STAGE, _row)(lanes *sums, GLOBAL const float *row, GLOBAL const float *d, const int to, const int ti) {
   lanes acc[TO][COLUMNS];
-  UNROLL for (int o = 0; o < TO; o++) UNROLL for (int j = 0; j < COLUMNS; j++) acc[o][j] = ZERO;
-  /* rows and columns of dy whose input pixel is inside */
-  const int h0 = MAX(0, (PAD - kh + STRIDE - 1) / STRIDE), h1 = MIN(OH, (IH - 1 + PAD - kh + STRIDE) / STRIDE);
-  for (int b = 0; b < blocks; b++)
-    for (int h = h0; h < h1; h++) {
-      GLOBAL const float *row = x + (size_t)b * X_STRIDE + (h * STRIDE + kh - PAD) * IW * 16;
-      GLOBAL const float *d = dy + (size_t)b * DY_STRIDE + h * OW * 16;
+  UNROLL for (int i = 0; i < TO * COLUMNS; i++) acc[i / COLUMNS][i % COLUMNS] = sums[i];
 #if PAD > 0
 #define EDGE(W0, W1)                                                                                                     \
   for (int w = W0; w < W1; w++) {                                                                                        \
@@ -30,28 +24,43 @@ INLINE_FN void JOIN(STAGE, _tile)(GLOBAL const float *x, GLOBAL const float *dy,
   }
 #define INNER0 MIN(OW, (PAD + STRIDE - 1) / STRIDE)
 #define INNER1 MAX(INNER0, MIN(OW, (IW - K + PAD) / STRIDE + 1))
-      EDGE(0, INNER0)
-      EDGE(INNER1, OW)
+  EDGE(0, INNER0)
+  EDGE(INNER1, OW)
 #else
 #define INNER0 0
 #define INNER1 OW
 #endif
-      NO_UNROLL for (int w = INNER0; w < INNER1; w++) {
-        lanes dv[TO];
-        UNROLL for (int o = 0; o < TO; o++) if (o < to) dv[o] = LOAD(d, o * OH * OW + w);
-        UNROLL for (int j = 0; j < COLUMNS; j++) if (j / K < ti) {
-          const lanes v = LOAD(row, j / K * PIXEL_STRIDE + w * STRIDE + j % K - PAD);
-          UNROLL for (int o = 0; o < TO; o++) if (o < to) acc[o][j] = fma(v, dv[o], acc[o][j]);
-        }
+  NO_UNROLL for (int w = INNER0; w < INNER1; w++) {
+    lanes dv[TO];
+    UNROLL for (int o = 0; o < TO; o++) if (o < to) dv[o] = LOAD(d, o * OH * OW + w);
+    UNROLL for (int j = 0; j < COLUMNS; j++) if (j / K < ti) {
+      const lanes v = LOAD(row, j / K * PIXEL_STRIDE + w * STRIDE + j % K - PAD);
+      UNROLL for (int o = 0; o < TO; o++) if (o < to) acc[o][j] = fma(v, dv[o], acc[o][j]);
+    }
+  }
+  UNROLL for (int i = 0; i < TO * COLUMNS; i++) sums[i] = acc[i / COLUMNS][i % COLUMNS];
+}
+
+/* dw of `to` output and `ti` input channels over `blocks` blocks. */
+INLINE_FN void JOIN(STAGE, _tile)(GLOBAL const float *x, GLOBAL const float *dy, GLOBAL float *dw, const int to, const int ti, int blocks, int first) {
+  lanes sums[K][TO * COLUMNS];
+  for (int i = 0; i < K * TO * COLUMNS; i++) (&sums[0][0])[i] = ZERO;
+  for (int b = 0; b < blocks; b++)
+    for (int h = 0; h < OH; h++)
+      NO_UNROLL for (int kh = 0; kh < K; kh++) {
+        const int under = h * STRIDE + kh - PAD;
+        if (under >= 0 && under < IH)
+          JOIN(STAGE, _row)(sums[kh], x + (size_t)b * X_STRIDE + under * IW * 16, dy + (size_t)b * DY_STRIDE + h * OW * 16, to, ti);
       }
-    }
-  float sums[(TO * COLUMNS + 15) / 16 * 16];
-  lane_sums(TO * COLUMNS, &acc[0][0], sums);
-  for (int o = 0; o < to; o++)
-    for (int j = 0; j < ti * K; j++) {
-      GLOBAL float *q = dw + (o * IC + j / K) * K * K + kh * K + j % K;
-      *q = first ? sums[o * COLUMNS + j] : *q + sums[o * COLUMNS + j];
-    }
+  NO_UNROLL for (int kh = 0; kh < K; kh++) {
+    float all[(TO * COLUMNS + 15) / 16 * 16];
+    lane_sums(TO * COLUMNS, sums[kh], all);
+    for (int o = 0; o < to; o++)
+      for (int j = 0; j < ti * K; j++) {
+        GLOBAL float *q = dw + (o * IC + j / K) * K * K + kh * K + j % K;
+        *q = first ? all[o * COLUMNS + j] : *q + all[o * COLUMNS + j];
+      }
+  }
 }
 #undef EDGE
 #undef INNER0
@@ -68,11 +77,9 @@ INLINE_FN void JOIN(STAGE, _channels)(GLOBAL const float *x, GLOBAL const float 
     dbias[o] = first ? s : dbias[o] + s;
   }
   for (int c = 0; c + TW <= IC; c += TW)
-    for (int kh = 0; kh < K; kh++)
-      JOIN(STAGE, _tile)(x + (size_t)c * PIXEL_STRIDE * 16, dy, dw + c * K * K, kh, to, TW, blocks, first);
+    JOIN(STAGE, _tile)(x + (size_t)c * PIXEL_STRIDE * 16, dy, dw + c * K * K, to, TW, blocks, first);
 #if IC % TW
-  for (int kh = 0; kh < K; kh++)
-    JOIN(STAGE, _tile)(x + (size_t)(IC / TW * TW) * PIXEL_STRIDE * 16, dy, dw + IC / TW * TW * K * K, kh, to, IC % TW, blocks, first);
+  JOIN(STAGE, _tile)(x + (size_t)(IC / TW * TW) * PIXEL_STRIDE * 16, dy, dw + IC / TW * TW * K * K, to, IC % TW, blocks, first);
 #endif
 }
 
