@@ -19,6 +19,9 @@
 #ifdef __CUDACC__
 #error "the cpu class is made of OpenCL's vectors; unset DUET_KERNEL_CLASS"
 #endif
+#ifdef __clang__
+#pragma clang diagnostic ignored "-Wpsabi" /* vectors of sixteen in two registers each are the same to all that is compiled here */
+#endif
 /* A vec fills one register: WIDTH of the sixteen lanes, which are VECS of them. Stages whose tile needs many registers walk the lanes vec by vec,
    with pointers to the first of its lanes; i counts sixteens all the same. */
 #define vec JOIN(float, WIDTH)
