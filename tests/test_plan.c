@@ -262,7 +262,7 @@ static void check_all_classes(const duet_network *network) {
                                                     .method = (duet_method)(b % 4),
                                                     .kernel_class = (duet_kernel_class) class,
                                                     .sections = u % 2,
-                                                    .precision = (duet_precision)((b + u) % DUET_PLAN_PRECISIONS),
+                                                    .precision = (duet_precision)((b + u) % DUET_PRECISIONS),
                                                     .compute_units = units[u],
                                                     .max_group = group,
                                                     .vector_width = 4U << b % 3});
@@ -405,7 +405,7 @@ static void test_precision(void **state) {
   duet_device_info info = {.id = "gpu:0", .type = DUET_DEVICE_GPU, .vector_width = 1, .max_group = 1024};
   info.compute_units = 132;
   info.precisions = 1U << DUET_PRECISION_fp32 | 1U << DUET_PRECISION_bf16;
-  (void)snprintf(info.lacks, sizeof info.lacks, "is of last year");
+  (void)snprintf(info.lacks[DUET_PRECISION_tf32], sizeof info.lacks[0], "is of last year");
   duet_plan_options options = {.batch = 128, .train = true, .sections = true, .precision = DUET_PRECISION_tf32};
   REFUSED(DUET_NO_DEVICE, "precision tf32: gpu:0 is of last year", duet_plan_for(&info, &options, &error));
   options.precision = DUET_PRECISION_bf16;
@@ -426,7 +426,7 @@ static void test_precision(void **state) {
   duet_precision precision;
   OK(duet_precision_parse("tf32", &precision, &error));
   assert_int_equal(precision, DUET_PRECISION_tf32);
-  REFUSED(DUET_USAGE, "precision fp16: unknown", duet_precision_parse("fp16", &precision, &error));
+  REFUSED(DUET_USAGE, "precision fp8: unknown", duet_precision_parse("fp8", &precision, &error));
 }
 
 /* More parameters than one launch has parts for. */

@@ -71,10 +71,9 @@ static int describe(int index, duet_device_info *info) {
                    p.major, p.minor, CUDART_VERSION / 1000, LEAST_CAPABILITY / 10, LEAST_CAPABILITY % 10);
   info->usable = !info->reason[0];
   info->precisions = 1U << DUET_PRECISION_fp32 | 1U << DUET_PRECISION_fp16;
-  if (capability >= MATRIX_CAPABILITY)
-    info->precisions |= 1U << DUET_PRECISION_tf32 | 1U << DUET_PRECISION_bf16;
-  else
-    (void)snprintf(info->lacks, sizeof info->lacks,
+  if (capability >= MATRIX_CAPABILITY) info->precisions |= 1U << DUET_PRECISION_tf32 | 1U << DUET_PRECISION_bf16;
+  for (int i = 0; i < DUET_PRECISIONS; i++)
+    (void)snprintf(info->lacks[i], sizeof info->lacks[i],
                    "has compute capability %d.%d; tensor cores as Duet uses them come with %d.%d and later", p.major,
                    p.minor, MATRIX_CAPABILITY / 10, MATRIX_CAPABILITY % 10);
   return capability;
