@@ -4,7 +4,7 @@ INLINE_FN void JOIN(STAGE, _scale)(GLOBAL u32 *control) {
   const float scale = as_float(control[CONTROL_scale]);
   if (control[CONTROL_skips] >= SCALING_skips) return; /* diverged */
   if (control[CONTROL_overflow]) {
-    control[CONTROL_next_scale] = as_uint(MAX(0.5f * scale, SCALING_least));
+    control[CONTROL_next_scale] = as_uint(MIN(MAX(0.5f * scale, (float)SCALING_least), (float)SCALING_most));
     control[CONTROL_good] = 0;
     control[CONTROL_skips] += 1;
     control[CONTROL_skipped] += 1;
@@ -12,7 +12,7 @@ INLINE_FN void JOIN(STAGE, _scale)(GLOBAL u32 *control) {
   }
   const u32 good = control[CONTROL_good] + 1;
   const int grows = good >= SCALING_steps;
-  control[CONTROL_next_scale] = as_uint(grows ? MIN(2.0f * scale, SCALING_most) : scale);
+  control[CONTROL_next_scale] = as_uint(grows ? MIN(2.0f * scale, (float)SCALING_most) : scale);
   control[CONTROL_good] = grows ? 0 : good;
   control[CONTROL_skips] = 0;
 }
