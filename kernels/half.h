@@ -1,7 +1,7 @@
 /* Half precision, as many values to an item as hardware packs: sixteen in the cpu class, a pair in the gpu class. An item's lane makes one
    value of them: TO_HALVES puts it in both of a pair, FROM_HALVES takes their mean.
 
-   And as factors of sums in fp32: half_word rounds two values to a word, to nearest even (beyond 65504 to infinity), half_dot adds the products
+   And, in OpenCL, as factors of sums in fp32: half_word rounds two values to a word, to nearest even (beyond 65504 to infinity), half_dot adds the products
    of two words. A product of halves is exact in fp32, so contraction changes no rounding; with leave for it compilers make one instruction of both products. */
 #ifndef HALVES
 #if defined(__CUDACC__)
@@ -20,11 +20,6 @@ INLINE_FN u32 half_fma(u32 a, u32 b, u32 c) {
   u32 sum;
   asm("fma.rn.f16x2 %0, %1, %2, %3;" : "=r"(sum) : "r"(a), "r"(b), "r"(c));
   return sum;
-}
-INLINE_FN float half_word(float first, float second) { return as_float(half_pair(second) << 16 | (half_pair(first) & 0xffffu)); }
-INLINE_FN float half_dot(float a, float b, float sum) {
-  const u32 x = as_uint(a), y = as_uint(b);
-  return fma(half_value((unsigned short)(x >> 16)), half_value((unsigned short)(y >> 16)), fma(half_value((unsigned short)x), half_value((unsigned short)y), sum));
 }
 #define HALVES u32
 #define TO_HALVES(v) half_pair(v)

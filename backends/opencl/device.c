@@ -116,6 +116,7 @@ static void describe(cl_platform_id platform, cl_device_id id, unsigned p, unsig
                    "%s: the device speaks \"%.60s\", OpenCL C 1.2 is needed (update its driver)", info->id, language);
   info->usable = !info->reason[0];
   info->precisions = 1U << DUET_PRECISION_fp32 | (has_half(id) ? 1U << DUET_PRECISION_fp16 : 0);
+  info->peaks = info->precisions;
   for (int i = 0; i < DUET_PRECISIONS; i++)
     (void)snprintf(info->lacks[i], sizeof info->lacks[i], "%s",
                    i == DUET_PRECISION_fp16

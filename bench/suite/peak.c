@@ -189,7 +189,7 @@ static duet_status run_launch(bench_rig *rig, const bench_job *job, bench_result
 static duet_status run_fma(bench_rig *rig, const bench_job *job, bench_result *r, duet_error *error) {
   duet_precision precision = DUET_PRECISION_fp32;
   while (precision < DUET_PRECISIONS && strcmp(duet_precision_names[precision], job->network) != 0) precision++;
-  if (rig->info->precisions & 1U << precision) return run_sink(rig, job, DUET_STAGE_peak, precision, r, error);
+  if (rig->info->peaks & 1U << precision) return run_sink(rig, job, DUET_STAGE_peak, precision, r, error);
   return duet_fail(error, DUET_UNSUPPORTED, "%s: %s %s", job->network, rig->info->id, rig->info->lacks[precision]);
 }
 
