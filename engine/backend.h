@@ -112,8 +112,8 @@ typedef struct duet_device_info {
       vector_width;    /* fp32 values that one work-item's vector holds natively; 1 where items themselves are lanes */
   size_t max_group;    /* work-items per group */
   size_t local_memory; /* bytes */
-  /* Bit p: stages of duet_precision p run, but for `peak`; tf32 and bf16 with groups of 128 and 48 KiB of local memory. fp32
-   * runs wherever a device is usable. */
+  /* Bit p: stages of duet_precision p run, but for `peak`; tf32 and bf16 with groups of 128 and 48 KiB of local memory.
+   * fp32 runs wherever a device is usable. */
   unsigned precisions;
   unsigned peaks; /* the same of stage `peak` */
   /* Of a usable device without that precision: what it lacks and what has it, as the end of a sentence that begins with

@@ -120,7 +120,7 @@ static void check_matrix_tile(const duet_stage *stage, int group) {
 
 static void check_gpu_tile(const duet_stage *stage, int group) {
   const duet_constants *k = &stage->constants;
-  enum { LEAST_LOCAL = 32768 / sizeof(float) }; /* what OpenCL promises */
+  enum { LEAST_LOCAL = 32768 / sizeof(float) };                                      /* what OpenCL promises */
   const int teams = group / DUET_LANES, words = DUET_LANES / (k->PRECISION ? 2 : 1); /* pairs of halves */
   if (k->LOCAL > LEAST_LOCAL) fail_msg("%s: %d floats of local memory", stage->label, k->LOCAL);
   switch (stage->kind) {
@@ -244,7 +244,8 @@ static void check_plan(const duet_network *network, duet_plan_options options) {
     assert_true(precision == DUET_PRECISION_fp32 ||
                 (options.kernel_class == DUET_CLASS_GPU && precision == (int)options.precision));
     if (options.kernel_class == DUET_CLASS_GPU)
-      (plan->stages[i].constants.MATRICES ? check_matrix_tile : check_gpu_tile)(&plan->stages[i], (int)plan->launches[0].group);
+      (plan->stages[i].constants.MATRICES ? check_matrix_tile : check_gpu_tile)(&plan->stages[i],
+                                                                                (int)plan->launches[0].group);
   }
   duet_plan_destroy(plan);
 }
