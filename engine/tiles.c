@@ -353,26 +353,6 @@ static bool matrix_tiles(duet_stage *stage, int group, int wanted_groups) {
   }
 }
 
-/* Whether pairs of halves are worth it for this shape: one channel has no neighbour, a small dense layer no local
- * memory. */
-static bool suits_halves(const duet_stage *stage) {
-  const duet_constants *k = &stage->constants;
-  switch (stage->kind) {
-    case DUET_STAGE_conv_forward:
-      return k->IC > 1;
-    case DUET_STAGE_conv_backward:
-      return k->OC > 1;
-    case DUET_STAGE_conv_weights:
-      return true;
-    case DUET_STAGE_dense_forward:
-    case DUET_STAGE_dense_backward:
-    case DUET_STAGE_dense_weights:
-      return k->IC * k->OC > SMALL_PRODUCT;
-    default:
-      return false;
-  }
-}
-
 /* Whether matrix units are worth it for this shape. */
 static bool suits_matrices(const duet_stage *stage) {
   const duet_constants *k = &stage->constants;
@@ -389,6 +369,15 @@ static bool suits_matrices(const duet_stage *stage) {
     default:
       return false;
   }
+}
+
+/* Whether pairs of halves are: one channel has no neighbour, a small dense layer no tile in local memory. */
+static bool suits_halves(const duet_stage *stage) {
+  const duet_constants *k = &stage->constants;
+  if (stage->kind == DUET_STAGE_conv_weights) return true;
+  if (stage->kind == DUET_STAGE_conv_forward) return k->IC > 1;
+  if (stage->kind == DUET_STAGE_conv_backward) return k->OC > 1;
+  return suits_matrices(stage);
 }
 
 static int conv_weights_slices(const duet_constants *k, int teams) {
