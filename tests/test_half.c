@@ -267,7 +267,7 @@ static void test_resumed_run_has_the_same_bits(void **state) {
     assert_true(c->run.step == stops[i] && c->options.precision == DUET_PRECISION_fp16);
     const duet_scaling *scaling = &c->run.scaling;
     if (stops[i] == 1)
-      assert_true(scaling->skips == 1 && scaling->skipped == 1 && scaling->scale == DUET_SCALING_most / 2);
+      assert_true(scaling->skips == 1 && scaling->skipped == 1 && scaling->scale == 0.5 * DUET_SCALING_most);
     float *values = train(c, 0, &got, &count);
     assert_memory_equal(values, all, count * sizeof *values);
     assert_int_equal(got.epoch_count, wanted.epoch_count);
