@@ -19,7 +19,7 @@ static void describe(const duet_device_info *info, duet_device_entry *entry) {
   (void)snprintf(entry->name, sizeof entry->name, "%s", info->name);
   (void)snprintf(entry->type, sizeof entry->type, "%s", duet_device_type_name(info->type));
   (void)snprintf(entry->reason, sizeof entry->reason, "%s", info->reason);
-  for (size_t p = 0, at = 0; info->usable && p < DUET_PLAN_PRECISIONS && at < sizeof entry->precisions; p++)
+  for (size_t p = 0, at = 0; info->usable && p < DUET_PRECISIONS && at < sizeof entry->precisions; p++)
     if (info->precisions & 1U << p)
       at += (size_t)snprintf(entry->precisions + at, sizeof entry->precisions - at, "%s%s", at ? " " : "",
                              duet_precision_names[p]);

@@ -61,6 +61,9 @@ duet_status cli_session_open(const cli_options *options, cli_data data, cli_sess
   else
     (void)read_data(&r);
   if (s) return s;
+  if (session->precision == DUET_PRECISION_fp16 && session->info->type == DUET_DEVICE_CPU &&
+      session->info->precisions & 1U << DUET_PRECISION_fp16 && !options->quiet)
+    (void)fputs("duet: precision fp16 runs kernels made for GPUs: on a CPU fp32 is faster\n", stderr);
   if (r.status) *error = r.error;
   return r.status ? r.status : upload_data(&r, error);
 }

@@ -82,6 +82,16 @@ static void show_epoch(void *context, const duet_epoch *e) {
                   e->epoch, e->train.loss[DUET_HEAD_DIGIT], e->train.loss[DUET_HEAD_SUM],
                   j->train.validation ? "validation" : "test", 100 * e->measured.accuracy[DUET_HEAD_DIGIT],
                   100 * e->measured.accuracy[DUET_HEAD_SUM], e->seconds, e->images_per_second);
+  if (e->skipped)
+    (void)fprintf(
+        stderr,
+        "duet: epoch %d: %zu step%s skipped: gradients beyond half precision (the scale of the loss was halved)\n",
+        e->epoch, e->skipped, e->skipped == 1 ? "" : "s");
+  if (j->result.diverged)
+    (void)fprintf(stderr,
+                  "duet: epoch %d: the run has diverged: gradients of %d steps on end were no numbers (a smaller --lr, "
+                  "or --precision fp32)\n",
+                  e->epoch, DUET_SCALING_skips);
 }
 
 static duet_status write_steps(void *context, const duet_step *steps, size_t count, duet_error *error) {
@@ -261,11 +271,11 @@ static duet_status run(job *j, duet_error *error) {
 /* ---- results, on stdout ---- */
 
 static json_t *describe_epoch(const duet_epoch *e, const char *measured_digit, const char *measured_sum) {
-  return json_pack("{s:i, s:o, s:o, s:f, s:f, s:f, s:f}", "epoch", e->epoch, "train_loss_digit",
+  return json_pack("{s:i, s:o, s:o, s:f, s:f, s:f, s:f, s:I}", "epoch", e->epoch, "train_loss_digit",
                    duet_json_real(e->train.loss[DUET_HEAD_DIGIT]), "train_loss_sum",
                    duet_json_real(e->train.loss[DUET_HEAD_SUM]), measured_digit, e->measured.accuracy[DUET_HEAD_DIGIT],
                    measured_sum, e->measured.accuracy[DUET_HEAD_SUM], "seconds", e->seconds, "images_per_second",
-                   e->images_per_second);
+                   e->images_per_second, "steps_skipped", (json_int_t)e->skipped);
 }
 
 static json_t *describe(const job *j) {

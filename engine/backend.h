@@ -13,7 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { DUET_BACKEND_VERSION = 3, DUET_LANES = 16, DUET_MAX_OPERANDS = 7 };
+enum { DUET_BACKEND_VERSION = 4, DUET_LANES = 16, DUET_MAX_OPERANDS = 7 };
 
 /* ---- what kernels are made of (kernels/kernels.def) ---- */
 
@@ -39,9 +39,13 @@ typedef enum duet_stage_kind {
 typedef enum duet_precision {
 #define ARITHMETIC(name) DUET_PRECISION_##name,
 #include "kernels/kernels.def"
-  DUET_PRECISIONS,
-  DUET_PLAN_PRECISIONS = DUET_PRECISION_fp16 /* those before it are there to train in */
+  DUET_PRECISIONS
 } duet_precision;
+
+enum {
+#define SCALING(name, value) DUET_SCALING_##name = (value),
+#include "kernels/kernels.def"
+};
 
 typedef struct duet_constants {
 #define CONSTANT(name) int name;
@@ -108,11 +112,13 @@ typedef struct duet_device_info {
       vector_width;    /* fp32 values that one work-item's vector holds natively; 1 where items themselves are lanes */
   size_t max_group;    /* work-items per group */
   size_t local_memory; /* bytes */
-  /* Bit p: stages of duet_precision p run; tf32 and bf16 with groups of 128 and 48 KiB of local memory. fp32 runs
-   * wherever a device is usable. */
+  /* Bit p: stages of duet_precision p run, but for `peak`; tf32 and bf16 with groups of 128 and 48 KiB of local memory.
+   * fp32 runs wherever a device is usable. */
   unsigned precisions;
-  char lacks[200]; /* of a usable device without some: what it lacks and what has them, as the end of a sentence that
-                      begins with its id */
+  unsigned peaks; /* the same of stage `peak` */
+  /* Of a usable device without that precision: what it lacks and what has it, as the end of a sentence that begins with
+   * its id. */
+  char lacks[DUET_PRECISIONS][200];
   uint64_t global_memory;  /* bytes */
   uint64_t max_allocation; /* bytes in one buffer */
   bool keeps_kernels;      /* the driver keeps what it has compiled by itself: the backend stores nothing */

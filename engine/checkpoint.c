@@ -48,7 +48,18 @@ static const field fields[] = {
     {"step_in_epoch", FIELD_SIZE, AT(run.result_count), 0, UINT32_MAX},
     {"epoch_seconds", FIELD_REAL, AT(run.epoch_seconds), 0, 1e12},
 };
-enum { FIELDS = sizeof fields / sizeof *fields, NUMBER_SIZE = 32 };
+/* Of runs in fp16 alone. */
+static const field scaling_fields[] = {
+    {"loss_scale", FIELD_REAL, AT(run.scaling.scale), DUET_SCALING_least, DUET_SCALING_most},
+    {"loss_scale_steps", FIELD_U32, AT(run.scaling.good), 0, DUET_SCALING_steps},
+    {"loss_scale_skips", FIELD_U32, AT(run.scaling.skips), 0, DUET_SCALING_skips},
+    {"steps_skipped", FIELD_U32, AT(run.scaling.skipped), 0, UINT32_MAX},
+};
+enum {
+  FIELDS = sizeof fields / sizeof *fields,
+  SCALING_FIELDS = sizeof scaling_fields / sizeof *scaling_fields,
+  NUMBER_SIZE = 32
+};
 
 static void spell(const field *f, const duet_checkpoint *c, char text[NUMBER_SIZE]) {
   const void *value = (const char *)c + f->place;
@@ -203,7 +214,7 @@ uint32_t duet_checkpoint_data(const duet_dataset *d) {
   return (uint32_t)crc32_z(crc, d->labels, d->count);
 }
 
-/* ---- the rows of epochs: a line each, its numbers separated by spaces ---- */
+/* ---- the rows of epochs: a line each, its numbers separated by spaces; of fp16 the steps skipped stand last ---- */
 
 enum { ROW = 10 };
 
@@ -214,13 +225,15 @@ static void list_row(duet_epoch *e, double *row[ROW]) {
   memcpy(row, all, sizeof all);
 }
 
-static void spell_rows(const duet_run *run, duet_text *text) {
+static void spell_rows(const duet_run *run, bool scaled, duet_text *text) {
   duet_text_append(text, "", 0);
   for (int i = 0; i < run->epoch_count; i++) {
     duet_epoch e = run->epochs[i];
     double *row[ROW];
     list_row(&e, row);
-    for (int j = 0; j < ROW; j++) duet_text_add(text, "%.17g%s", *row[j], j + 1 < ROW ? " " : "\n");
+    for (int j = 0; j < ROW; j++) duet_text_add(text, "%.17g%s", *row[j], j + 1 < ROW ? " " : "");
+    if (scaled) duet_text_add(text, " %zu", e.skipped);
+    duet_text_add(text, "\n");
   }
 }
 
@@ -236,9 +249,15 @@ static duet_status read_rows(const char *path, const duet_tensor_file *file, due
     for (int j = 0; j < ROW; j++) {
       char *end;
       *row[j] = strtod(text, &end);
-      if (end == text || *end != (j + 1 < ROW ? ' ' : '\n')) return fail_key(path, "epoch_rows", text, error);
-      text = end + 1;
+      const bool more = j + 1 < ROW;
+      if (end == text || (more ? *end != ' ' : *end != ' ' && *end != '\n'))
+        return fail_key(path, "epoch_rows", text, error);
+      text = end + more;
     }
+    char *end = (char *)text;
+    if (*text == ' ') run->epochs[i].skipped = (size_t)strtoull(text + 1, &end, 10);
+    if (*end != '\n' || text[strspn(text, " 0123456789")] != '\n') return fail_key(path, "epoch_rows", text, error);
+    text = end + 1;
   }
   return *text ? fail_key(path, "epoch_rows", text, error) : DUET_OK;
 }
@@ -320,7 +339,8 @@ static duet_status write_run(const char *path, const duet_parameters *p, const d
   duet_tensor *tensors = calloc(most, sizeof *tensors);
   char(*names)[64] = calloc(most, sizeof *names);
   duet_text rows = {0};
-  spell_rows(&c->run, &rows);
+  const bool scaled = c->options.precision == DUET_PRECISION_fp16;
+  spell_rows(&c->run, scaled, &rows);
   if (!tensors || !names || rows.failed) {
     free(tensors);
     free(names);
@@ -328,13 +348,17 @@ static duet_status write_run(const char *path, const duet_parameters *p, const d
     return duet_fail(error, DUET_OUT_OF_MEMORY, "%s: out of memory for a checkpoint", path);
   }
   head texts;
-  char numbers[FIELDS][NUMBER_SIZE], every[NUMBER_SIZE];
-  duet_metadata metadata[HEAD_KEYS + FIELDS + 7];
+  char numbers[FIELDS][NUMBER_SIZE], scalings[SCALING_FIELDS][NUMBER_SIZE], every[NUMBER_SIZE];
+  duet_metadata metadata[HEAD_KEYS + FIELDS + SCALING_FIELDS + 7];
   size_t count = HEAD_KEYS;
   describe_network(c->network, c->options.seed, &texts, metadata);
   for (size_t i = 0; i < FIELDS; i++) {
     spell(&fields[i], c, numbers[i]);
     metadata[count++] = (duet_metadata){fields[i].key, numbers[i]};
+  }
+  for (size_t i = 0; scaled && i < SCALING_FIELDS; i++) {
+    spell(&scaling_fields[i], c, scalings[i]);
+    metadata[count++] = (duet_metadata){scaling_fields[i].key, scalings[i]};
   }
   metadata[count++] = (duet_metadata){"optimizer", duet_optimizer_name(c->options.recipe.optimizer)};
   metadata[count++] = (duet_metadata){"precision", duet_precision_names[c->options.precision]};
@@ -398,6 +422,10 @@ static duet_status read_options(const char *path, const duet_tensor_file *file, 
     return fail_key(path, "optimizer", optimizer, error);
   if (!precision || duet_precision_parse(precision, &c->options.precision, NULL))
     return fail_key(path, "precision", precision, error);
+  for (size_t i = 0; c->options.precision == DUET_PRECISION_fp16 && i < SCALING_FIELDS; i++) {
+    const duet_status s = read_field(path, file, &scaling_fields[i], c, error);
+    if (s) return s;
+  }
   c->options.augment = augment != NULL;
   if (augment && strcmp(augment, "affine") != 0) return fail_key(path, "augment", augment, error);
   if (!schedule || !duet_schedule_parse(schedule, &c->options.recipe.schedule))

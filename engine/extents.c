@@ -99,6 +99,8 @@ void duet_stage_extents(const duet_stage *stage, size_t extents[DUET_MAX_OPERAND
       EXTENTS(total, total, total, k->METHOD < 2 ? 0 : total, DUET_RATES, words);
     case DUET_STAGE_sum:
       EXTENTS(total, total);
+    case DUET_STAGE_check:
+      EXTENTS(total, words);
     case DUET_STAGE_winograd_weights:
       EXTENTS(w, u);
     case DUET_STAGE_winograd_to_points:

@@ -15,6 +15,13 @@ static const char *const control_names[] = {
 #define CONTROL(name) #name,
 #include "kernels/kernels.def"
 };
+static const struct {
+  const char *name;
+  int value;
+} scaling[] = {
+#define SCALING(name, value) {#name, value},
+#include "kernels/kernels.def"
+};
 enum { CONSTANTS = sizeof constant_names / sizeof *constant_names };
 _Static_assert(sizeof(duet_constants) == CONSTANTS * sizeof(int), "constants are ints without gaps");
 
@@ -164,6 +171,8 @@ duet_status duet_generate(duet_kernel_source *source, duet_error *error) {
   for (int i = 0; i < DUET_CONTROL_WORDS; i++) duet_text_add(&out, "#define CONTROL_%s %d\n", control_names[i], i);
   for (int i = 0; i < DUET_PRECISIONS; i++)
     duet_text_add(&out, "#define PRECISION_%s %d\n", duet_precision_names[i], i);
+  for (size_t i = 0; i < sizeof scaling / sizeof *scaling; i++)
+    duet_text_add(&out, "#define SCALING_%s %d\n", scaling[i].name, scaling[i].value);
   duet_status s = duet_generate_file(&out, "prelude.h", error);
   for (size_t p = 0, number = 0; !s && p < source->part_count; p++)
     for (size_t i = 0; !s && i < source->parts[p].stage_count; i++)

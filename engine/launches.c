@@ -77,13 +77,14 @@ static bool joins_section(const duet_plan *plan, const duet_stage *stage) {
   return plan->options.kernel_class == DUET_CLASS_GPU ? is_small(stage) : duet_plan_takes_blocks(plan);
 }
 
-/* Whether a sum or an update goes on with the rows of a gradient that the same task has just made (gpu class: with the
-   same elements, item by item). */
+/* Whether a sum, a check or an update goes on with the rows of a gradient that the same task has just made (gpu class:
+   with the same elements, item by item). */
 static bool follows(const duet_plan *plan, const duet_stage *first, const duet_stage *stage) {
   if (!plan->options.sections || duet_stage_is_by_block(first)) return false;
   if (plan->options.kernel_class == DUET_CLASS_GPU)
-    return first->kind == DUET_STAGE_sum && stage->kind == DUET_STAGE_update &&
-           first->operands[1].offset == stage->operands[1].offset;
+    return first->kind == DUET_STAGE_sum &&
+           ((stage->kind == DUET_STAGE_update && first->operands[1].offset == stage->operands[1].offset) ||
+            (stage->kind == DUET_STAGE_check && first->operands[1].offset == stage->operands[0].offset));
   const bool makes = first->kind == DUET_STAGE_conv_weights || first->kind == DUET_STAGE_sparse_weights ||
                      first->kind == DUET_STAGE_winograd_gradient || first->kind == DUET_STAGE_dense_weights ||
                      first->kind == DUET_STAGE_sum;
@@ -111,8 +112,8 @@ static duet_part part_from(const duet_plan *plan, size_t first, size_t *tickets)
 
 /* ---- what must wait for what ---- */
 
-/* Whether two operands may be the same place. `control` orders nothing: only `gather`, before all others, and `record`,
-   after all others, write it. */
+/* Whether two operands may be the same place. `control` orders nothing: only `gather`, before all others, `check`,
+   before all updates, and `record`, after all others, write it. */
 static bool overlap(const duet_planner *planner, const duet_operand *a, const duet_operand *b) {
   if (a->memory != b->memory || a->memory == DUET_MEMORY_none || a->memory == DUET_MEMORY_control) return false;
   if (a->memory != DUET_MEMORY_work) return a->offset == b->offset;
@@ -120,6 +121,7 @@ static bool overlap(const duet_planner *planner, const duet_operand *a, const du
 }
 
 static bool stage_needs(const duet_planner *planner, const duet_stage *stage, const duet_stage *earlier) {
+  if (stage->kind == DUET_STAGE_update && earlier->kind == DUET_STAGE_check) return true;
   const char *mine = duet_stage_infos[stage->kind].access, *theirs = duet_stage_infos[earlier->kind].access;
   for (int i = 0; mine[i]; i++)
     for (int j = 0; theirs[j]; j++)

@@ -109,8 +109,24 @@ static void add_gather(duet_planner *planner) {
 
 static void add_record(duet_planner *planner) {
   duet_stage *stage = duet_planner_add(planner, DUET_STAGE_record, -1, "record");
+  stage->constants.SCALED = duet_plan_is_scaled(&planner->plan->options);
   const duet_operand operands[] = {planner->score, planner->target, {.memory = DUET_MEMORY_results}, planner->control};
   memcpy(stage->operands, operands, sizeof operands);
+}
+
+/* Behind all others: a step whose gradients are not all finite moves no parameter. */
+static duet_status put_updates_last(duet_plan *plan) {
+  duet_stage *updates = malloc(plan->stage_count * sizeof *updates);
+  size_t others = 0, count = 0;
+  if (!updates) return DUET_OUT_OF_MEMORY;
+  for (size_t i = 0; i < plan->stage_count; i++)
+    if (plan->stages[i].kind == DUET_STAGE_update)
+      updates[count++] = plan->stages[i];
+    else
+      plan->stages[others++] = plan->stages[i];
+  memcpy(plan->stages + others, updates, count * sizeof *updates);
+  free(updates);
+  return DUET_OK;
 }
 
 /* Weights laid out anew, the batch, its way forward and back, the parameters' own. */
@@ -127,6 +143,8 @@ static void add_stages(duet_planner *planner) {
       if (!planner->units[i].absorbed) duet_ops[layers[i].op].backward(planner, i);
     for (int i = 0; i < network->layer_count; i++)
       if (!planner->units[i].absorbed) duet_ops[layers[i].op].weights(planner, i);
+    if (!planner->status && duet_plan_is_scaled(&planner->plan->options))
+      planner->status = put_updates_last(planner->plan);
   }
   add_record(planner);
 }
@@ -291,12 +309,11 @@ duet_status duet_plan_for(const duet_device_info *info, duet_plan_options *optio
   options->max_group = info->max_group;
   const duet_precision precision = options->precision;
   if (precision == DUET_PRECISION_fp32) return DUET_OK;
-  if (precision >= DUET_PLAN_PRECISIONS)
-    return duet_fail(error, DUET_USAGE, "precision %s: to measure the device, not to train in",
-                     duet_precision_names[precision]);
   if (!(info->precisions & 1U << precision))
     return duet_fail(error, DUET_NO_DEVICE, "precision %s: %s %s", duet_precision_names[precision], info->id,
-                     info->lacks);
+                     info->lacks[precision]);
+  const char *forced = getenv("DUET_KERNEL_CLASS");
+  if (!forced || !*forced) options->kernel_class = DUET_CLASS_GPU;
   if (options->kernel_class != DUET_CLASS_GPU)
     return duet_fail(error, DUET_USAGE, "precision %s: kernels of the gpu class only (unset DUET_KERNEL_CLASS)",
                      duet_precision_names[precision]);
@@ -304,12 +321,12 @@ duet_status duet_plan_for(const duet_device_info *info, duet_plan_options *optio
 }
 
 duet_status duet_precision_parse(const char *name, duet_precision *precision, duet_error *error) {
-  for (int p = 0; p < DUET_PLAN_PRECISIONS; p++)
+  for (int p = 0; p < DUET_PRECISIONS; p++)
     if (!strcmp(name, duet_precision_names[p])) {
       *precision = (duet_precision)p;
       return DUET_OK;
     }
-  return duet_fail(error, DUET_USAGE, "precision %s: unknown (fp32, tf32 or bf16)", name);
+  return duet_fail(error, DUET_USAGE, "precision %s: unknown (fp32, tf32, bf16 or fp16)", name);
 }
 
 double duet_stage_flops(const duet_plan *plan, const duet_stage *stage) {

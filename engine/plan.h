@@ -27,6 +27,11 @@ typedef struct duet_plan_options {
       precision; /* of the convolutions and dense layers that have it (engine/tiles.c); the others are fp32 */
 } duet_plan_options;
 
+/* Whether the loss is scaled (kernels/kernels.def, SCALING): gradients in half precision would soon be 0. */
+static inline bool duet_plan_is_scaled(const duet_plan_options *options) {
+  return options->train && options->precision == DUET_PRECISION_fp16;
+}
+
 enum { DUET_MAX_PARTS = 32 };
 
 typedef struct duet_plan_launch {
@@ -57,9 +62,9 @@ duet_status duet_plan_create(const duet_network *network, const duet_plan_option
                              duet_error *error);
 void duet_plan_destroy(duet_plan *plan); /* takes NULL */
 
-/* Fills in what follows from the device: class, compute units, groups, vectors. Errors: NO_DEVICE when it has not
-   options->precision, USAGE when $DUET_KERNEL_CLASS is wrong or asks for kernels without it, or $DUET_VECTOR_WIDTH is
-   none. */
+/* Fills in what follows from device and precision: class (fp16 has kernels of the gpu class only, on a CPU too),
+   compute units, groups, vectors. Errors: NO_DEVICE when it has not options->precision, USAGE when $DUET_KERNEL_CLASS
+   is wrong or asks for kernels without it, or $DUET_VECTOR_WIDTH is none. */
 duet_status duet_plan_for(const duet_device_info *info, duet_plan_options *options, duet_error *error);
 
 /* The precision of this name, of those to train in. Errors: USAGE. */

@@ -131,8 +131,9 @@ duet_operand duet_planner_bias(const duet_planner *planner, duet_memory memory, 
   return (duet_operand){.memory = memory, .offset = duet_parameters_bias(&planner->plan->parameters, layer)};
 }
 
-/* Sums over the blocks of partial gradients, if any (memory none: not), and the update of a parameter tensor. */
-static void add_update(duet_planner *planner, int layer, const char *const what[2], duet_operand partial, size_t offset,
+/* Sums over the blocks of partial gradients, if any (memory none: not), where they are scaled the check of the sums,
+   and the update of a parameter tensor. */
+static void add_update(duet_planner *planner, int layer, const char *const what[3], duet_operand partial, size_t offset,
                        size_t length, size_t total) {
   const duet_operand gradient = {.memory = DUET_MEMORY_gradients, .offset = offset};
   if (partial.memory != DUET_MEMORY_none) {
@@ -142,7 +143,16 @@ static void add_update(duet_planner *planner, int layer, const char *const what[
     stage->operands[0] = partial;
     stage->operands[1] = gradient;
   }
+  const bool scaled = duet_plan_is_scaled(&planner->plan->options);
+  if (scaled) {
+    duet_stage *stage = duet_planner_add(planner, DUET_STAGE_check, layer, what[2]);
+    stage->constants.LENGTH = (int)length;
+    stage->constants.TOTAL = (int)total;
+    stage->operands[0] = gradient;
+    stage->operands[1] = planner->control;
+  }
   duet_stage *stage = duet_planner_add(planner, DUET_STAGE_update, layer, what[1]);
+  stage->constants.SCALED = scaled;
   stage->constants.LENGTH = (int)length;
   stage->constants.TOTAL = (int)total;
   stage->constants.METHOD = (int)planner->plan->options.method;
@@ -156,7 +166,9 @@ static void add_update(duet_planner *planner, int layer, const char *const what[
 }
 
 void duet_planner_update(duet_planner *planner, int layer, const duet_operand partial[2], int rows) {
-  static const char *const weight[] = {"weight sum", "weight update"}, *const bias[] = {"bias sum", "bias update"};
+  static const char *const weight[] = {"weight sum", "weight update", "weight check"}, *const bias[] = {"bias sum",
+                                                                                                        "bias update",
+                                                                                                        "bias check"};
   static const duet_operand none = {.memory = DUET_MEMORY_none};
   const duet_layer *l = &planner->network->layers[layer];
   const duet_parameters *p = &planner->plan->parameters;

@@ -139,9 +139,16 @@ static duet_status make_plan(duet_runner *runner, const duet_runner_options *opt
   return s;
 }
 
+static uint32_t bits_of(float value) {
+  uint32_t bits;
+  memcpy(&bits, &value, sizeof bits);
+  return bits;
+}
+
 static duet_status make_buffers(duet_runner *runner, const duet_runner_options *options, duet_error *error) {
   const duet_handle *h = &runner->model->handle;
   runner->max_steps = duet_steps(options->samples, (size_t)options->batch);
+  runner->scaling.scale = duet_plan_is_scaled(&runner->plan->options) ? DUET_SCALING_first : 1;
   duet_status s = alloc(h, runner->plan->work, &runner->work, error);
   if (!s) s = alloc(h, options->samples, &runner->order, error);
   if (!s) s = alloc(h, runner->max_steps * DUET_RATES, &runner->rates, error);
@@ -190,7 +197,7 @@ static duet_status warm_up(duet_runner *runner, duet_error *error) {
   const duet_handle *h = &runner->model->handle;
   const duet_model *m = runner->model;
   const float rates[DUET_RATES] = {0, 0, 0, 1, 1, 1, 0, 0};
-  const uint32_t control[DUET_CONTROL_WORDS] = {0};
+  const uint32_t control[DUET_CONTROL_WORDS] = {[DUET_CONTROL_next_scale] = bits_of(1)};
   const size_t values = m->layout.total, moments = 2 * m->layout.trained;
   float *kept = malloc((values + moments + 1) * sizeof *kept);
   if (!kept) return duet_fail(error, DUET_OUT_OF_MEMORY, "out of memory for the first step");
@@ -249,7 +256,11 @@ duet_status duet_runner_begin(duet_runner *runner, uint64_t seed, uint32_t epoch
   const uint32_t control[DUET_CONTROL_WORDS] = {[DUET_CONTROL_seed_low] = (uint32_t)seed,
                                                 [DUET_CONTROL_seed_high] = (uint32_t)(seed >> 32),
                                                 [DUET_CONTROL_epoch] = epoch,
-                                                [DUET_CONTROL_samples] = (uint32_t)count};
+                                                [DUET_CONTROL_samples] = (uint32_t)count,
+                                                [DUET_CONTROL_next_scale] = bits_of((float)runner->scaling.scale),
+                                                [DUET_CONTROL_good] = runner->scaling.good,
+                                                [DUET_CONTROL_skips] = runner->scaling.skips,
+                                                [DUET_CONTROL_skipped] = runner->scaling.skipped};
   const size_t steps = duet_steps(count, (size_t)runner->plan->options.batch);
   duet_status s = h->backend->upload(h->device, runner->control, 0, control, sizeof control, error);
   if (!s) s = h->backend->upload(h->device, runner->order, 0, order, count * sizeof *order, error);
@@ -274,6 +285,23 @@ duet_status duet_runner_results(const duet_runner *runner, size_t first, size_t 
                                                  first * DUET_RESULTS * sizeof *results, results,
                                                  count * DUET_RESULTS * sizeof *results, error);
 }
+
+duet_status duet_runner_fetch_scaling(duet_runner *runner, duet_error *error) {
+  const duet_handle *h = &runner->model->handle;
+  uint32_t control[DUET_CONTROL_WORDS];
+  if (!duet_plan_is_scaled(&runner->plan->options)) return DUET_OK;
+  const duet_status s = h->backend->download(h->device, runner->control, 0, control, sizeof control, error);
+  if (s) return s;
+  float scale;
+  memcpy(&scale, &control[DUET_CONTROL_next_scale], sizeof scale);
+  runner->scaling.scale = (double)scale;
+  runner->scaling.good = control[DUET_CONTROL_good];
+  runner->scaling.skips = control[DUET_CONTROL_skips];
+  runner->scaling.skipped = control[DUET_CONTROL_skipped];
+  return DUET_OK;
+}
+
+bool duet_runner_has_diverged(const duet_runner *runner) { return runner->scaling.skips >= DUET_SCALING_skips; }
 
 duet_status duet_runner_logits(const duet_runner *runner, int head, size_t count, float *logits, duet_error *error) {
   const duet_handle *h = &runner->model->handle;

@@ -54,6 +54,14 @@ typedef struct duet_runner_options {
   void *context;
 } duet_runner_options;
 
+/* Where the scale of the loss is (kernels/kernels.def, SCALING); a scale of 1 and zeros where gradients are not scaled.
+ */
+typedef struct duet_scaling {
+  double scale;
+  uint32_t good, skips; /* steps since it was moved; skipped on end */
+  uint32_t skipped;     /* in this epoch */
+} duet_scaling;
+
 typedef struct duet_runner {
   const duet_model *model;
   const duet_resident *resident;
@@ -62,6 +70,7 @@ typedef struct duet_runner {
   duet_kernel **kernels; /* one a launch */
   duet_launch *launches;
   duet_buffer *order, *rates, *work, *results, *control;
+  duet_scaling scaling; /* that the next epoch begins with */
   duet_recording *recording;
 } duet_runner;
 
@@ -81,6 +90,11 @@ duet_status duet_runner_steps(duet_runner *runner, size_t times, duet_ticket *ti
 /* results[count][4] of steps first...; waits for all work. */
 duet_status duet_runner_results(const duet_runner *runner, size_t first, size_t count, float *results,
                                 duet_error *error);
+
+/* Fetches `scaling` as the steps enqueued so far leave it, where gradients are scaled; waits for them. */
+duet_status duet_runner_fetch_scaling(duet_runner *runner, duet_error *error);
+/* Whether so many steps on end had gradients that are not finite that none is skipped any more. */
+bool duet_runner_has_diverged(const duet_runner *runner);
 
 /* logits[count][classes of the head] of the first `count` images of the last step (predict only); waits for all work.
  */

@@ -51,6 +51,7 @@ size_t duet_stage_tasks(const duet_stage *stage) {
     case DUET_STAGE_norm_weights:
       return (size_t)k->IC;
     case DUET_STAGE_sum:
+    case DUET_STAGE_check:
     case DUET_STAGE_update:
     case DUET_STAGE_stream_read:
     case DUET_STAGE_stream_write:

@@ -415,6 +415,15 @@ static bool suits_matrices(const duet_stage *stage) {
   }
 }
 
+/* Whether pairs of halves are: one channel has no neighbour, a small dense layer no tile in local memory. */
+static bool suits_halves(const duet_stage *stage) {
+  const duet_constants *k = &stage->constants;
+  if (stage->kind == DUET_STAGE_conv_weights) return true;
+  if (stage->kind == DUET_STAGE_conv_forward) return k->IC > 1;
+  if (stage->kind == DUET_STAGE_conv_backward) return k->OC > 1;
+  return suits_matrices(stage);
+}
+
 static int conv_weights_slices(const duet_constants *k, int teams) {
   return ceil_divide(k->IC * (k->K / k->TO) * (k->K / k->TW), teams / k->TH);
 }
@@ -432,7 +441,7 @@ static void gpu_conv_weights(duet_constants *k, int teams, int wanted_groups) {
 
 static void gpu_dense(duet_stage *stage, int group, int wanted_groups) {
   duet_constants *k = &stage->constants;
-  if (k->IC * k->OC <= SMALL_PRODUCT) return; /* LOCAL 0 */
+  if (k->IC * k->OC <= SMALL_PRODUCT && !k->PRECISION) return; /* LOCAL 0 */
   k->TO = GPU_CHANNELS;
   if (ceil_divide(dense_features(stage), k->TO) * k->BLOCKS < wanted_groups) k->TO /= 2;
   k->LOCAL = group * k->TO;
@@ -443,7 +452,8 @@ static int dense_weights_slices(const duet_constants *k, int group) { return cei
 static void gpu_dense_weights(duet_constants *k, int group, int wanted_groups) {
   k->ROWS = near_divisor(k->OC, GPU_CHANNELS);
   while (ceil_divide(k->OC, k->ROWS) * dense_weights_slices(k, group) < wanted_groups && k->ROWS > 1) k->ROWS /= 2;
-  k->LOCAL = group * (DUET_LANES + 4) + k->ROWS * DUET_LANES;
+  const int words = DUET_LANES / (k->PRECISION ? 2 : 1); /* of a block's images, pairs of halves */
+  k->LOCAL = group * (words + 4) + k->ROWS * words;
 }
 
 static void gpu_tiles(duet_stage *stage, int group, const duet_plan *plan) {
@@ -451,9 +461,13 @@ static void gpu_tiles(duet_stage *stage, int group, const duet_plan *plan) {
   const int wanted_groups = stage->by_block ? ceil_divide(all_groups, plan->blocks) : all_groups;
   duet_constants *k = &stage->constants;
   k->TO = k->TH = k->TW = k->ROWS = 1;
-  if (plan->options.precision && suits_matrices(stage)) k->PRECISION = (int)plan->options.precision;
-  if (stage->kind != DUET_STAGE_peak && k->PRECISION && matrix_tiles(stage, group, wanted_groups)) return;
-  if (stage->kind != DUET_STAGE_peak) k->PRECISION = DUET_PRECISION_fp32;
+  const duet_precision asked = plan->options.precision;
+  if (asked == DUET_PRECISION_fp16 ? suits_halves(stage) : asked && suits_matrices(stage)) k->PRECISION = (int)asked;
+  if (stage->kind != DUET_STAGE_peak && k->PRECISION && k->PRECISION != DUET_PRECISION_fp16) {
+    k->MATRICES = matrix_tiles(stage, group, wanted_groups);
+    if (k->MATRICES) return;
+    k->PRECISION = DUET_PRECISION_fp32;
+  }
   switch (stage->kind) {
     case DUET_STAGE_dense_forward:
     case DUET_STAGE_dense_backward:
@@ -484,8 +498,8 @@ static void gpu_tiles(duet_stage *stage, int group, const duet_plan *plan) {
 
 size_t duet_tiles_groups(const duet_stage *stage, size_t group) {
   const duet_constants *k = &stage->constants;
-  const int teams = (int)group / (k->PRECISION ? WARP : DUET_LANES); /* or warps */
-  int elements;                                                      /* of a pointwise stage: four a team and more */
+  const int teams = (int)group / (k->MATRICES ? WARP : DUET_LANES); /* or warps */
+  int elements;                                                     /* of a pointwise stage: four a team and more */
   switch (stage->kind) {
     case DUET_STAGE_conv_forward:
     case DUET_STAGE_conv_backward:
@@ -494,9 +508,9 @@ size_t duet_tiles_groups(const duet_stage *stage, size_t group) {
     case DUET_STAGE_dense_backward:
       return (size_t)ceil_divide(dense_features(stage), k->LOCAL ? k->TO : teams);
     case DUET_STAGE_conv_weights:
-      return (size_t)(k->PRECISION ? matrix_slices(k, k->IC * k->K * k->K, teams) : conv_weights_slices(k, teams));
+      return (size_t)(k->MATRICES ? matrix_slices(k, k->IC * k->K * k->K, teams) : conv_weights_slices(k, teams));
     case DUET_STAGE_dense_weights:
-      if (k->PRECISION) return (size_t)matrix_slices(k, k->IC, teams);
+      if (k->MATRICES) return (size_t)matrix_slices(k, k->IC, teams);
       return (size_t)dense_weights_slices(k, (int)group);
     case DUET_STAGE_gather:
       elements = k->IH * k->IW;

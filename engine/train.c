@@ -108,7 +108,9 @@ static duet_status fetch(training *t, duet_error *error) {
   const size_t first = t->read, count = t->done - first;
   if (!count) return DUET_OK;
   duet_status s = duet_runner_results(t->runner, first, count, t->results + first * DUET_RESULTS, error);
+  if (!s) s = duet_runner_fetch_scaling(t->runner, error);
   if (s) return s;
+  t->result->diverged = duet_runner_has_diverged(t->runner);
   t->read = t->done;
   if (!t->listener->steps) return DUET_OK;
   for (size_t i = 0; i < count; i++) {
@@ -134,7 +136,8 @@ static duet_status save(training *t, bool best, duet_error *error) {
                         .epoch_count = whole,
                         .results = t->results,
                         .result_count = left,
-                        .epoch_seconds = left ? t->seconds : 0};
+                        .epoch_seconds = left ? t->seconds : 0,
+                        .scaling = t->runner->scaling};
   if (!t->listener->checkpoint || (!best && t->saved_step == t->step)) return DUET_OK;
   const double started = duet_now();
   const duet_status s = t->listener->checkpoint(t->listener->context, &run, best, error);
@@ -267,6 +270,7 @@ static duet_status begin_epoch(training *t, int epoch, duet_error *error) {
   const bool midway = t->step > before;
   t->read = t->done = t->step - before;
   t->begun = duet_now() - (midway ? o->resume->epoch_seconds : 0);
+  if (!midway) t->runner->scaling.skipped = 0;
   duet_status s = duet_runner_begin(t->runner, o->seed, (uint32_t)epoch, t->order, t->samples, t->rates, error);
   if (!s && midway) s = duet_runner_skip(t->runner, t->done, error);
   return s;
@@ -290,6 +294,7 @@ static duet_status run_epoch(training *t, int epoch, duet_error *error) {
   const size_t samples = least(t->done * (size_t)t->options->batch, t->samples);
   add_up(t->results, t->done, (size_t)t->options->batch, samples, &row->train);
   row->images_per_second = (double)samples / row->seconds;
+  row->skipped = t->runner->scaling.skipped;
   double ended = duet_now();
   s = prepare_measure(t, &ended, error); /* where no step was left to do */
   if (!s) s = measure_run(&t->measure, &row->measured, error);
@@ -368,6 +373,7 @@ static duet_status prepare(training *t, duet_model *model, duet_error *error) {
                                        .building = t->listener->building,
                                        .context = t->listener->context};
   if (!s) s = duet_runner_create(model, t->train, &options, &t->runner, error);
+  if (!s && o->resume && duet_plan_is_scaled(&t->runner->plan->options)) t->runner->scaling = o->resume->scaling;
   t->shown = t->saved = duet_now();
   t->result->compile_s = t->shown - started;
   return s;

@@ -32,6 +32,7 @@ typedef struct duet_run {
   float *results;       /* [result_count][DUET_RESULTS] of the epoch under way */
   size_t result_count;  /* at most the steps of an epoch: all of them, when it was not measured yet */
   double epoch_seconds; /* of training in the epoch under way */
+  duet_scaling scaling; /* of the loss, for the step that comes next (fp16) */
 } duet_run;
 
 /* What a run tells while it goes on; every function may be NULL. */
@@ -68,6 +69,8 @@ typedef struct duet_train_result {
   duet_epoch *epochs; /* those of the run that is resumed first; the caller frees it */
   int epoch_count;
   bool interrupted, reached; /* by the listener; the target */
+  bool diverged; /* fp16: SCALING(skips) steps on end had gradients that are not finite; those behind move the
+                    parameters */
   double compile_s, train_s;
 } duet_train_result;
 

@@ -12,6 +12,8 @@
 #include <string.h>
 
 enum { L = DUET_LANES, GUARD = 16, STEP = 1, SPREAD = 3, TASKS_OF_PEAK = 3 };
+/* What SCALED stands for in a case: stages know 0 from the rest only. */
+enum { STEADY = 1, SKIPPING, GROWING, DIVERGED };
 
 /* ---- cases ---- */
 
@@ -183,6 +185,16 @@ static uint32_t control_word(const duet_constants *k, size_t i) {
       return STEP;
     case DUET_CONTROL_epoch:
       return 3;
+    case DUET_CONTROL_next_scale:
+      return duet_trial_bits(4);
+    case DUET_CONTROL_scale:
+      return duet_trial_bits(64);
+    case DUET_CONTROL_overflow:
+      return k->SCALED == SKIPPING;
+    case DUET_CONTROL_good:
+      return k->SCALED == GROWING ? DUET_SCALING_steps - 1 : 7;
+    case DUET_CONTROL_skips:
+      return k->SCALED == DIVERGED ? DUET_SCALING_skips : k->SCALED == SKIPPING ? 3 : 0;
     case DUET_CONTROL_samples:
       return (uint32_t)(STEP * k->BATCH + images_of(k));
     default:
@@ -246,6 +258,16 @@ static uint32_t word_for(const duet_trial *t, const char *name, size_t copy, siz
   return duet_trial_bits(2 * uniform(drawn) - 1);
 }
 
+/* What is not finite among gradients that are checked: any scaling but GROWING has a NaN, that an infinity at the end.
+ */
+static void spoil(const duet_trial *t, const duet_place *p, uint32_t *at) {
+  if (t->stage.kind != DUET_STAGE_check || strcmp(p->name, "gradient") != 0 || !t->stage.constants.SCALED) return;
+  if (t->stage.constants.SCALED == GROWING)
+    at[p->extent - 1] = duet_trial_bits(-INFINITY);
+  else
+    at[p->extent / 2] = DUET_TRIAL_SENTINEL;
+}
+
 /* A NaN among what maxima and clipping read: it must stay one. */
 static bool reads_nan(const duet_trial *t, const char *name) {
   const duet_stage_kind kind = t->stage.kind;
@@ -266,6 +288,7 @@ static void fill_operand(duet_trials *set, const duet_trial *t, const duet_place
       if (set->rounded && is_factor(p->name)) at[j] = rounded(at[j]);
     }
     if (reads_nan(t, p->name) && p->extent > 7) at[7] = DUET_TRIAL_SENTINEL;
+    spoil(t, p, at);
   }
 }
 

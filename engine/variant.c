@@ -46,6 +46,12 @@ static const char *name_cpu(const duet_plan *plan, const duet_stage *stage) {
 static const char *name_gpu(const duet_plan *plan, const duet_stage *stage) {
   const duet_constants *k = &stage->constants;
   const bool asked = plan->options.precision != DUET_PRECISION_fp32;
+  if (stage->constants.PRECISION == DUET_PRECISION_fp16) return "pairs of halves, sums in fp32";
+  if (plan->options.precision == DUET_PRECISION_fp16) {
+    const bool in_convolution = stage->kind == DUET_STAGE_conv_forward || stage->kind == DUET_STAGE_conv_backward;
+    if (in_convolution) return "fp32: one channel has none to pair with";
+    if (stage->kind == DUET_STAGE_dense_weights) return "fp32: too small for halves";
+  }
   switch (stage->kind) {
     case DUET_STAGE_conv_forward:
     case DUET_STAGE_conv_backward:

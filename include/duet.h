@@ -97,7 +97,7 @@ typedef struct duet_device_entry {
   char type[8];        /* "cpu", "gpu", "other" */
   bool usable;         /* if not, the entry may stand for a whole platform or backend */
   char reason[512];    /* why not, and what to do; empty when usable */
-  char precisions[32]; /* to train in: "fp32", "fp32 tf32 bf16"; empty unless usable */
+  char precisions[32]; /* to train in: "fp32", "fp32 fp16"; empty unless usable */
 } duet_device_entry;
 
 /* Writes the first `capacity` devices, the best ones first, `size` bytes each (sizeof *devices), and to *count how many
@@ -202,6 +202,7 @@ typedef struct duet_epoch {
   duet_score measured; /* after it, on the validation samples or the test set */
   double seconds;      /* of training alone */
   double images_per_second;
+  size_t skipped; /* steps that moved no parameter, their gradients being beyond half precision (fp16) */
 } duet_epoch;
 
 /* A recipe, and who wants to know. Words and ranges are those of `duet help train`. */
@@ -212,7 +213,7 @@ typedef struct duet_training {
   bool augment;  /* pictures are moved a little while training, anew in every epoch */
   const char *optimizer; /* "sgd", "adam", "adamw" */
   const char *schedule;  /* "constant", "onecycle", "cosine" */
-  const char *precision; /* "fp32"; "tf32" or "bf16" where the device has them */
+  const char *precision; /* "fp32"; "tf32", "bf16" or "fp16" where the device has them */
   double learning_rate;  /* the largest of the schedule */
   double momentum;       /* sgd */
   bool nesterov;         /* sgd */

@@ -45,7 +45,7 @@ INLINE_FN float JOIN(STAGE, _slope)(GLOBAL const float *dy, GLOBAL const u8 *ind
   return LOAD(dy, (c * OH + h) * OW + w);
 #endif
 }
-#if PRECISION
+#if MATRICES
 #include "mma.h"
 /* The same of four images. */
 INLINE_FN float4 JOIN(STAGE, _slope4)(GLOBAL const float *dy, GLOBAL const u8 *index, int c, int h, int w) {

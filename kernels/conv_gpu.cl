@@ -40,7 +40,7 @@ INLINE_FN void JOIN(STAGE, _store)(TILE_PARAMETERS, const float *sums, int d, in
   }
 #endif
 }
-#if PRECISION
+#if MATRICES
 #include "tile_mma.h"
 #else
 #include "tile_gpu.h"

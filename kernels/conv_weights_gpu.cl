@@ -7,7 +7,7 @@
 #define HEIGHT (OH / SIDE)  /* of dy */
 #define WIDTH (OW / SIDE)
 
-#if PRECISION
+#if MATRICES
 #define WINDOW K
 #define SH IH
 #define SW IW
@@ -20,6 +20,7 @@
 #undef STEP
 #undef P
 #else
+#include "words.h"
 #define TAPS (TO * TW)
 #define SUMS (ROWS * TAPS)
 #define PITCH (GROUP + 1) /* odd, against bank conflicts */
@@ -34,6 +35,12 @@
 #define UNIT_COLUMN(unit) ((unit) % (K / TW) * TW)
 #define UNIT_CHANNEL(unit) ((unit) / (K / TW) / (K / TO))
 
+/* The value of dy at column `w` of a row that begins at `at`, 0 where it is not `there`. */
+INLINE_FN float JOIN(STAGE, _slope)(GLOBAL const float *dy, int at, int w, int there) {
+  const float v = LOAD(dy, at + MIN(w, WIDTH - 1));
+  return (there & (w < WIDTH)) ? v : 0.0f;
+}
+
 /* Adds the patch under the SEGMENT / SIDE values of dy from row h, column w0 of it on, if it is `there`; x is the unit's channel. */
 INLINE_FN void JOIN(STAGE, _patch)(float acc[ROWS][TAPS], GLOBAL const float *x, GLOBAL const float *dy, GLOBAL const u8 *index, int rows, int unit,
                                    int h, int w0, int there) {
@@ -44,20 +51,24 @@ INLINE_FN void JOIN(STAGE, _patch)(float acc[ROWS][TAPS], GLOBAL const float *x,
     const float v = LOAD(x, MAX(MIN(ih, IH - 1), 0) * IW + MAX(MIN(iw, IW - 1), 0)); /* not under a condition, for PoCL 3.1 */
     patch[r][j] = inside ? v : 0.0f;
   }
-  UNROLL for (int o = 0; o < ROWS; o++) UNROLL for (int i = 0; i < SEGMENT / SIDE; i++) {
-    const int at = (MIN(o, rows - 1) * HEIGHT + h) * WIDTH + MIN(w0 + i, WIDTH - 1);
-    const float v = LOAD(dy, at), slope = (there & (w0 + i < WIDTH)) ? v : 0.0f;
-#if POOL
-    const int winner = LOAD_INDEX(index, at);
+#if PACK == 2
+  UNROLL for (int r = 0; r < PATCH_ROWS; r++) UNROLL for (int j = 0; j + STRIDE < PATCH_COLUMNS; j++) /* two pixels side by side */
+    patch[r][j] = WORD(patch[r][j], patch[r][j + STRIDE]);
 #endif
-    UNROLL for (int q = 0; q < SIDE * SIDE; q++) {
+  UNROLL for (int o = 0; o < ROWS; o++) UNROLL for (int i = 0; i < SEGMENT / SIDE; i += POOL ? 1 : PACK) {
+    const int at = (MIN(o, rows - 1) * HEIGHT + h) * WIDTH;
+    const float slope = JOIN(STAGE, _slope)(dy, at, w0 + i, there);
 #if POOL
-      const float d = winner == q ? slope : 0.0f;
+    const int winner = LOAD_INDEX(index, at + MIN(w0 + i, WIDTH - 1));
+#endif
+    UNROLL for (int q = 0; q < SIDE * SIDE; q += POOL ? PACK : 1) {
+#if POOL
+      const float d = WORD(winner == q ? slope : 0.0f, winner == q + 1 ? slope : 0.0f);
 #else
-      const float d = slope;
+      const float d = WORD(slope, JOIN(STAGE, _slope)(dy, at, w0 + i + 1, there));
 #endif
       UNROLL for (int t = 0; t < TAPS; t++)
-        acc[o][t] = fma(d, patch[q / 2 * STRIDE + t / TW][(i * SIDE + q % 2) * STRIDE + t % TW], acc[o][t]);
+        acc[o][t] = MULTIPLY(d, patch[q / 2 * STRIDE + t / TW][(i * SIDE + q % 2) * STRIDE + t % TW], acc[o][t]);
     }
   }
 }

@@ -13,14 +13,18 @@ INLINE_FN void JOIN(STAGE, _units)(int team, int teams, LOCAL_PTR float *scratch
   }
 }
 #undef WEIGHT
-#elif PRECISION
+#elif MATRICES
 #include "dense_tile_mma.h"
 #else
 #define UNITS ((DC + TO - 1) / TO)
 #define SHARE ((SC + 4 * TEAMS_IN_GROUP - 1) / (4 * TEAMS_IN_GROUP) * 4) /* source features of a team */
 
-/* Adds source features [begin, end) to features d0... of the destination; beyond the last, to copies of the last ones. */
-INLINE_FN void JOIN(STAGE, _sums)(float acc[TO], GLOBAL const float *x, GLOBAL const float *w, int d0, int begin, int end) {
+#if PRECISION == PRECISION_fp16
+#include "dense_tile_half.h"
+#else
+/* Adds the team's source features to features d0... of the destination; beyond the last, to copies of the last ones. */
+INLINE_FN void JOIN(STAGE, _sums)(float acc[TO], LOCAL_PTR float *scratch, GLOBAL const float *x, GLOBAL const float *w, int d0) {
+  const int begin = TEAM_IN_GROUP * SHARE, end = MIN(begin + SHARE, SC);
 #if IC % 4 == 0 && FORWARD
   NO_UNROLL for (int s = begin; s < end; s += 4) {
     const float v0 = LOAD(x, s), v1 = LOAD(x, s + 1), v2 = LOAD(x, s + 2), v3 = LOAD(x, s + 3);
@@ -50,12 +54,13 @@ INLINE_FN void JOIN(STAGE, _sums)(float acc[TO], GLOBAL const float *x, GLOBAL c
   }
 #endif
 }
+#endif
 
 INLINE_FN void JOIN(STAGE, _units)(int team, int teams, LOCAL_PTR float *scratch, TILE_PARAMETERS, GLOBAL const float *x, GLOBAL const float *w) {
   for (int unit = (team - TEAM_IN_GROUP) / TEAMS_IN_GROUP; unit < UNITS; unit += teams / TEAMS_IN_GROUP) {
     float acc[TO];
     UNROLL for (int o = 0; o < TO; o++) acc[o] = 0.0f;
-    JOIN(STAGE, _sums)(acc, x, w, unit * TO, TEAM_IN_GROUP * SHARE, MIN((TEAM_IN_GROUP + 1) * SHARE, SC));
+    JOIN(STAGE, _sums)(acc, scratch, x, w, unit * TO);
     BARRIER();
     UNROLL for (int o = 0; o < TO; o++) scratch[o * GROUP + ITEM] = acc[o];
     BARRIER();

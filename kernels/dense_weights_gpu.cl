@@ -1,6 +1,6 @@
 /* Stage dense_weights, gpu class (see kernels.def; by matrix units in weights_mma.h, a convolution of one pixel). An item sums ROWS rows of one input feature over all images; a block's x of GROUP features
    and dy of the rows pass through local memory. Needs: as many groups a task as its features fill; LOCAL >= GROUP * PITCH + ROWS * 16. */
-#if PRECISION
+#if MATRICES
 #define WINDOW 1
 #define SH 1
 #define SW 1
@@ -21,12 +21,22 @@
 #undef WIDTH
 #undef INDEX_STRIDE
 #else
-#define PITCH 20 /* whole vectors of four, eight of them in different banks */
+#include "words.h"
+#define IMAGES (16 / PACK)  /* words of a block's images */
+#define PITCH (IMAGES + 4) /* whole vectors of four, eight of them in different banks */
 
-/* scratch = x[GROUP features from `first` on][PITCH], then dy[ROWS][16]; 0 beyond the last. */
+/* scratch = x[GROUP features from `first` on][PITCH], then dy[ROWS][IMAGES]; 0 beyond the last. */
 INLINE_FN void JOIN(STAGE, _stage)(LOCAL_PTR float *scratch, GLOBAL const float *x, GLOBAL const float *dy, int row, int first) {
+#if PACK == 2
+  for (int i = ITEM; i < (GROUP + ROWS) * IMAGES; i += GROUP) {
+    const int f = i / IMAGES, image = i % IMAGES, o = f - GROUP, there = f < GROUP ? first + f < IC : row + o < OC;
+    GLOBAL const float *from = (f < GROUP ? x + (first + f) * 16 : dy + (row + o) * 16) + 2 * image;
+    scratch[f < GROUP ? f * PITCH + image : GROUP * PITCH + o * IMAGES + image] = there ? WORD(from[0], from[1]) : 0.0f;
+  }
+#else
   for (int i = TEAM_IN_GROUP; i < GROUP; i += TEAMS_IN_GROUP) scratch[i * PITCH + LANE] = first + i < IC ? LOAD(x, first + i) : 0.0f;
   for (int o = TEAM_IN_GROUP; o < ROWS; o += TEAMS_IN_GROUP) scratch[GROUP * PITCH + o * 16 + LANE] = row + o < OC ? LOAD(dy, row + o) : 0.0f;
+#endif
 }
 
 INLINE_FN void JOIN(STAGE, _group)(LOCAL_PTR float *scratch, GLOBAL const float *x, GLOBAL const float *dy, GLOBAL float *dw, int row, int first) {
@@ -36,11 +46,11 @@ INLINE_FN void JOIN(STAGE, _group)(LOCAL_PTR float *scratch, GLOBAL const float 
     BARRIER();
     JOIN(STAGE, _stage)(scratch, x + (size_t)b * X_STRIDE, dy + (size_t)b * DY_STRIDE, row, first);
     BARRIER();
-    for (int l = 0; l < 16; l += 4) {
+    for (int l = 0; l < IMAGES; l += 4) {
       const float4 v = LOAD4_LOCAL(scratch + ITEM * PITCH + l);
       UNROLL for (int o = 0; o < ROWS; o++) {
-        const float4 d = LOAD4_LOCAL(scratch + GROUP * PITCH + o * 16 + l);
-        acc[o] = fma(d.w, v.w, fma(d.z, v.z, fma(d.y, v.y, fma(d.x, v.x, acc[o]))));
+        const float4 d = LOAD4_LOCAL(scratch + GROUP * PITCH + o * IMAGES + l);
+        acc[o] = MULTIPLY(d.w, v.w, MULTIPLY(d.z, v.z, MULTIPLY(d.y, v.y, MULTIPLY(d.x, v.x, acc[o]))));
       }
     }
   }
@@ -50,7 +60,7 @@ INLINE_FN void JOIN(STAGE, _group)(LOCAL_PTR float *scratch, GLOBAL const float 
 
 STAGE_FN STAGE(TASK_PARAMETERS, GLOBAL const float *x, GLOBAL const float *xt, GLOBAL const float *dy, GLOBAL float *dw, GLOBAL float *dbias) {
   const int row = task * ROWS;
-#if PRECISION
+#if MATRICES
   JOIN(STAGE, _group)(scratch, x, dy + (size_t)row * 16, 0, dw + (size_t)row * IC, MIN(ROWS, OC - row), slice * UNITS_IN_GROUP);
 #else
   JOIN(STAGE, _group)(scratch, x, dy, dw, row, slice * GROUP);
@@ -63,5 +73,6 @@ STAGE_FN STAGE(TASK_PARAMETERS, GLOBAL const float *x, GLOBAL const float *xt, G
     if (ITEM == 0) dbias[o] = sum;
   }
 }
+#undef IMAGES
 #undef PITCH
 #undef UNITS_IN_GROUP

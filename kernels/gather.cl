@@ -26,7 +26,12 @@ STAGE_FN STAGE(TEAM_PARAMETERS, GLOBAL const u8 *images, GLOBAL const u8 *labels
   const u32 step = control[CONTROL_next], samples = control[CONTROL_samples];
   const u32 first = step * BATCH + (u32)block * 16;
   const u32 n = MIN((u32)BATCH, samples - step * BATCH);
-  if (ITEM == 0 && block == 0 && team == 0) control[CONTROL_current] = step;
+  const u32 scale = control[CONTROL_next_scale];
+  if (ITEM == 0 && block == 0 && team == 0) {
+    control[CONTROL_current] = step;
+    control[CONTROL_scale] = scale;
+    control[CONTROL_overflow] = 0;
+  }
 #if GROUP == 1
   u32 samples_here[16];
   for (int l = 0; l < 16; l++) samples_here[l] = (u32)block * 16 + l < n ? order[first + l] : 0;
@@ -55,7 +60,7 @@ STAGE_FN STAGE(TEAM_PARAMETERS, GLOBAL const u8 *images, GLOBAL const u8 *labels
     const int valid = (u32)block * 16 + l < n;
     const u32 sample = valid ? order[first + l] : 0;
     target[l] = valid ? (float)labels[sample] : 0.0f; /* the number itself where it is GIVEN */
-    target[32 + l] = valid ? 1.0f / (float)n : 0.0f;
+    target[32 + l] = valid ? as_float(scale) / (float)n : 0.0f;
     ((GLOBAL u32 *)target)[48 + l] = sample;
   }
 #if GIVEN

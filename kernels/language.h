@@ -22,6 +22,7 @@ typedef unsigned long long u64;
 #define mul_hi(a, b) __umulhi(a, b)
 #define as_uint(v) __float_as_uint(v)
 #define as_float(v) __uint_as_float(v)
+#define ATOMIC_OR(p, v) ((void)atomicOr(p, v))
 #else
 typedef uchar u8;
 typedef uint u32;
@@ -34,6 +35,7 @@ typedef ulong u64;
 #define INLINE_FN static inline __attribute__((always_inline))
 #define GROUP_ID ((int)get_group_id(0))
 #define ITEM_ID ((int)get_local_id(0))
+#define ATOMIC_OR(p, v) ((void)atomic_or(p, v))
 #define BARRIER() barrier(CLK_LOCAL_MEM_FENCE)
 #define BARRIER_GLOBAL() barrier(CLK_LOCAL_MEM_FENCE | CLK_GLOBAL_MEM_FENCE) /* between the stages of a section */
 #endif

@@ -1,12 +1,14 @@
 /* The tile of a convolution, gpu class. A group makes TEAMS_IN_GROUP / TH * TO channels of TH pixel tiles (TH teams side by
    side on the pixels), each team TO channels x TILE_ROWS x TW pixels, a lane an image. The weights pass through local memory, some kernel
-   rows (source channel, kh) at a time; the source is read where it is.
+   rows (word of source channels, kh) at a time; the source is read where it is. Words: words.h.
    Serves forward and, with FLIP, backward (weights read backwards). Given: DC, DH, DW (destination), SC, SH, SW (source), WINDOW (kernel side),
    P (padding), STEP (stride), DILATE (distance of source pixels on the grid that is walked; 1 unless FLIP), WD, WS (distance of two
    destination, source channels in w), TILE_LOAD(x, channel, row, column) of the source, and the function <stage>_store, which takes the sums
    [TILE_ROWS * TW] of a channel from row `h` and column w0 on (beyond DW: not wanted). TILE_ROWS divides DH.
    Needs: TH divides TEAMS_IN_GROUP; LOCAL floats hold a kernel row, WINDOW * PITCH. */
+#include "words.h"
 #define TAPS (WINDOW * WINDOW)
+#define SOURCES ((SC + PACK - 1) / PACK) /* words of source channels; the last may lack a channel, and has the one before for it, with weight 0 */
 #define SEGMENT (WINDOW <= 7 ? WINDOW : 1) /* taps of a kernel row that share a window of registers */
 #define COLUMNS ((TW - 1) * STEP + SEGMENT)
 #define ROW_TILES ((DW + TW - 1) / TW)
@@ -15,18 +17,21 @@
 #define CHANNELS (TEAMS_IN_GROUP / TH * TO)
 #define UNITS ((DC + CHANNELS - 1) / CHANNELS * TILE_GROUPS)
 #define PITCH ((CHANNELS + 3) / 4 * 4 + 4) /* whole vectors of four, and one more against bank conflicts */
-#define CHUNK MIN(LOCAL / (PITCH * WINDOW), SC * WINDOW)
+#define CHUNK MIN(LOCAL / (PITCH * WINDOW), SOURCES * WINDOW)
 
 /* scratch[tap of the chunk][channel of the group] = weights from kernel row `r0` on, 0 beyond the last channel. */
 INLINE_FN void JOIN(STAGE, _stage)(LOCAL_PTR float *scratch, GLOBAL const float *w, int d0, int r0) {
   for (int i = ITEM; i < CHUNK * WINDOW * CHANNELS; i += GROUP) {
     const int d = i / (CHUNK * WINDOW), j = i % (CHUNK * WINDOW);
-    const int t = r0 * WINDOW + j, tap = FLIP ? TAPS - 1 - t % TAPS : t % TAPS;
-    scratch[j * PITCH + d] = d0 + d < DC && t < SC * TAPS ? w[(size_t)(d0 + d) * WD + (size_t)(t / TAPS) * WS + tap] : 0.0f;
+    const int t = r0 * WINDOW + j, tap = FLIP ? TAPS - 1 - t % TAPS : t % TAPS, c = t / TAPS * PACK;
+    GLOBAL const float *from = w + (size_t)(d0 + d) * WD + (size_t)c * WS + tap;
+    const float one = d0 + d < DC && c < SC ? from[0] : 0.0f, other = PACK == 2 && d0 + d < DC && c + 1 < SC ? from[WS] : 0.0f;
+    (void)other;
+    scratch[j * PITCH + d] = WORD(one, other);
   }
 }
 
-/* Adds kernel row `kh` of source channel `c`: weights[tap][PITCH], pixels from column w0 of destination row `h` on. */
+/* Adds kernel row `kh` of source word `c`: weights[tap][PITCH], pixels from column w0 of destination row `h` on. */
 INLINE_FN void JOIN(STAGE, _row)(float (*acc)[TO], TILE_PARAMETERS, GLOBAL const float *x, LOCAL_PTR const float *weights, int c, int kh, int h, int w0) {
   const int sh = h * STEP + kh - P;
   if (sh < 0 || sh % DILATE != 0 || sh / DILATE >= SH) return;
@@ -36,10 +41,11 @@ INLINE_FN void JOIN(STAGE, _row)(float (*acc)[TO], TILE_PARAMETERS, GLOBAL const
       const int sw = w0 * STEP + k0 + j - P;
 #if P > 0 || DILATE > 1 || DW % TW
       const int inside = sw >= 0 && sw % DILATE == 0 && sw / DILATE < SW;
-      const float v = TILE_LOAD(x, c, sh / DILATE, inside ? sw / DILATE : 0); /* a load under a condition is compiled wrongly by PoCL 3.1 */
+      const int column = inside ? sw / DILATE : 0; /* a load under a condition is compiled wrongly by PoCL 3.1 */
+      const float v = WORD(TILE_LOAD(x, c * PACK, sh / DILATE, column), TILE_LOAD(x, MIN(c * PACK + 1, SC - 1), sh / DILATE, column));
       window[j] = inside ? v : 0.0f;
 #else
-      window[j] = TILE_LOAD(x, c, sh, sw);
+      window[j] = WORD(TILE_LOAD(x, c * PACK, sh, sw), TILE_LOAD(x, MIN(c * PACK + 1, SC - 1), sh, sw));
 #endif
     }
     UNROLL for (int k = 0; k < SEGMENT; k++) {
@@ -47,15 +53,15 @@ INLINE_FN void JOIN(STAGE, _row)(float (*acc)[TO], TILE_PARAMETERS, GLOBAL const
       UNROLL for (int o = 0; o < TO; o += 4) {
         const float4 w = LOAD4_LOCAL(weights + (k0 + k) * PITCH + o);
         UNROLL for (int i = 0; i < TW; i++) {
-          acc[i][o] = fma(w.x, window[i * STEP + k], acc[i][o]);
-          acc[i][o + 1] = fma(w.y, window[i * STEP + k], acc[i][o + 1]);
-          acc[i][o + 2] = fma(w.z, window[i * STEP + k], acc[i][o + 2]);
-          acc[i][o + 3] = fma(w.w, window[i * STEP + k], acc[i][o + 3]);
+          acc[i][o] = MULTIPLY(w.x, window[i * STEP + k], acc[i][o]);
+          acc[i][o + 1] = MULTIPLY(w.y, window[i * STEP + k], acc[i][o + 1]);
+          acc[i][o + 2] = MULTIPLY(w.z, window[i * STEP + k], acc[i][o + 2]);
+          acc[i][o + 3] = MULTIPLY(w.w, window[i * STEP + k], acc[i][o + 3]);
         }
       }
 #else
       UNROLL for (int i = 0; i < TW; i++) UNROLL for (int o = 0; o < TO; o++)
-        acc[i][o] = fma(weights[(k0 + k) * PITCH + o], window[i * STEP + k], acc[i][o]);
+        acc[i][o] = MULTIPLY(weights[(k0 + k) * PITCH + o], window[i * STEP + k], acc[i][o]);
 #endif
     }
   }
@@ -67,11 +73,11 @@ INLINE_FN void JOIN(STAGE, _unit)(LOCAL_PTR float *scratch, TILE_PARAMETERS, GLO
   const int tile = unit % TILE_GROUPS * TH + TEAM_IN_GROUP % TH, h = MIN(tile, PIXEL_TILES - 1) / ROW_TILES * TILE_ROWS, w0 = tile % ROW_TILES * TW;
   float acc[TILE_ROWS * TW][TO];
   UNROLL for (int i = 0; i < TILE_ROWS * TW; i++) UNROLL for (int o = 0; o < TO; o++) acc[i][o] = 0.0f;
-  for (int r0 = 0; r0 < SC * WINDOW; r0 += CHUNK) {
+  for (int r0 = 0; r0 < SOURCES * WINDOW; r0 += CHUNK) {
     BARRIER();
     JOIN(STAGE, _stage)(scratch, w, d0, r0);
     BARRIER();
-    const int rows = MIN(CHUNK, SC * WINDOW - r0);
+    const int rows = MIN(CHUNK, SOURCES * WINDOW - r0);
     for (int r = 0; r < rows; r++) UNROLL for (int i = 0; i < TILE_ROWS; i++)
       JOIN(STAGE, _row)(acc + i * TW, TILE_ARGUMENTS, x, scratch + r * WINDOW * PITCH + mine, (r0 + r) / WINDOW, (r0 + r) % WINDOW, h + i, w0);
   }
@@ -88,6 +94,7 @@ INLINE_FN void JOIN(STAGE, _units)(int team, int teams, LOCAL_PTR float *scratch
     JOIN(STAGE, _unit)(scratch, TILE_ARGUMENTS, x, w, unit);
 }
 #undef TAPS
+#undef SOURCES
 #undef SEGMENT
 #undef COLUMNS
 #undef ROW_TILES

@@ -23,6 +23,13 @@
 
 STAGE_FN STAGE(TASK_PARAMETERS, GLOBAL float *parameter, GLOBAL const float *gradient, GLOBAL float *moment1, GLOBAL float *moment2,
                GLOBAL const float *rates, GLOBAL const u32 *control) {
+#if SCALED
+  if (control[CONTROL_overflow]) return;
+  const float unscale = 1.0f / as_float(control[CONTROL_scale]);
+#define GRADIENT(g) ((g) * unscale)
+#else
+#define GRADIENT(g) (g)
+#endif
   GLOBAL const float *row = rates + 8 * control[CONTROL_current];
   const float rate = row[0], beta1 = row[1], beta2 = row[2], inverse1 = 1.0f / row[3], inverse2 = 1.0f / row[4], epsilon = row[5],
               decay = row[6], momentum = row[7];
@@ -30,7 +37,7 @@ STAGE_FN STAGE(TASK_PARAMETERS, GLOBAL float *parameter, GLOBAL const float *gra
   int i = begin + ITEM;
 #if GROUP == 1
   for (; i + 16 <= end; i += 16) {
-    float16 p = vload16(0, parameter + i), g = vload16(0, gradient + i), m1 = vload16(0, moment1 + i);
+    float16 p = vload16(0, parameter + i), g = GRADIENT(vload16(0, gradient + i)), m1 = vload16(0, moment1 + i);
 #if METHOD < 2
     UPDATE_AT(float16, p, g, m1, m1)
 #else
@@ -42,6 +49,7 @@ STAGE_FN STAGE(TASK_PARAMETERS, GLOBAL float *parameter, GLOBAL const float *gra
     vstore16(m1, 0, moment1 + i);
   }
 #endif
-  for (; i < end; i += GROUP) UPDATE_AT(float, parameter[i], gradient[i], moment1[i], moment2[i])
+  for (; i < end; i += GROUP) UPDATE_AT(float, parameter[i], GRADIENT(gradient[i]), moment1[i], moment2[i])
 }
 #undef UPDATE_AT
+#undef GRADIENT

@@ -83,7 +83,7 @@ static void test_values(void **state) {
   expect("train --betas 0.9,0.99,0.999", 2, "not two numbers");
   expect("train --optimizer adamx", 2, "duet: --optimizer 'adamx': not one of sgd|adam|adamw\n");
   expect("train --optimizer ada", 2, "not one of");
-  expect("train --precision fp16", 2, "duet: --precision 'fp16': not one of fp32|tf32|bf16\n");
+  expect("train --precision fp8", 2, "duet: --precision 'fp8': not one of fp32|tf32|bf16|fp16\n");
   expect("train --recipe bset", 2, "duet: --recipe 'bset': not one of quick|best\n");
   expect("train --recipe best --resume r.st", 2, "duet: --recipe best: the run in r.st has its own");
   expect("train --schedule ''", 2, "not one of");

@@ -1,6 +1,6 @@
 /* The first training steps of every preset against what another framework computed in float64: tests/parity. Device:
    $DUET_TEST_DEVICE (default ref). $DUET_TEST_SMALL=1: the first two steps only, for devices that take minutes.
-   $DUET_TEST_PRECISION=tf32|bf16: factors rounded, so that losses may be farther away. */
+   $DUET_TEST_PRECISION=tf32|bf16|fp16: factors rounded, so that losses may be farther away. */
 #include "engine/random.h"
 #include "tests/check.h"
 #include "tests/small.h"
@@ -142,13 +142,13 @@ static void check_initial(const run *r) {
   free(values);
 }
 
-/* The lengths of all tensors of a flat buffer. */
-static void check_norms(const run *r, const duet_buffer *buffer, const char *name, double tolerance) {
+/* The lengths of all tensors of a flat buffer that holds `scale` times what is wanted. */
+static void check_norms(const run *r, const duet_buffer *buffer, const char *name, double scale, double tolerance) {
   float *values = read_values(r, buffer, r->model->layout.trained);
   for (int i = 0; i < r->model->layout.count; i++) {
     const duet_parameter *p = &r->model->layout.list[i];
     const double wanted = json_real_value(json_object_get(field(r, name), p->name)),
-                 got = small_norm_of(values + p->offset, p->count);
+                 got = small_norm_of(values + p->offset, p->count) / scale;
     if (!(fabs(got - wanted) <= tolerance * wanted)) fail_msg("%s of %s: %.9g, not %.9g", name, p->name, got, wanted);
   }
   free(values);
@@ -180,11 +180,11 @@ static void check_preset(const char *network, const char *optimizer) {
   check_order(&r);
   check_initial(&r);
   OK(duet_runner_steps(r.runner, 1, NULL, &error));
-  check_norms(&r, r.model->gradients, "gradient_norms_step_1", gradient_tolerance);
+  check_norms(&r, r.model->gradients, "gradient_norms_step_1", r.runner->scaling.scale, gradient_tolerance);
   finish(&r);
   check_losses(&r);
   if (!small)
-    check_norms(&r, r.model->parameters, "parameter_norms_after",
+    check_norms(&r, r.model->parameters, "parameter_norms_after", 1,
                 parameter_tolerance * (uses_adam(&r) ? ADAM_PARAMETERS : 1));
   close_run(&r);
 }
@@ -261,10 +261,10 @@ static int set_up(void **state) {
   parameter_tolerance = 1e-4;
   if (duet_precision_parse(name ? name : "fp32", &precision, &error)) return 1;
   if (precision != DUET_PRECISION_fp32) {
-    const bool tf32 = precision == DUET_PRECISION_tf32;
-    loss_tolerance = tf32 ? 2e-4 : 5e-4;
-    gradient_tolerance = tf32 ? 1e-2 : 5e-2;
-    parameter_tolerance = tf32 ? 3e-4 : 1e-3;
+    const bool bf16 = precision == DUET_PRECISION_bf16; /* fp16 has as many bits as tf32 */
+    loss_tolerance = bf16 ? 5e-4 : 2e-4;
+    gradient_tolerance = bf16 ? 5e-2 : 1e-2;
+    parameter_tolerance = bf16 ? 1e-3 : 3e-4;
     adam_losses = ADAM_LOSSES;
   }
   if (duet_device_open(id ? id : "ref", &handle, &error) || duet_dataset_load(MNIST, DUET_SPLIT_TRAIN, &data, &error) ||

@@ -120,8 +120,8 @@ static void check_matrix_tile(const duet_stage *stage, int group) {
 
 static void check_gpu_tile(const duet_stage *stage, int group) {
   const duet_constants *k = &stage->constants;
-  enum { LEAST_LOCAL = 32768 / sizeof(float) }; /* what OpenCL promises */
-  const int teams = group / DUET_LANES;
+  enum { LEAST_LOCAL = 32768 / sizeof(float) };                                      /* what OpenCL promises */
+  const int teams = group / DUET_LANES, words = DUET_LANES / (k->PRECISION ? 2 : 1); /* pairs of halves */
   if (k->LOCAL > LEAST_LOCAL) fail_msg("%s: %d floats of local memory", stage->label, k->LOCAL);
   switch (stage->kind) {
     case DUET_STAGE_conv_forward:
@@ -139,7 +139,7 @@ static void check_gpu_tile(const duet_stage *stage, int group) {
       assert_true(k->ROWS * k->TO * k->TW * (group + 1) <= k->LOCAL);
       break;
     case DUET_STAGE_dense_weights:
-      assert_true(group * (DUET_LANES + 4) + k->ROWS * DUET_LANES <= k->LOCAL);
+      assert_true(group * (words + 4) + k->ROWS * words <= k->LOCAL);
       break;
     default:
       break;
@@ -244,7 +244,8 @@ static void check_plan(const duet_network *network, duet_plan_options options) {
     assert_true(precision == DUET_PRECISION_fp32 ||
                 (options.kernel_class == DUET_CLASS_GPU && precision == (int)options.precision));
     if (options.kernel_class == DUET_CLASS_GPU)
-      (precision ? check_matrix_tile : check_gpu_tile)(&plan->stages[i], (int)plan->launches[0].group);
+      (plan->stages[i].constants.MATRICES ? check_matrix_tile : check_gpu_tile)(&plan->stages[i],
+                                                                                (int)plan->launches[0].group);
   }
   duet_plan_destroy(plan);
 }
@@ -262,7 +263,7 @@ static void check_all_classes(const duet_network *network) {
                                                     .method = (duet_method)(b % 4),
                                                     .kernel_class = (duet_kernel_class) class,
                                                     .sections = u % 2,
-                                                    .precision = (duet_precision)((b + u) % DUET_PLAN_PRECISIONS),
+                                                    .precision = (duet_precision)((b + u) % DUET_PRECISIONS),
                                                     .compute_units = units[u],
                                                     .max_group = group,
                                                     .vector_width = 4U << b % 3});
@@ -405,7 +406,7 @@ static void test_precision(void **state) {
   duet_device_info info = {.id = "gpu:0", .type = DUET_DEVICE_GPU, .vector_width = 1, .max_group = 1024};
   info.compute_units = 132;
   info.precisions = 1U << DUET_PRECISION_fp32 | 1U << DUET_PRECISION_bf16;
-  (void)snprintf(info.lacks, sizeof info.lacks, "is of last year");
+  (void)snprintf(info.lacks[DUET_PRECISION_tf32], sizeof info.lacks[0], "is of last year");
   duet_plan_options options = {.batch = 128, .train = true, .sections = true, .precision = DUET_PRECISION_tf32};
   REFUSED(DUET_NO_DEVICE, "precision tf32: gpu:0 is of last year", duet_plan_for(&info, &options, &error));
   options.precision = DUET_PRECISION_bf16;
@@ -426,7 +427,7 @@ static void test_precision(void **state) {
   duet_precision precision;
   OK(duet_precision_parse("tf32", &precision, &error));
   assert_int_equal(precision, DUET_PRECISION_tf32);
-  REFUSED(DUET_USAGE, "precision fp16: unknown", duet_precision_parse("fp16", &precision, &error));
+  REFUSED(DUET_USAGE, "precision fp8: unknown", duet_precision_parse("fp8", &precision, &error));
 }
 
 /* More parameters than one launch has parts for. */
@@ -564,12 +565,82 @@ static void test_words_on_stages(void **state) {
   duet_network_destroy(network);
 }
 
+static size_t launch_of(const duet_plan *plan, const duet_stage *stage) {
+  for (size_t l = 0; l < plan->launch_count; l++)
+    for (size_t p = 0; p < plan->launches[l].part_count; p++) {
+      const duet_part *part = &plan->launches[l].parts[p];
+      if (stage >= part->stages && stage < part->stages + part->stage_count) return l;
+    }
+  fail_msg("%s is in no launch", stage->label);
+  return 0;
+}
+
+/* No parameter moves before every gradient was looked at: for that a step has one more launch. */
+static void check_scaled(const duet_plan *plan) {
+  size_t checks = 0, updates = 0, last_check = 0, first_update = plan->launch_count;
+  for (size_t i = 0; i < plan->stage_count; i++) {
+    const duet_stage *s = &plan->stages[i];
+    const size_t at = launch_of(plan, s);
+    if (s->kind == DUET_STAGE_check) checks++, last_check = at > last_check ? at : last_check;
+    if (s->kind == DUET_STAGE_update) updates++, first_update = at < first_update ? at : first_update;
+    assert_int_equal(s->constants.SCALED, s->kind == DUET_STAGE_update || s->kind == DUET_STAGE_record);
+  }
+  assert_true(checks == updates && checks == (size_t)plan->parameters.count);
+  assert_true(last_check < first_update);
+  assert_int_equal(plan->launch_count, 10);
+}
+
+/* Pairs of halves: kernels of the gpu class, on a CPU that has half precision as well. */
+static void test_half_precision(void **state) {
+  (void)state;
+  static const struct {
+    const char *label, *variant;
+    bool half;
+  } wanted[] = {{"conv1 forward", "fp32: one channel", false},
+                {"conv2 forward", "pairs of halves", true},
+                {"fc1 forward", "pairs of halves", true},
+                {"digit forward", "small", false},
+                {"conv2 backward", "pairs of halves", true},
+                {"conv1 weights", "pairs of halves", true},
+                {"fc1 weights", "pairs of halves", true},
+                {"sum weights", "fp32: too small", false},
+                {"fc1 weight update", "", false}};
+  duet_network *network;
+  OK(duet_network_load("fast", 28, 28, &network, &error));
+  duet_device_info info = {.id = "cpu:0", .type = DUET_DEVICE_CPU, .vector_width = 8, .max_group = 1024};
+  info.compute_units = 2;
+  info.precisions = 1U << DUET_PRECISION_fp32;
+  (void)snprintf(info.lacks[DUET_PRECISION_fp16], sizeof info.lacks[0], "has no halves");
+  duet_plan_options options = {.batch = 128, .train = true, .sections = true, .precision = DUET_PRECISION_fp16};
+  REFUSED(DUET_NO_DEVICE, "precision fp16: cpu:0 has no halves", duet_plan_for(&info, &options, &error));
+  info.precisions |= 1U << DUET_PRECISION_fp16;
+  assert_int_equal(setenv("DUET_KERNEL_CLASS", "cpu", 1), 0);
+  REFUSED(DUET_USAGE, "precision fp16: kernels of the gpu class only", duet_plan_for(&info, &options, &error));
+  assert_int_equal(unsetenv("DUET_KERNEL_CLASS"), 0);
+  OK(duet_plan_for(&info, &options, &error));
+  assert_int_equal(options.kernel_class, DUET_CLASS_GPU);
+  duet_plan *plan = plan_of(network, options);
+  for (size_t w = 0; w < sizeof wanted / sizeof *wanted; w++) {
+    const duet_stage *s = stage_of(plan, wanted[w].label);
+    assert_int_equal(s->constants.PRECISION, wanted[w].half ? DUET_PRECISION_fp16 : DUET_PRECISION_fp32);
+    assert_int_equal(s->constants.MATRICES, 0);
+    expect_variant(plan, wanted[w].label, wanted[w].variant);
+  }
+  check_scaled(plan);
+  duet_plan_destroy(plan);
+  options.train = false; /* nothing to scale */
+  plan = plan_of(network, options);
+  assert_int_equal(stage_of(plan, "record")->constants.SCALED, 0);
+  duet_plan_destroy(plan);
+  duet_network_destroy(network);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(test_presets),           cmocka_unit_test(test_small_networks),
                                      cmocka_unit_test(test_sections),          cmocka_unit_test(test_many_layers),
                                      cmocka_unit_test(test_class_of_a_device), cmocka_unit_test(test_generated_text),
                                      cmocka_unit_test(test_launches_of_a_gpu), cmocka_unit_test(test_branches),
                                      cmocka_unit_test(test_precision),         cmocka_unit_test(test_words_on_stages),
-                                     cmocka_unit_test(test_told_vector_width)};
+                                     cmocka_unit_test(test_told_vector_width), cmocka_unit_test(test_half_precision)};
   return cmocka_run_group_tests_name("plans", tests, NULL, NULL);
 }

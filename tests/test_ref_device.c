@@ -52,6 +52,7 @@ static int setup(void **state) {
   f.control[DUET_CONTROL_seed_low] = 99;
   f.control[DUET_CONTROL_epoch] = 3;
   f.control[DUET_CONTROL_samples] = SAMPLES;
+  f.control[DUET_CONTROL_next_scale] = 0x40800000; /* 4 */
   f.memories[DUET_MEMORY_images] = buffer_of(&f, sizeof f.images, f.images);
   f.memories[DUET_MEMORY_labels] = buffer_of(&f, sizeof f.labels, f.labels);
   f.memories[DUET_MEMORY_order] = buffer_of(&f, sizeof f.order, f.order);
@@ -120,7 +121,7 @@ static void check_batch(fixture *f, uint32_t step) {
       assert_true(x[i * L] == (p < n ? (float)pixel : 0));
     }
     for (uint32_t i = 0; i < 10; i++) assert_true(number[i * L] == (p < n && i == drawn ? 1 : 0));
-    assert_true(target[2 * L] == (p < n ? (float)(1.0 / n) : 0));
+    assert_true(target[2 * L] == (p < n ? (float)(4.0 / n) : 0));
     if (p >= n) continue;
     assert_true(target[0] == f->labels[sample] && target[L] == (float)(f->labels[sample] + drawn));
     assert_int_equal(bits, sample);

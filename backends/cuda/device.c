@@ -70,13 +70,15 @@ static int describe(int index, duet_device_info *info) {
                    "%s: the device has compute capability %d.%d, CUDA %d needs %d.%d (use it by OpenCL)", info->id,
                    p.major, p.minor, CUDART_VERSION / 1000, LEAST_CAPABILITY / 10, LEAST_CAPABILITY % 10);
   info->usable = !info->reason[0];
-  info->precisions = 1U << DUET_PRECISION_fp32 | 1U << DUET_PRECISION_fp16;
-  if (capability >= MATRIX_CAPABILITY)
-    info->precisions |= 1U << DUET_PRECISION_tf32 | 1U << DUET_PRECISION_bf16;
-  else
-    (void)snprintf(info->lacks, sizeof info->lacks,
+  info->precisions = 1U << DUET_PRECISION_fp32;
+  if (capability >= MATRIX_CAPABILITY) info->precisions |= 1U << DUET_PRECISION_tf32 | 1U << DUET_PRECISION_bf16;
+  info->peaks = info->precisions | 1U << DUET_PRECISION_fp16;
+  for (int i = 0; i < DUET_PRECISIONS; i++)
+    (void)snprintf(info->lacks[i], sizeof info->lacks[i],
                    "has compute capability %d.%d; tensor cores as Duet uses them come with %d.%d and later", p.major,
                    p.minor, MATRIX_CAPABILITY / 10, MATRIX_CAPABILITY % 10);
+  (void)snprintf(info->lacks[DUET_PRECISION_fp16], sizeof info->lacks[0], "%s",
+                 "is reached through CUDA, where Duet's half of 32 bits is bf16, by tensor cores (fp16 is for OpenCL)");
   return capability;
 }
 

@@ -78,14 +78,16 @@ static void describe_limits(cl_device_id id, duet_device_info *info) {
     (void)snprintf(info->reason, sizeof info->reason, "%s: the device %s", info->id, missing);
 }
 
-/* Half precision; some drivers' compilers know it where the device does not. */
+/* Half precision that rounds to nearest; some drivers' compilers know it where the device does not. */
 static bool has_half(cl_device_id id) {
+  enum { HALF_FP_CONFIG = 0x1033 }; /* CL_DEVICE_HALF_FP_CONFIG of cl_khr_fp16, which older headers lack */
   size_t bytes = 0;
+  cl_device_fp_config half = 0;
   if (clGetDeviceInfo(id, CL_DEVICE_EXTENSIONS, 0, NULL, &bytes) || bytes == 0) return false;
   char *names = calloc(1, bytes + 1);
   bool has = names && !clGetDeviceInfo(id, CL_DEVICE_EXTENSIONS, bytes, names, NULL) && strstr(names, "cl_khr_fp16");
   free(names);
-  return has;
+  return has && !clGetDeviceInfo(id, HALF_FP_CONFIG, sizeof half, &half, NULL) && half & CL_FP_ROUND_TO_NEAREST;
 }
 
 /* PoCL keeps what it has compiled. Asked for a program's binary it would compile each kernel for that, and once more
@@ -114,9 +116,13 @@ static void describe(cl_platform_id platform, cl_device_id id, unsigned p, unsig
                    "%s: the device speaks \"%.60s\", OpenCL C 1.2 is needed (update its driver)", info->id, language);
   info->usable = !info->reason[0];
   info->precisions = 1U << DUET_PRECISION_fp32 | (has_half(id) ? 1U << DUET_PRECISION_fp16 : 0);
-  (void)snprintf(info->lacks, sizeof info->lacks,
-                 "has no matrix units that OpenCL reaches (an NVIDIA GPU of compute capability 8.0 or later has them, "
-                 "through CUDA)");
+  info->peaks = info->precisions;
+  for (int i = 0; i < DUET_PRECISIONS; i++)
+    (void)snprintf(info->lacks[i], sizeof info->lacks[i], "%s",
+                   i == DUET_PRECISION_fp16
+                       ? "does not report cl_khr_fp16 (half precision: drivers of most GPUs and Intel's for CPUs do)"
+                       : "has no matrix units that OpenCL reaches (an NVIDIA GPU of compute capability 8.0 or later "
+                         "has them, through CUDA)");
 }
 
 /* The rows asked for, and a spare one for all that do not fit. */

@@ -44,9 +44,12 @@ static duet_device_info describe(void) {
   (void)snprintf(info.driver, sizeof info.driver, "sums in double, one thread");
   (void)snprintf(info.note, sizeof info.note, "steps recorded as list (plain C); kernel cache: not needed");
   info.local_memory = 64 * 1024;
-  info.precisions = 1U << DUET_PRECISION_fp32;
-  (void)snprintf(info.lacks, sizeof info.lacks, "is the judge of the others and rounds no factor; %s",
-                 "tf32 and bf16 need an NVIDIA GPU of compute capability 8.0 or later, through CUDA");
+  info.precisions = info.peaks = 1U << DUET_PRECISION_fp32;
+  for (int p = 0; p < DUET_PRECISIONS; p++)
+    (void)snprintf(info.lacks[p], sizeof info.lacks[p], "is the judge of the others and rounds no factor; %s",
+                   p == DUET_PRECISION_fp16
+                       ? "fp16 needs an OpenCL device with cl_khr_fp16"
+                       : "tf32 and bf16 need an NVIDIA GPU of compute capability 8.0 or later, through CUDA");
   info.global_memory = info.max_allocation = host_memory();
   return info;
 }

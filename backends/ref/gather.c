@@ -74,8 +74,11 @@ void REF_TWIN(gather)(const ref_call *call) {
     if (drawn < 10) number[drawn * REF_LANES + l] = 1; /* a given one may be any byte */
     target[l] = (ref_real)digit;
     target[REF_LANES + l] = (ref_real)(digit + drawn);
-    target[2 * REF_LANES + l] = (ref_real)(1.0 / n);
+    target[2 * REF_LANES + l] = (ref_real)(ref_float(control[DUET_CONTROL_next_scale]) / n);
     memcpy(&target[3 * REF_LANES + l], &sample, sizeof sample);
   }
-  if (call->index == 0) control[DUET_CONTROL_current] = step;
+  if (call->index > 0) return;
+  control[DUET_CONTROL_current] = step;
+  control[DUET_CONTROL_scale] = control[DUET_CONTROL_next_scale];
+  control[DUET_CONTROL_overflow] = 0;
 }

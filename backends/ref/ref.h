@@ -8,6 +8,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 /* What tensors are stored as. A test that takes finite differences includes the twins with double and names of its own.
  */
@@ -71,6 +72,13 @@ duet_status ref_stage_run(const duet_stage *stage, size_t index, duet_buffer *co
 /* Operand `i` of a TASK stage at `block`. */
 REF_INLINE void *ref_at(const ref_call *call, int i, int block) {
   return call->operand[i] ? (ref_real *)call->operand[i] + (size_t)block * call->stride[i] : NULL;
+}
+
+/* A word of control that holds a float's bits. */
+REF_INLINE double ref_float(uint32_t bits) {
+  float value;
+  memcpy(&value, &bits, sizeof value);
+  return (double)value;
 }
 
 /* Images in the batch of `step`. */

@@ -3,6 +3,19 @@
 
 #include <math.h>
 
+/* On to the loss scale of the next step. */
+static void move_scale(uint32_t *control) {
+  if (control[DUET_CONTROL_skips] >= DUET_SCALING_skips) return; /* diverged */
+  const bool skipped = control[DUET_CONTROL_overflow] != 0,
+             grows = !skipped && control[DUET_CONTROL_good] + 1 >= DUET_SCALING_steps;
+  const double scale = ref_float(control[DUET_CONTROL_scale]) * (skipped ? 0.5 : grows ? 2 : 1);
+  const float next = (float)fmin(fmax(scale, DUET_SCALING_least), DUET_SCALING_most);
+  memcpy(&control[DUET_CONTROL_next_scale], &next, sizeof next);
+  control[DUET_CONTROL_good] = skipped || grows ? 0 : control[DUET_CONTROL_good] + 1;
+  control[DUET_CONTROL_skips] = skipped ? control[DUET_CONTROL_skips] + 1 : 0;
+  control[DUET_CONTROL_skipped] += skipped;
+}
+
 void REF_TWIN(record)(const ref_call *call) {
   const duet_constants *k = call->k;
   ref_real *results = call->operand[2];  // [steps][4]
@@ -18,6 +31,7 @@ void REF_TWIN(record)(const ref_call *call) {
     results[(size_t)step * REF_SCORES + (size_t)i] = (ref_real)(i % 2 ? sum[i] : sum[i] / n);
   control[DUET_CONTROL_next] = step + 1;
   control[DUET_CONTROL_tickets] = 0;
+  if (k->SCALED) move_scale(control);
 }
 
 enum { LR, BETA1, BETA2, CORRECTION1, CORRECTION2, EPSILON, DECAY, MOMENTUM };
@@ -47,13 +61,24 @@ void REF_TWIN(update)(const ref_call *call) {
   ref_real *parameter = call->operand[0], *moment1 = call->operand[2], *moment2 = call->operand[3];
   const ref_real *gradient = call->operand[1], *rates = call->operand[4];
   const uint32_t *control = call->operand[5];
+  if (k->SCALED && control[DUET_CONTROL_overflow]) return;
+  const double unscale = k->SCALED ? 1 / ref_float(control[DUET_CONTROL_scale]) : 1;
   rates += (size_t)control[DUET_CONTROL_current] * REF_RATES;
   const ptrdiff_t begin = (ptrdiff_t)call->index * k->LENGTH;
   const ptrdiff_t end = begin + k->LENGTH < k->TOTAL ? begin + k->LENGTH : k->TOTAL;
   for (ptrdiff_t i = begin; i < end; i++)
     parameter[i] =
-        (ref_real)(k->METHOD < 2 ? sgd(rates, k->METHOD == 1, parameter[i], gradient[i], &moment1[i])
-                                 : adam(rates, k->METHOD == 3, parameter[i], gradient[i], &moment1[i], &moment2[i]));
+        (ref_real)(k->METHOD < 2
+                       ? sgd(rates, k->METHOD == 1, parameter[i], unscale * gradient[i], &moment1[i])
+                       : adam(rates, k->METHOD == 3, parameter[i], unscale * gradient[i], &moment1[i], &moment2[i]));
+}
+
+void REF_TWIN(check)(const ref_call *call) {
+  const ref_real *gradient = call->operand[0];
+  uint32_t *control = call->operand[1];
+  const ptrdiff_t begin = (ptrdiff_t)call->index * call->k->LENGTH, end = begin + call->k->LENGTH;
+  for (ptrdiff_t i = begin; i < end && i < call->k->TOTAL; i++)
+    if (!isfinite(gradient[i]) && control[DUET_CONTROL_skips] < DUET_SCALING_skips) control[DUET_CONTROL_overflow] = 1;
 }
 
 void REF_TWIN(sum)(const ref_call *call) {

@@ -8,8 +8,10 @@
 enum { SEED = 1 };
 static const double REF_FLOPS = 4e9; /* that `ref` does in some seconds */
 /* Of a step, by precision: a maximum among near equals may fall to the other one. */
-static const double step_tolerances[DUET_PLAN_PRECISIONS] = {
-    [DUET_PRECISION_fp32] = 2e-3, [DUET_PRECISION_tf32] = 5e-2, [DUET_PRECISION_bf16] = 0.3};
+static const double step_tolerances[DUET_PRECISIONS] = {[DUET_PRECISION_fp32] = 2e-3,
+                                                        [DUET_PRECISION_tf32] = 5e-2,
+                                                        [DUET_PRECISION_bf16] = 0.3,
+                                                        [DUET_PRECISION_fp16] = 5e-2};
 
 double bench_network_flops(const duet_network *network, bool train) {
   double flops = 0;

@@ -189,11 +189,8 @@ static duet_status run_launch(bench_rig *rig, const bench_job *job, bench_result
 static duet_status run_fma(bench_rig *rig, const bench_job *job, bench_result *r, duet_error *error) {
   duet_precision precision = DUET_PRECISION_fp32;
   while (precision < DUET_PRECISIONS && strcmp(duet_precision_names[precision], job->network) != 0) precision++;
-  if (rig->info->precisions & 1U << precision) return run_sink(rig, job, DUET_STAGE_peak, precision, r, error);
-  if (precision == DUET_PRECISION_fp16)
-    return duet_fail(error, DUET_UNSUPPORTED, "fp16: %s does not report cl_khr_fp16, by which Duet reaches it",
-                     rig->info->id);
-  return duet_fail(error, DUET_UNSUPPORTED, "%s: %s %s", job->network, rig->info->id, rig->info->lacks);
+  if (rig->info->peaks & 1U << precision) return run_sink(rig, job, DUET_STAGE_peak, precision, r, error);
+  return duet_fail(error, DUET_UNSUPPORTED, "%s: %s %s", job->network, rig->info->id, rig->info->lacks[precision]);
 }
 
 static duet_status run_local(bench_rig *rig, const bench_job *job, bench_result *r, duet_error *error) {

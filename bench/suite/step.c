@@ -38,7 +38,7 @@ duet_status bench_run_step(bench_rig *rig, const bench_job *job, bench_result *r
   duet_precision precision;
   duet_status s = duet_precision_parse(job->name, &precision, error);
   if (!s && !(rig->info->precisions & 1U << precision))
-    s = duet_fail(error, DUET_UNSUPPORTED, "%s: %s %s", job->name, rig->info->id, rig->info->lacks);
+    s = duet_fail(error, DUET_UNSUPPORTED, "%s: %s %s", job->name, rig->info->id, rig->info->lacks[precision]);
   if (!s) s = bench_setup_open(rig, job, precision, true, &setup, error);
   if (!s) s = bench_check_step(rig, &setup, &r->check, error);
   if (!s) s = lead_in(rig, setup.runner, (size_t)job->size, error);

@@ -75,6 +75,14 @@ __attribute__((noinline)) FAKECUDA_UNSEEN static T atomicAdd(T *at, T v) {
   return before;
 }
 
+template <class T>
+__attribute__((noinline)) FAKECUDA_UNSEEN static T atomicOr(T *at, T v) {
+  if (fakecuda.checked) fakecuda.services.access(at, sizeof *at, FAKECUDA_ATOMIC);
+  const T before = *at;
+  *at = before | v;
+  return before;
+}
+
 /* ---- entry points; the stand-in compiler writes a FAKECUDA_ENTRY for each __global__ function ---- */
 
 template <int... I>
