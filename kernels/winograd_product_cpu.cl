@@ -1,5 +1,6 @@
 /* Stage winograd_product (see kernels.def). Register tile: TO channels x TILES blocks. Few blocks' points of one place are used by all channels from the
-   second-level cache; the weights come by once. On the way back they lie across: those of sixteen channels are turned at a time. */
+   second-level cache; the weights come by once. On the way back they lie across: those of sixteen channels are turned at a time.
+   Needs IC % 16 == 0. */
 #if BACK
 #define SC OC
 #define DC IC
@@ -41,26 +42,21 @@ INLINE_FN void JOIN(STAGE, _channels)(GLOBAL const float *v, WEIGHTS *u, GLOBAL 
 
 #if BACK
 /* turned[16][PITCH]: the weights of sixteen channels, u[OC][IC] from the first of them on; 0 behind the last row. */
-INLINE_FN void JOIN(STAGE, _turn)(float *turned, GLOBAL const float *u, const int count) {
+INLINE_FN void JOIN(STAGE, _turn)(float *turned, GLOBAL const float *u) {
   NO_UNROLL for (int c = 0; c < SC; c += 16) {
     lanes a[16];
-    UNROLL for (int i = 0; i < 16; i++) {
-      a[i] = ZERO;
-      if (SC % 16 && c + i >= SC) continue;
-      if (count == 16)
-        a[i] = vload16(0, u + (c + i) * IC);
-      else
-        for (int d = 0; d < count; d++) ((float *)&a[i])[d] = u[(c + i) * IC + d];
-    }
+    UNROLL for (int i = 0; i < 16; i++) a[i] = SC % 16 == 0 || c + i < SC ? LOAD(u + (c + i) * IC, 0) : ZERO;
     transpose_lanes(a);
     UNROLL for (int d = 0; d < 16; d++) vstore16(a[d], 0, turned + d * PITCH + c);
   }
 }
 
-/* The products of `count` channels. */
-INLINE_FN void JOIN(STAGE, _range)(GLOBAL const float *v, WEIGHTS *u, GLOBAL float *m, const int count) {
-  NO_UNROLL for (int d = 0; d + TO <= count; d += TO) JOIN(STAGE, _channels)(v, u + d * PITCH, m + d * 16, TO);
-  if (count % TO) JOIN(STAGE, _channels)(v, u + count / TO * TO * PITCH, m + count / TO * TO * 16, count % TO);
+/* The products of sixteen channels. */
+INLINE_FN void JOIN(STAGE, _range)(GLOBAL const float *v, WEIGHTS *u, GLOBAL float *m) {
+  NO_UNROLL for (int d = 0; d + TO <= 16; d += TO) JOIN(STAGE, _channels)(v, u + d * PITCH, m + d * 16, TO);
+#if 16 % TO
+  JOIN(STAGE, _channels)(v, u + 16 / TO * TO * PITCH, m + 16 / TO * TO * 16, 16 % TO);
+#endif
 }
 #endif
 
@@ -71,17 +67,10 @@ STAGE_FN STAGE(TASK_PARAMETERS, GLOBAL const float *v, GLOBAL const float *u, GL
   m += place * (DC * 16);
 #if BACK
   float turned[16 * PITCH];
-  int d = first;
-  for (; d + 16 <= last; d += 16) {
-    JOIN(STAGE, _turn)(turned, u + d, 16);
-    JOIN(STAGE, _range)(v, turned, m + d * 16, 16);
+  for (int d = first; d < last; d += 16) {
+    JOIN(STAGE, _turn)(turned, u + d);
+    JOIN(STAGE, _range)(v, turned, m + d * 16);
   }
-#if DC % 16
-  if (last == DC) {
-    JOIN(STAGE, _turn)(turned, u + d, DC % 16);
-    JOIN(STAGE, _range)(v, turned, m + d * 16, DC % 16);
-  }
-#endif
 #else
   NO_UNROLL for (int d = first; d + TO <= last; d += TO) JOIN(STAGE, _channels)(v, u + d * PITCH, m + d * 16, TO);
 #if DC % TO
