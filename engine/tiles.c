@@ -81,6 +81,11 @@ static int winograd_rows(const duet_plan *plan, int source, int channels, int he
              : 0;
 }
 
+bool duet_tiles_winograd_fits(int kernel, int M, int source, duet_shape map, bool pool) {
+  if (kernel == 5) return M == 4 && (map.height + kernel) * source * (M + kernel - 1) * DUET_LANES * 4 <= MOST_PATCHES;
+  return winograd_side(M, pool) <= at_most(map.height, map.width) && winograd_bytes(M, pool, source) <= MOST_PATCHES;
+}
+
 int duet_tiles_winograd(const duet_plan *plan, int kernel, int source, duet_shape map, bool pool) {
   const int channels = map.channels, height = map.height, width = map.width;
   if (kernel == 5) return winograd_rows(plan, source, channels, height, width);
@@ -262,9 +267,7 @@ static void gpu_tile(duet_constants *k, extent e, int step, int teams, int wante
     *(columns ? &k->TW : &k->TO) /= 2;
     k->TW -= k->TW % step;
   }
-  int pitch = pitch_of(k, teams);
-  for (; pitch * window > LOCAL_FLOATS && k->TH < teams; pitch = pitch_of(k, teams)) k->TH *= 2; /* a large window */
-  k->LOCAL = at_least(LOCAL_FLOATS / 2, pitch * window);
+  while (pitch_of(k, teams) * window > LOCAL_FLOATS && k->TH < teams) k->TH *= 2; /* a large window */
 }
 
 /* Features that a dense stage makes. */
@@ -383,15 +386,13 @@ static void gpu_conv_weights(duet_constants *k, int teams, int wanted_groups) {
   k->ROWS = near_divisor(k->OC, at_least(GPU_SUMS / (k->TO * k->TW), 1));
   k->TH = 1;
   while (ceil_divide(k->OC, k->ROWS) * conv_weights_slices(k, teams) < wanted_groups && k->TH < teams) k->TH *= 2;
-  k->LOCAL = k->ROWS * k->TO * k->TW * (teams * DUET_LANES + 1);
 }
 
-static void gpu_dense(duet_stage *stage, int group, int wanted_groups) {
+static void gpu_dense(duet_stage *stage, int wanted_groups) {
   duet_constants *k = &stage->constants;
   if (k->IC * k->OC <= SMALL_PRODUCT) return; /* LOCAL 0 */
   k->TO = GPU_CHANNELS;
   if (ceil_divide(dense_features(stage), k->TO) * k->BLOCKS < wanted_groups) k->TO /= 2;
-  k->LOCAL = group * k->TO;
 }
 
 static int dense_weights_slices(const duet_constants *k, int group) { return ceil_divide(k->IC, group); }
@@ -399,7 +400,33 @@ static int dense_weights_slices(const duet_constants *k, int group) { return cei
 static void gpu_dense_weights(duet_constants *k, int group, int wanted_groups) {
   k->ROWS = near_divisor(k->OC, GPU_CHANNELS);
   while (ceil_divide(k->OC, k->ROWS) * dense_weights_slices(k, group) < wanted_groups && k->ROWS > 1) k->ROWS /= 2;
-  k->LOCAL = group * (DUET_LANES + 4) + k->ROWS * DUET_LANES;
+}
+
+/* Floats of local memory for the tile that a stage has; matrix units count their own. */
+void duet_tiles_local(duet_stage *stage, size_t group) {
+  duet_constants *k = &stage->constants;
+  const int items = (int)group, teams = items / DUET_LANES;
+  switch (stage->kind) {
+    case DUET_STAGE_conv_forward:
+    case DUET_STAGE_conv_backward:
+      k->LOCAL = at_least(LOCAL_FLOATS / 2, pitch_of(k, teams) * at_least(k->K, 1));
+      break;
+    case DUET_STAGE_conv_weights:
+      k->LOCAL = k->ROWS * k->TO * k->TW * (items + 1);
+      break;
+    case DUET_STAGE_dense_forward:
+    case DUET_STAGE_dense_backward:
+      k->LOCAL = k->IC * k->OC <= SMALL_PRODUCT ? 0 : items * k->TO;
+      break;
+    case DUET_STAGE_dense_weights:
+      k->LOCAL = items * (DUET_LANES + 4) + k->ROWS * DUET_LANES;
+      break;
+    case DUET_STAGE_local_read:
+      k->LOCAL = LOCAL_FLOATS / 2;
+      break;
+    default:
+      break;
+  }
 }
 
 static void gpu_tiles(duet_stage *stage, int group, const duet_plan *plan) {
@@ -413,7 +440,7 @@ static void gpu_tiles(duet_stage *stage, int group, const duet_plan *plan) {
   switch (stage->kind) {
     case DUET_STAGE_dense_forward:
     case DUET_STAGE_dense_backward:
-      gpu_dense(stage, group, wanted_groups);
+      gpu_dense(stage, wanted_groups);
       break;
     case DUET_STAGE_conv_forward:
       gpu_tile(k, destination(stage), k->POOL ? 2 : 1, teams, wanted_groups);
@@ -427,12 +454,10 @@ static void gpu_tiles(duet_stage *stage, int group, const duet_plan *plan) {
     case DUET_STAGE_dense_weights:
       gpu_dense_weights(k, group, wanted_groups);
       break;
-    case DUET_STAGE_local_read:
-      k->LOCAL = LOCAL_FLOATS / 2;
-      break;
     default:
       break;
   }
+  duet_tiles_local(stage, (size_t)group);
 }
 
 size_t duet_tiles_groups(const duet_stage *stage, size_t group) {
