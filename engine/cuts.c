@@ -35,8 +35,8 @@ static bool fits_conv_weights(const constants *k) {
   if (k->POOL)
     return k->TO == 1 && within(k->TH, k->K) && within(k->TW, k->IC) && k->TH * k->TW * k->K <= MOST_SUMS &&
            within(k->ROWS, k->OC);
-  return within(k->TO, k->OC) && within(k->TW, k->IC) && within(k->TH, k->BLOCKS) && divides(k->TO, k->ROWS) &&
-         k->ROWS < k->OC + k->TO && k->TO * k->TW * k->K <= MOST_SUMS;
+  return within(k->TO, k->OC) && within(k->TW, k->IC) && within(k->TH, k->BLOCKS) && within(k->ROWS, k->OC + k->TO - 1) &&
+         k->TO * k->TW * k->K <= MOST_SUMS;
 }
 
 static bool fits_dense(const constants *k, int features, bool weights) {
@@ -119,7 +119,8 @@ static bool apply(const duet_plan *plan, duet_stage *stage, const duet_tile *til
 
 bool duet_tile_cut(const duet_plan *plan, duet_stage *stage, const duet_tile *tile) {
   duet_tiles_set(stage, plan);
-  if (!tile->TO) return true;
+  const duet_tile by_rule = duet_tile_of(stage);
+  if (!tile->TO || !memcmp(tile, &by_rule, sizeof by_rule)) return true;
   duet_stage other = *stage;
   if (!apply(plan, &other, tile)) return false;
   *stage = other;

@@ -102,6 +102,7 @@ static duet_status parse_layers(const json_t *layers, const char *path, duet_rec
     const json_t *layer = json_array_get(layers, i);
     const char *key = json_string_value(json_object_get(layer, "key"));
     duet_record_entry *e = &record->entries[record->count];
+    if (json_is_true(json_object_get(layer, "by_rule"))) continue;
     if (!key || strlen(key) >= sizeof e->key)
       return duet_fail(error, DUET_BAD_INPUT, "%s: layers[%zu].key: no text of a layer", path, i);
     (void)snprintf(e->key, sizeof e->key, "%s", key);

@@ -49,6 +49,7 @@ typedef struct duet_trials {
   unsigned vector_width;    /* of the device that tiles are cut for; half of it with `many` units */
   duet_precision precision; /* of the cases that do not say it */
   bool rounded;             /* factors are drawn as bf16 (and so tf32) has them, so that products are exact */
+  double passing;           /* part of a unit's results whose gradient its ReLU lets pass; 0: as cases have it */
   double tolerance;         /* of rounding the factors, where it is more than the case's */
   size_t words[DUET_MEMORIES];
   uint32_t *before[DUET_MEMORIES], *wanted[DUET_MEMORIES], *got[DUET_MEMORIES];

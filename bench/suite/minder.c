@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { MOST_ARGUMENTS = 8, MOST_WORDS = 1 << 20, LAST_WORDS = 300 };
+enum { MOST_ARGUMENTS = 12, MOST_WORDS = 1 << 20, LAST_WORDS = 300 };
 static const double GLANCE = 0.1; /* seconds between looks at the listener's wish to stop */
 
 struct bench_minder {

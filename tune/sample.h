@@ -1,0 +1,27 @@
+/* Candidates timed against noise: in turns, so that all share what the machine does beside. */
+#ifndef DUET_TUNE_SAMPLE_H
+#define DUET_TUNE_SAMPLE_H
+
+#include "tune/candidate.h"
+
+/* How many times as fast one is as another: the median over turns that both took, and its 95 % interval (bootstrap). */
+typedef struct tune_ratio {
+  double median, low, high;
+} tune_ratio;
+
+/* Whether it is faster beyond noise, and by so much that it matters. */
+bool tune_is_faster(const tune_ratio *ratio);
+
+/* What is called before a candidate is timed. */
+typedef duet_status tune_announce(void *context, const char *name, duet_error *error);
+
+/* Times candidates anew, `rounds` (at most TUNE_ROUNDS) turns each; one that is clearly slower is left out after some.
+   A turn is as many replays as take some milliseconds, and the wait for them. */
+duet_status tune_sample(const duet_handle *handle, tune_candidate *const list[], size_t count, size_t rounds,
+                        tune_announce *announce, void *context, duet_error *error);
+
+double tune_seconds(const tune_candidate *candidate); /* the median of its samples */
+duet_status tune_compare(const double *slower, const double *faster, size_t count, tune_ratio *ratio,
+                         duet_error *error);
+
+#endif
