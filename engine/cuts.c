@@ -5,7 +5,7 @@
 #include <string.h>
 
 enum {
-  MOST_SUMS = 28,      /* vectors of sums in a register tile, cpu class */
+  MOST_SUMS = 64,      /* vectors of sums in a register tile, cpu class; what spills shows in its time */
   MOST_ITEM_SUMS = 64, /* floats of sums of an item, gpu class */
   MOST_LOCAL = 8000,   /* floats of local memory: below 32 KiB, that every device has */
   LONGEST = 64         /* steps from one tile to the next that fits */
@@ -28,7 +28,7 @@ static bool fits_convolution(const constants *k, bool back) {
   if (!M) return divides(k->TH, height) && divides(k->TW, width) && k->TO * k->TH * k->TW <= MOST_SUMS;
   const int patches = k->TH / M * (k->TW / M);
   return divides(M, k->TH) && divides(M, k->TW) && k->TW < width + k->TW / patches && k->TO * patches <= MOST_SUMS &&
-         patches <= MOST_SUMS / 4;
+         patches <= MOST_SUMS / 8;
 }
 
 static bool fits_conv_weights(const constants *k) {
@@ -54,7 +54,7 @@ static bool fits_cpu(const duet_stage *stage) {
     case DUET_STAGE_conv_weights:
       return fits_conv_weights(k);
     case DUET_STAGE_sparse_backward:
-      return divides(k->TW, vectors(k->IC)) && k->TW * k->K * k->K <= 2 * MOST_SUMS;
+      return divides(k->TW, vectors(k->IC)) && k->TW * k->K * k->K <= MOST_SUMS;
     case DUET_STAGE_sparse_weights:
       return divides(k->TW, vectors(k->IC)) && divides(k->TH, k->K) && k->TW * k->TH * k->K <= MOST_SUMS &&
              within(k->ROWS, k->OC);
@@ -120,7 +120,8 @@ static bool apply(const duet_plan *plan, duet_stage *stage, const duet_tile *til
 bool duet_tile_cut(const duet_plan *plan, duet_stage *stage, const duet_tile *tile) {
   duet_tiles_set(stage, plan);
   const duet_tile by_rule = duet_tile_of(stage);
-  if (!tile->TO || !memcmp(tile, &by_rule, sizeof by_rule)) return true;
+  static const duet_tile none = {0};
+  if (!memcmp(tile, &none, sizeof none) || !memcmp(tile, &by_rule, sizeof by_rule)) return true;
   duet_stage other = *stage;
   if (!apply(plan, &other, tile)) return false;
   *stage = other;
@@ -164,7 +165,7 @@ static void try_sizes(const duet_plan *plan, const duet_stage *stage, duet_tile 
 size_t duet_tiles_near(const duet_plan *plan, const duet_stage *stage, duet_tile list[DUET_MOST_TILES]) {
   duet_tile from = duet_tile_of(stage);
   size_t count = 0;
-  if (!duet_stage_is_main(stage) || !from.TO) return 0;
+  if (!duet_stage_is_main(stage)) return 0;
   for (int i = 0; i < DIMENSIONS; i++) {
     const int size = *dimension(&from, i);
     if (size == 0) continue; /* not of this stage */

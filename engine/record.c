@@ -170,6 +170,8 @@ duet_record *duet_record_open(const duet_device_info *info) {
   json_error_t where;
   uint8_t *text = NULL;
   size_t bytes = 0;
+  duet_kernel_class kernel_class;
+  if (duet_plan_class(info, &kernel_class, &error) || kernel_class == DUET_CLASS_PLAIN) return NULL; /* one way only */
   duet_record_path(info, path);
   if (!path[0] || (access(path, F_OK) && errno == ENOENT)) return NULL;
   duet_status s = duet_file_read(path, LARGEST_FILE, &text, &bytes, &error);

@@ -306,7 +306,8 @@ duet_trials duet_trials_for(const duet_device_info *info, duet_kernel_class kern
                        .vector_width = info->vector_width};
 }
 
-static bool add(duet_trials *set, const duet_case *c, bool by_block, duet_kernel_class kernel_class,
+/* `cut`: the stage has its tile, which may be without TO. */
+static bool add(duet_trials *set, const duet_case *c, bool by_block, bool cut, duet_kernel_class kernel_class,
                 unsigned compute_units, bool many) {
   duet_trial *t = &set->list[set->count];
   *t = (duet_trial){.which = c, .stage = {.kind = c->kind, .constants = c->constants}};
@@ -324,7 +325,7 @@ static bool add(duet_trials *set, const duet_case *c, bool by_block, duet_kernel
                           .blocks = (int)t->blocks};
   if (!c->constants.PRECISION) k->PRECISION = (int)set->precision;
   const int precision = k->PRECISION;
-  if (!k->TO) duet_tiles_set(&t->stage, &plan);
+  if (!k->TO && !cut) duet_tiles_set(&t->stage, &plan);
   if (k->PRECISION != precision) return false;
   set->count++;
   bind(set, t);
@@ -337,12 +338,12 @@ static bool add(duet_trials *set, const duet_case *c, bool by_block, duet_kernel
 
 bool duet_trials_add(duet_trials *set, const duet_case *which, duet_kernel_class kernel_class, unsigned compute_units,
                      bool many) {
-  return add(set, which, false, kernel_class, compute_units, many);
+  return add(set, which, false, false, kernel_class, compute_units, many);
 }
 
 bool duet_trials_add_stage(duet_trials *set, const duet_case *which, bool by_block, duet_kernel_class kernel_class,
                            unsigned compute_units) {
-  return add(set, which, by_block, kernel_class, compute_units, false);
+  return add(set, which, by_block, true, kernel_class, compute_units, false);
 }
 
 void duet_trials_destroy(duet_trials *set) {

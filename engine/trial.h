@@ -64,7 +64,7 @@ duet_trials duet_trials_for(const duet_device_info *info, duet_kernel_class kern
    the set's precision does not serve it. */
 bool duet_trials_add(duet_trials *set, const duet_case *which, duet_kernel_class kernel_class, unsigned compute_units,
                      bool many);
-/* Adds a stage as a plan has it, `by_block` too: what its constants leave open is completed likewise. */
+/* Adds a stage as a plan has it, `by_block` and cut too. */
 bool duet_trials_add_stage(duet_trials *set, const duet_case *which, bool by_block, duet_kernel_class kernel_class,
                            unsigned compute_units);
 /* Allocates the memories and fills every operand with what `seed` draws; duet_trials_destroy frees them (also after a

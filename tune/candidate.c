@@ -61,6 +61,8 @@ static bool is_of(const tune_layer *layer, const duet_stage *stage) {
   return at == layer->planned->layer;
 }
 
+static int at_least_1(int size) { return size > 0 ? size : 1; }
+
 static void name_candidate(tune_candidate *c) {
   const duet_constants *k = &c->main.constants;
   char M[16] = "", rows[24] = "", tiles[24] = "";
@@ -68,8 +70,8 @@ static void name_candidate(tune_candidate *c) {
   if (k->ROWS) (void)snprintf(rows, sizeof rows, ", %d rows", k->ROWS);
   if (k->TILES) (void)snprintf(tiles, sizeof tiles, ", %d blocks", k->TILES);
   (void)snprintf(c->name, sizeof c->name, "%s %s%s%s, %dx%dx%d%s%s", duet_direction_names[c->direction],
-                 duet_way_names[c->choice.way], M, c->choice.by_block ? " by block" : "", k->TO, k->TH, k->TW, rows,
-                 tiles);
+                 duet_way_names[c->choice.way], M, c->choice.by_block ? " by block" : "", at_least_1(k->TO),
+                 at_least_1(k->TH), at_least_1(k->TW), rows, tiles);
 }
 
 duet_status tune_candidate_plan(const tune_layer *layer, duet_direction direction, const duet_choice *choice,
@@ -146,7 +148,7 @@ static duet_status find_wanted(tune_layer *layer, duet_trials *set, duet_error *
 /* ---- stages ---- */
 
 /* One stage on both, then on the device ready to be launched again. */
-static duet_status make_stage(tune_layer *layer, const duet_stage *stage, size_t number, duet_launch *launch,
+static duet_status make_stage(tune_layer *layer, const duet_stage *stage, duet_launch *launch,
                               duet_error *error) {
   bench_rig *rig = layer->rig;
   duet_kernel_class kernel_class;
@@ -160,7 +162,7 @@ static duet_status make_stage(tune_layer *layer, const duet_stage *stage, size_t
   set.passing = PASSING;
   if (!duet_trials_add_stage(&set, &which, stage->by_block, kernel_class, rig->info->compute_units))
     return duet_fail(error, DUET_UNSUPPORTED, "%s: cannot be tried alone", stage->label);
-  s = duet_trials_fill(&set, 1000 * (uint32_t)number, error);
+  s = duet_trials_fill(&set, 1000 * (uint32_t)stage->kind, error); /* for all tiles alike */
   if (!s) s = find_wanted(layer, &set, error);
   if (!s) s = duet_trials_run(&set, &rig->handle, set.got, error);
   if (!s) s = duet_trials_compare(&set, NULL, error);
@@ -176,7 +178,7 @@ duet_status tune_candidate_make(tune_layer *layer, const duet_plan *plan, tune_c
     if (!is_of(layer, stage) || !duet_stage_serves(stage, c->direction, layer->planned->problem.back)) continue;
     if (c->stage_count == TUNE_STAGES)
       return duet_fail(error, DUET_UNSUPPORTED, "%s: more than %d stages", c->name, TUNE_STAGES);
-    s = make_stage(layer, stage, c->stage_count, &c->launches[c->stage_count], error);
+    s = make_stage(layer, stage, &c->launches[c->stage_count], error);
     c->stage_count++;
   }
   const duet_handle *h = &layer->rig->handle;

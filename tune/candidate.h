@@ -33,10 +33,11 @@ typedef struct tune_candidate {
   duet_launch launches[TUNE_STAGES];
   size_t stage_count;
   duet_recording *recording;
-  size_t times; /* replays of a sample; 0 until it was timed once */
+  size_t times; /* replays of a sample */
   double samples[TUNE_ROUNDS];
   size_t sample_count;
-  bool slow; /* clearly: no longer sampled */
+  double seconds; /* of one replay */
+  bool slow;      /* clearly: no longer sampled */
 } tune_candidate;
 
 /* A plan with this choice for one direction of the layer, the others as they agree with it. The caller destroys it. */

@@ -10,6 +10,7 @@
 #include "tune/tune.h"
 
 #include <errno.h>
+#include <fnmatch.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -55,6 +56,9 @@ static void say(const run *r, const char *format, ...) {
 /* What a child's lines are given to. */
 typedef void take(run *r, const json_t *line, void *context);
 
+/* What a driver writes while all goes well is nobody's business; the last words of a child that dies are in `why`. */
+static void drop_words(void *context, const char *text) { (void)context, (void)text; }
+
 /* Runs one child to its end. *trying, empty before, is what it was about to do when it ended early; `why` says how, and
    is empty when all is well. */
 static duet_status mind(run *r, const char *const extra[], const char *const environment[], take *taker, void *context,
@@ -63,7 +67,9 @@ static duet_status mind(run *r, const char *const extra[], const char *const env
   const char *arguments[12] = {"tune", o->network, o->device, r->batch, o->precision};
   for (size_t i = 0; extra[i]; i++) arguments[5 + i] = extra[i];
   bench_minder *minder = NULL;
-  const duet_status s = bench_minder_start_in(arguments, environment, r->listener, &minder, error);
+  bench_listener listener = *r->listener;
+  listener.say = drop_words;
+  const duet_status s = bench_minder_start_in(arguments, environment, &listener, &minder, error);
   trying[0] = why[0] = 0;
   if (s) return s;
   bench_minder_state state;
@@ -208,6 +214,18 @@ static void take_layer(run *r, const json_t *line, void *context) {
   put_layer(r, layer);
 }
 
+/* Whether a layer is wanted: $DUET_TUNE_ONLY, patterns as of a shell with ':' between them, chooses some by name. */
+static bool is_wanted(const char *layer) {
+  const char *only = getenv("DUET_TUNE_ONLY");
+  char pattern[256];
+  if (!only || !*only) return true;
+  for (; *only; only += strcspn(only, ":"), only += *only == ':') {
+    (void)snprintf(pattern, sizeof pattern, "%.*s", (int)strcspn(only, ":"), only);
+    if (fnmatch(pattern, layer, 0) == 0) return true;
+  }
+  return false;
+}
+
 /* One layer, by as many children as it takes: each that dies has tried something bad. */
 static duet_status tune_layer_of(run *r, const json_t *listed, duet_error *error) {
   taking t = {.key = text_of(listed, "key")};
@@ -232,6 +250,7 @@ static duet_status tune_layers(run *r, duet_error *error) {
   json_array_foreach(r->layers, i, listed) {
     if (s || r->stopped) break;
     if (layer_with(r->layers, text_of(listed, "key"), &at) != listed) continue; /* as one before */
+    if (!is_wanted(text_of(listed, "layer"))) continue;
     s = tune_layer_of(r, listed, error);
   }
   return s;
@@ -250,9 +269,9 @@ static void put_back(run *r, const char *key, double ratio, const char *why) {
 static void take_step(run *r, const json_t *line, void *context) {
   json_t *step = json_object_get(line, "step");
   if (*text_of(line, "dropped"))
-    put_back(r, text_of(line, "dropped"), json_real_value(json_object_get(line, "ratio")), "no faster in the whole step");
+    put_back(r, text_of(line, "dropped"), json_real_value(json_object_get(line, "ratio")), "slower in the whole step");
+  if (step || json_object_get(line, "none")) *(bool *)context = true;
   if (!step) return;
-  *(bool *)context = true;
   json_t *steps = json_object_get(r->record, "steps"), *other;
   size_t i;
   json_array_foreach(steps, i, other) {

@@ -7,7 +7,7 @@
 enum { FEWEST = 5 /* turns before one is left out, or an interval is taken */ };
 static const double SPAN = 0.006;       /* seconds of a turn: far above what the clock and a wait cost */
 static const double HOPELESS = 2;       /* times as slow at first sight ... */
-static const double CLEARLY = 1.15;     /* ... and in the fastest of its turns */
+static const double CLEARLY = 1.15;     /* ... and after some turns */
 static const double WORTHWHILE = 1.02;  /* a choice differs from the rule for no less */
 
 static duet_status replay(const duet_handle *h, const tune_candidate *c, size_t times, double *seconds,
@@ -19,65 +19,66 @@ static duet_status replay(const duet_handle *h, const tune_candidate *c, size_t 
   return s;
 }
 
-/* The first replay may compile; the second says how many make a turn. */
-static duet_status calibrate(const duet_handle *h, tune_candidate *c, double *seconds, duet_error *error) {
-  duet_status s = replay(h, c, 1, seconds, error);
-  if (!s) s = replay(h, c, 1, seconds, error);
-  if (!s && *seconds < SPAN / 2) {
-    const size_t some = (size_t)fmin(ceil(SPAN / 2 / fmax(*seconds, 1e-7)), 1e5);
-    s = replay(h, c, some, seconds, error);
-    *seconds /= (double)some;
-  }
-  c->times = (size_t)fmax(1, ceil(SPAN / fmax(*seconds, 1e-8)));
-  return s;
-}
-
-double tune_seconds(const tune_candidate *c) {
+static double median(const double *values, size_t count) {
   bench_statistics statistics;
-  return c->sample_count && bench_statistics_of(c->samples, c->sample_count, &statistics) ? statistics.median
-                                                                                          : INFINITY;
+  return count && bench_statistics_of(values, count, &statistics) ? statistics.median : INFINITY;
 }
 
-static double least(const tune_candidate *c) {
-  double least = INFINITY;
-  for (size_t i = 0; i < c->sample_count; i++) least = fmin(least, c->samples[i]);
-  return least;
-}
-
+/* The first replay may compile. Then some at once, in turns, since noise comes in bursts: the least says how many make a
+   turn, and who is hopeless. */
 static duet_status begin(const duet_handle *h, tune_candidate *const list[], size_t count, tune_announce *announce,
                          void *context, duet_error *error) {
-  double best = INFINITY, seconds[DUET_MOST_WAYS + DUET_MOST_TILES];
+  enum { LOOKS = 3 };
+  double best = INFINITY, seconds;
   duet_status s = DUET_OK;
   for (size_t i = 0; !s && i < count; i++) {
-    list[i]->sample_count = 0;
     s = announce(context, list[i]->name, error);
-    if (!s) s = calibrate(h, list[i], &seconds[i], error);
-    if (!s) best = fmin(best, seconds[i]);
+    if (!s) s = replay(h, list[i], 1, &seconds, error);
+    list[i]->sample_count = 0;
+    list[i]->seconds = INFINITY;
+    list[i]->times = 1;
   }
-  for (size_t i = 0; !s && i < count; i++) {
-    list[i]->slow = seconds[i] > HOPELESS * best;
-    if (list[i]->slow) list[i]->samples[list[i]->sample_count++] = seconds[i];
-  }
+  for (int look = 0; look < LOOKS; look++)
+    for (size_t i = 0; !s && i < count; i++) {
+      tune_candidate *c = list[i];
+      s = replay(h, c, c->times, &seconds, error);
+      c->seconds = fmin(c->seconds, seconds / (double)c->times);
+      c->times = (size_t)fmin(fmax(1, ceil((look + 1 < LOOKS ? SPAN / 2 : SPAN) / fmax(c->seconds, 1e-8))), 1e5);
+      if (look + 1 == LOOKS) best = fmin(best, c->seconds);
+    }
+  for (size_t i = 0; i < count; i++) list[i]->slow = i > 0 && list[i]->seconds > HOPELESS * best;
   return s;
 }
 
-static void leave_out(tune_candidate *const list[], size_t count) {
-  double best = INFINITY;
-  for (size_t i = 0; i < count; i++)
-    if (!list[i]->slow) best = fmin(best, tune_seconds(list[i]));
-  for (size_t i = 0; i < count; i++) list[i]->slow = list[i]->slow || least(list[i]) > CLEARLY * best;
+/* Seconds of each: by how it did against the first in the same turns, whose median is the measure. */
+static void reckon(tune_candidate *const list[], size_t count) {
+  const tune_candidate *first = list[0];
+  const double measure = median(first->samples, first->sample_count);
+  for (size_t i = 0; i < count; i++) {
+    double ratios[TUNE_ROUNDS];
+    tune_candidate *c = list[i];
+    for (size_t j = 0; j < c->sample_count; j++) ratios[j] = c->samples[j] / fmax(first->samples[j], 1e-12);
+    if (c->sample_count) c->seconds = measure * median(ratios, c->sample_count);
+  }
 }
 
-static size_t left(tune_candidate *const list[], size_t count) {
-  size_t n = 0;
-  for (size_t i = 0; i < count; i++) n += !list[i]->slow;
-  return n;
+static size_t leave_out(tune_candidate *const list[], size_t count) {
+  double best = INFINITY;
+  size_t left = 0;
+  for (size_t i = 0; i < count; i++)
+    if (!list[i]->slow) best = fmin(best, list[i]->seconds);
+  for (size_t i = 1; i < count; i++) {
+    list[i]->slow = list[i]->slow || list[i]->seconds > CLEARLY * best;
+    left += !list[i]->slow;
+  }
+  return left;
 }
 
 duet_status tune_sample(const duet_handle *h, tune_candidate *const list[], size_t count, size_t rounds,
                         tune_announce *announce, void *context, duet_error *error) {
   duet_status s = begin(h, list, count, announce, context, error);
-  for (size_t round = 0; !s && round < rounds && (round < FEWEST || left(list, count) > 1); round++) {
+  size_t left = count - 1; /* besides the first */
+  for (size_t round = 0; !s && round < rounds && (round < FEWEST || left > 0); round++) {
     for (size_t i = 0; !s && i < count; i++) {
       tune_candidate *c = list[(i + round) % count];
       double seconds;
@@ -86,7 +87,9 @@ duet_status tune_sample(const duet_handle *h, tune_candidate *const list[], size
       if (!s) s = replay(h, c, c->times, &seconds, error);
       if (!s) c->samples[c->sample_count++] = seconds / (double)c->times;
     }
-    if (round + 1 >= FEWEST) leave_out(list, count);
+    if (s || round + 1 < FEWEST) continue;
+    reckon(list, count);
+    left = leave_out(list, count);
   }
   return s;
 }

@@ -15,12 +15,12 @@ bool tune_is_faster(const tune_ratio *ratio);
 /* What is called before a candidate is timed. */
 typedef duet_status tune_announce(void *context, const char *name, duet_error *error);
 
-/* Times candidates anew, `rounds` (at most TUNE_ROUNDS) turns each; one that is clearly slower is left out after some.
-   A turn is as many replays as take some milliseconds, and the wait for them. */
+/* Times candidates anew, `rounds` (at most TUNE_ROUNDS) turns each, and leaves their `seconds`. One that is clearly
+   slower is left out after some, but for the first, which the others are measured by: what disturbs a turn disturbs all
+   in it. A turn is as many replays as take some milliseconds, and the wait for them. */
 duet_status tune_sample(const duet_handle *handle, tune_candidate *const list[], size_t count, size_t rounds,
                         tune_announce *announce, void *context, duet_error *error);
 
-double tune_seconds(const tune_candidate *candidate); /* the median of its samples */
 duet_status tune_compare(const double *slower, const double *faster, size_t count, tune_ratio *ratio,
                          duet_error *error);
 

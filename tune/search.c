@@ -8,7 +8,7 @@
 #include <string.h>
 
 enum { ROUNDS = 9, LAST_ROUNDS = 25, CLIMBS = 4, MOST = DUET_MOST_WAYS + DUET_MOST_TILES };
-static const double NEAR = 1.4;     /* times as slow as the fastest: tiles may still make good for it */
+static const double NEAR = 1.6;     /* times as slow as the fastest: tiles may still make good for it */
 static const double BETTER = 0.985; /* of the time before: the climb goes on */
 
 /* The ways that directions must agree on; those inside of a stage are one. */
@@ -98,48 +98,69 @@ static duet_status sample(search *s, size_t rounds, duet_error *error) {
 static tune_candidate *best_of(const search *s, family wanted) {
   tune_candidate *best = NULL;
   for (size_t i = 0; i < s->count; i++)
-    if (family_of(&s->list[i]->choice) == wanted && (!best || tune_seconds(s->list[i]) < tune_seconds(best)))
+    if (family_of(&s->list[i]->choice) == wanted && (!best || s->list[i]->seconds < best->seconds))
+      best = s->list[i];
+  return best;
+}
+
+static bool is_same_way(const duet_choice *a, const duet_choice *b) {
+  return a->way == b->way && a->M == b->M && a->by_block == b->by_block;
+}
+
+/* The fastest that goes this way; NULL when there is none. */
+static tune_candidate *best_like(const search *s, const duet_choice *way) {
+  tune_candidate *best = NULL;
+  for (size_t i = 0; i < s->count; i++)
+    if (is_same_way(&s->list[i]->choice, way) && (!best || s->list[i]->seconds < best->seconds))
       best = s->list[i];
   return best;
 }
 
 static double best_time(const search *s) {
   double best = INFINITY;
-  for (int f = 0; f < FAMILIES; f++) {
-    const tune_candidate *c = best_of(s, (family)f);
-    if (c) best = fmin(best, tune_seconds(c));
-  }
+  for (size_t i = 0; i < s->count; i++) best = fmin(best, s->list[i]->seconds);
   return best;
 }
 
-/* Keeps the rule's and the fastest of each family. */
+/* Keeps the rule's and the fastest of each way that may become the fastest, or is of its family. */
 static void thin_out(search *s) {
-  const tune_candidate *best[FAMILIES];
-  for (int f = 0; f < FAMILIES; f++) best[f] = best_of(s, (family)f);
+  bool stays[MOST];
+  const double most = NEAR * best_time(s);
+  for (size_t i = 0; i < s->count; i++) {
+    tune_candidate *c = s->list[i];
+    stays[i] = c == best_of(s, family_of(&c->choice)) || (c->seconds <= most && c == best_like(s, &c->choice));
+  }
   for (size_t i = s->count; i-- > 1;)
-    if (s->list[i] != best[family_of(&s->list[i]->choice)]) drop(s, i);
+    if (!stays[i]) drop(s, i);
 }
 
-/* Tiles next to a family's fastest, then next to the fastest of these... */
-static duet_status climb(search *s, family f, duet_error *error) {
+/* Adds the tiles next to a candidate's. */
+static duet_status add_near(search *s, const tune_candidate *from, duet_error *error) {
+  const duet_plan plan = {.options = s->layer->options,
+                          .blocks = (s->layer->options.batch + DUET_LANES - 1) / DUET_LANES};
+  duet_tile tiles[DUET_MOST_TILES];
+  duet_choice choice = from->choice;
+  const size_t count = duet_tiles_near(&plan, &from->main, tiles);
+  duet_status status = DUET_OK;
+  for (size_t t = 0; !status && t < count; t++) {
+    choice.tile = tiles[t];
+    status = consider(s, &choice, error);
+  }
+  return status;
+}
+
+/* Tiles next to a way's fastest, then next to the fastest of these... as long as that way may become the fastest. */
+static duet_status climb(search *s, const duet_choice *way, duet_error *error) {
   duet_status status = DUET_OK;
   for (int i = 0; !status && i < CLIMBS; i++) {
-    tune_candidate *from = best_of(s, f);
-    if (!from || tune_seconds(from) > NEAR * best_time(s)) break;
-    const duet_plan plan = {.options = s->layer->options,
-                            .blocks = (s->layer->options.batch + DUET_LANES - 1) / DUET_LANES};
-    duet_tile tiles[DUET_MOST_TILES];
-    const duet_choice choice = from->choice;
-    const size_t count = duet_tiles_near(&plan, &from->main, tiles), before = s->count;
-    for (size_t t = 0; !status && t < count; t++) {
-      duet_choice next = choice;
-      next.tile = tiles[t];
-      status = consider(s, &next, error);
-    }
+    const tune_candidate *from = best_like(s, way);
+    if (!from || from->seconds > NEAR * best_time(s)) break;
+    const size_t before = s->count;
+    status = add_near(s, from, error);
     if (status || s->count == before) break;
     status = sample(s, ROUNDS, error);
-    const double stayed = tune_seconds(from);
-    const bool better = !status && tune_seconds(best_of(s, f)) < BETTER * stayed;
+    const double stayed = from->seconds;
+    const bool better = !status && best_like(s, way)->seconds < BETTER * stayed;
     thin_out(s);
     if (!better) break;
   }
@@ -149,7 +170,7 @@ static duet_status climb(search *s, family f, duet_error *error) {
 static duet_status note(const search *s, finding *f, duet_error *error) {
   const tune_candidate *rule = s->list[0];
   f->rule = rule->choice;
-  f->rule_seconds = tune_seconds(rule);
+  f->rule_seconds = rule->seconds;
   f->tried = s->seen_count;
   (void)snprintf(f->rule_name, TUNE_NAME, "%s", rule->name);
   for (int i = 0; i < FAMILIES; i++) {
@@ -158,13 +179,12 @@ static duet_status note(const search *s, finding *f, duet_error *error) {
     f->there[i] = true;
     f->best[i] = c->choice;
     if (c != rule) f->best[i].tile = duet_tile_of(&c->main); /* as measured, whatever the rule will be */
-    f->seconds[i] = tune_seconds(c);
+    f->seconds[i] = c->seconds;
     (void)snprintf(f->name[i], TUNE_NAME, "%s", c->name);
     const size_t turns = rule->sample_count < c->sample_count ? rule->sample_count : c->sample_count;
     const duet_status status = tune_compare(rule->samples, c->samples, turns, &f->over_rule[i], error);
     if (status) return status;
-    if (rule->slow || turns < TUNE_ROUNDS / 6) /* given up early: that says enough */
-      f->over_rule[i] = (tune_ratio){f->rule_seconds / f->seconds[i], f->rule_seconds / f->seconds[i], INFINITY};
+    if (turns == 0) f->over_rule[i].median = f->rule_seconds / f->seconds[i]; /* hopeless at first sight */
   }
   return DUET_OK;
 }
@@ -185,7 +205,7 @@ static duet_status search_direction(search *s, finding *f, duet_error *error) {
   }
   if (!status && count) status = sample(s, ROUNDS, error);
   if (!status && count) thin_out(s);
-  for (int i = 0; !status && count && i < FAMILIES; i++) status = climb(s, (family)i, error);
+  for (size_t i = 0; !status && i < count; i++) status = climb(s, &ways[i], error);
   if (!status && count) status = sample(s, LAST_ROUNDS, error);
   if (!status && count) status = note(s, f, error);
   while (s->count) drop(s, s->count - 1);

@@ -10,8 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ROUNDS = 11, LAST_ROUNDS = 25, LEAD_IN = 400 /* steps of learning: gradients become sparse */ };
-static const double SPAN = 0.02; /* seconds of a turn */
+enum { FEWEST = 9 /* turns before they are judged */, LEAD_IN = 400 /* steps of learning: gradients become sparse */ };
+static const double SPAN = 0.03; /* seconds of a turn */
 
 typedef struct stepping {
   bench_rig *rig;
@@ -54,18 +54,23 @@ static duet_status lead_in(const stepping *s, duet_error *error) {
   return status ? status : h->backend->sync(h->device, 0, error);
 }
 
-/* Two runners in turns: how many times as fast the second is. */
-static duet_status compare(duet_runner *first, duet_runner *second, size_t rounds, tune_ratio *ratio,
-                           double seconds[2], duet_error *error) {
+static bool is_decided(const tune_ratio *ratio) { return ratio->low > 1 || ratio->high < 1; }
+
+/* Two runners in turns: how many times as fast the second is. Ends when that is decided, or when all turns are over. */
+static duet_status compare(duet_runner *first, duet_runner *second, tune_ratio *ratio, double seconds[2],
+                           duet_error *error) {
   double samples[2][TUNE_ROUNDS], one = 1;
+  size_t rounds = 0;
   duet_status s = run_steps(second, 1, &one, error);
   if (!s) s = run_steps(first, 1, &one, error);
   const size_t times = (size_t)fmax(1, fmin(ceil(SPAN / fmax(one, 1e-6)), (double)first->max_steps));
-  for (size_t i = 0; !s && i < rounds; i++) {
-    s = run_steps(i % 2 ? second : first, times, &samples[i % 2][i], error);
-    if (!s) s = run_steps(i % 2 ? first : second, times, &samples[1 - i % 2][i], error);
+  *ratio = (tune_ratio){1, 0, INFINITY};
+  while (!s && rounds < TUNE_ROUNDS && !(rounds >= FEWEST && rounds % 2 && is_decided(ratio))) {
+    const size_t now = rounds % 2;
+    s = run_steps(now ? second : first, times, &samples[now][rounds], error);
+    if (!s) s = run_steps(now ? first : second, times, &samples[1 - now][rounds], error);
+    if (!s && ++rounds >= FEWEST) s = tune_compare(samples[0], samples[1], rounds, ratio, error);
   }
-  if (!s) s = tune_compare(samples[0], samples[1], rounds, ratio, error);
   for (int i = 0; !s && i < 2; i++) {
     bench_statistics statistics;
     if (!bench_statistics_of(samples[i], rounds, &statistics))
@@ -92,7 +97,7 @@ static bool is_in(const duet_plan *plan, const char *key) {
   return false;
 }
 
-/* One layer's change taken into the step, and kept or not. */
+/* One layer's change taken into the step, and kept unless that is slower beyond noise: alone it was faster. */
 static duet_status try_entry(stepping *s, const duet_record_entry *entry, duet_error *error) {
   duet_runner *runner = NULL;
   tune_ratio ratio = {1, 1, 1};
@@ -100,14 +105,27 @@ static duet_status try_entry(stepping *s, const duet_record_entry *entry, duet_e
   duet_status status = s->emit->line(s->emit->context, json_pack("{s:s}", "try", entry->key), error);
   s->kept.entries[s->kept.count++] = *entry;
   if (!status) status = make_runner(s, &s->kept, &runner, error);
-  if (!status) status = compare(s->setup.runner, runner, ROUNDS, &ratio, seconds, error);
-  const bool faster = !status && ratio.median > 1;
-  if (!faster) s->kept.count--;
-  duet_runner_destroy(faster ? s->setup.runner : runner);
-  if (faster) s->setup.runner = runner;
+  if (!status) status = compare(s->setup.runner, runner, &ratio, seconds, error);
+  const bool stays = !status && ratio.high >= 1;
+  if (!stays) s->kept.count--;
+  duet_runner_destroy(stays ? s->setup.runner : runner);
+  if (stays) s->setup.runner = runner;
   if (!status)
     status = s->emit->line(s->emit->context,
-                           json_pack("{s:s, s:f}", faster ? "kept" : "dropped", entry->key, "ratio", ratio.median), error);
+                           json_pack("{s:s, s:f}", stays ? "kept" : "dropped", entry->key, "ratio", ratio.median), error);
+  return status;
+}
+
+/* A step of a model that has learned nothing: where gradients are large no rounding decides. */
+static duet_status check_step(stepping *s, duet_error *error) {
+  stepping fresh = *s;
+  bench_check check = {.worst = 0};
+  fresh.setup.model = NULL, fresh.setup.runner = NULL;
+  duet_status status = duet_model_create(&s->rig->handle, s->setup.network, 1, &fresh.setup.model, error);
+  if (!status) status = make_runner(&fresh, &s->kept, &fresh.setup.runner, error);
+  if (!status) status = bench_check_step(s->rig, &fresh.setup, &check, error);
+  duet_runner_destroy(fresh.setup.runner);
+  duet_model_destroy(fresh.setup.model);
   return status;
 }
 
@@ -115,14 +133,18 @@ static duet_status finish(stepping *s, duet_error *error) {
   duet_runner *rule = NULL;
   tune_ratio ratio = {1, 1, 1};
   double seconds[2] = {0, 0};
-  bench_check check = {.worst = 0};
   duet_status status = s->emit->line(s->emit->context, json_pack("{s:s}", "try", "the whole step"), error);
-  if (!status) status = bench_check_step(s->rig, &s->setup, &check, error);
+  if (!status) status = check_step(s, error);
   if (!status) status = make_runner(s, NULL, &rule, error);
-  if (!status) status = lead_in(s, error); /* the check has put the parameters back */
-  if (!status) status = compare(rule, s->setup.runner, LAST_ROUNDS, &ratio, seconds, error);
+  if (!status) status = compare(rule, s->setup.runner, &ratio, seconds, error);
   duet_runner_destroy(rule);
   if (status) return status;
+  if (ratio.high < 1) { /* together they are worse than each */
+    for (size_t i = 0; !status && i < s->kept.count; i++)
+      status = s->emit->line(s->emit->context,
+                             json_pack("{s:s, s:f}", "dropped", s->kept.entries[i].key, "ratio", ratio.median), error);
+    return status ? status : s->emit->line(s->emit->context, json_pack("{s:b}", "none", 1), error);
+  }
   return s->emit->line(s->emit->context,
                        json_pack("{s:{s:s, s:i, s:s, s:f, s:f, s:f, s:f, s:f}}", "step", "network", s->setup.network->name,
                                  "batch", s->options->batch, "precision", duet_precision_names[s->options->precision],
