@@ -156,7 +156,7 @@ static duet_status begin_record(run *r, duet_error *error) {
 }
 
 static duet_status write_record(const run *r, const char *path, duet_error *error) {
-  char *text = json_dumps(r->record, JSON_INDENT(1) | JSON_REAL_PRECISION(6));
+  char *text = json_dumps(r->record, JSON_INDENT(1) | JSON_REAL_PRECISION(9));
   if (!text) return duet_fail(error, DUET_OUT_OF_MEMORY, "%s: no memory for the record", path);
   const duet_span parts[] = {{text, strlen(text)}, {"\n", 1}};
   const duet_status s = duet_file_write(path, parts, 2, error);

@@ -3,12 +3,18 @@
 #include "engine/clock.h"
 
 #include <math.h>
+#include <stdlib.h>
 
 enum { FEWEST = 5 /* turns before one is left out, or an interval is taken */ };
 static const double SPAN = 0.006;       /* seconds of a turn: far above what the clock and a wait cost */
 static const double HOPELESS = 2;       /* times as slow at first sight ... */
 static const double CLEARLY = 1.15;     /* ... and after some turns */
 static const double WORTHWHILE = 1.02;  /* a choice differs from the rule for no less */
+
+double tune_turn(void) {
+  const char *told = getenv("DUET_TUNE_TURN");
+  return told ? strtod(told, NULL) : SPAN;
+}
 
 static duet_status replay(const duet_handle *h, const tune_candidate *c, size_t times, double *seconds,
                           duet_error *error) {
@@ -29,6 +35,7 @@ static double median(const double *values, size_t count) {
 static duet_status begin(const duet_handle *h, tune_candidate *const list[], size_t count, tune_announce *announce,
                          void *context, duet_error *error) {
   enum { LOOKS = 3 };
+  const double turn = tune_turn();
   double best = INFINITY, seconds;
   duet_status s = DUET_OK;
   for (size_t i = 0; !s && i < count; i++) {
@@ -43,7 +50,7 @@ static duet_status begin(const duet_handle *h, tune_candidate *const list[], siz
       tune_candidate *c = list[i];
       s = replay(h, c, c->times, &seconds, error);
       c->seconds = fmin(c->seconds, seconds / (double)c->times);
-      c->times = (size_t)fmin(fmax(1, ceil((look + 1 < LOOKS ? SPAN / 2 : SPAN) / fmax(c->seconds, 1e-8))), 1e5);
+      c->times = (size_t)fmin(fmax(1, ceil((look + 1 < LOOKS ? turn / 2 : turn) / fmax(c->seconds, 1e-8))), 1e5);
       if (look + 1 == LOOKS) best = fmin(best, c->seconds);
     }
   for (size_t i = 0; i < count; i++) list[i]->slow = i > 0 && list[i]->seconds > HOPELESS * best;

@@ -12,6 +12,9 @@ typedef struct tune_ratio {
 /* Whether it is faster beyond noise, and by so much that it matters. */
 bool tune_is_faster(const tune_ratio *ratio);
 
+/* Seconds of a turn; $DUET_TUNE_TURN, for tests. */
+double tune_turn(void);
+
 /* What is called before a candidate is timed. */
 typedef duet_status tune_announce(void *context, const char *name, duet_error *error);
 

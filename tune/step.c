@@ -11,7 +11,7 @@
 #include <string.h>
 
 enum { FEWEST = 9 /* turns before they are judged */, LEAD_IN = 400 /* steps of learning: gradients become sparse */ };
-static const double SPAN = 0.03; /* seconds of a turn */
+static const double LONGER = 5, LEARNING = 1600; /* than a layer's turn: that of a step, and the lead-in at most */
 
 typedef struct stepping {
   bench_rig *rig;
@@ -48,7 +48,7 @@ static duet_status lead_in(const stepping *s, duet_error *error) {
   double seconds;
   duet_status status = run_steps(runner, 1, &seconds, error);
   const size_t most = runner->max_steps < LEAD_IN ? runner->max_steps : LEAD_IN;
-  const size_t steps = (size_t)fmax(1, fmin((double)most, 10 / fmax(seconds, 1e-6))); /* ten seconds at most */
+  const size_t steps = (size_t)fmax(1, fmin((double)most, LEARNING * tune_turn() / fmax(seconds, 1e-6)));
   if (!status) status = duet_profile_begin(runner, &recipe, error);
   if (!status) status = duet_runner_steps(runner, steps, NULL, error);
   return status ? status : h->backend->sync(h->device, 0, error);
@@ -63,7 +63,7 @@ static duet_status compare(duet_runner *first, duet_runner *second, tune_ratio *
   size_t rounds = 0;
   duet_status s = run_steps(second, 1, &one, error);
   if (!s) s = run_steps(first, 1, &one, error);
-  const size_t times = (size_t)fmax(1, fmin(ceil(SPAN / fmax(one, 1e-6)), (double)first->max_steps));
+  const size_t times = (size_t)fmax(1, fmin(ceil(LONGER * tune_turn() / fmax(one, 1e-6)), (double)first->max_steps));
   *ratio = (tune_ratio){1, 0, INFINITY};
   while (!s && rounds < TUNE_ROUNDS && !(rounds >= FEWEST && rounds % 2 && is_decided(ratio))) {
     const size_t now = rounds % 2;
