@@ -1,5 +1,6 @@
 /* duet tune: measures which way each layer of a network is fastest on a device, in child processes, and records it. */
 #include "tune/tune.h"
+
 #include "cli/cli.h"
 
 #include <signal.h>

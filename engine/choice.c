@@ -69,8 +69,8 @@ static duet_choice choice_of(duet_way way, int M) { return (duet_choice){.way = 
 
 static duet_choice winograd_or_direct(const duet_plan *plan, const duet_problem *p, bool back) {
   const int M = !can_winograd(plan, p) ? 0
-                : back ? duet_tiles_winograd(plan, p->kernel, p->out.channels, p->in, false)
-                       : duet_tiles_winograd(plan, p->kernel, p->in.channels, p->out, p->pool);
+                : back                 ? duet_tiles_winograd(plan, p->kernel, p->out.channels, p->in, false)
+                                       : duet_tiles_winograd(plan, p->kernel, p->in.channels, p->out, p->pool);
   return choice_of(M ? DUET_WAY_winograd : DUET_WAY_direct, M);
 }
 
@@ -141,11 +141,10 @@ bool duet_choices_agree(const duet_problem *p, const duet_choice c[DUET_DIRECTIO
 /* ---- the choice ---- */
 
 void duet_problem_key(const duet_plan *plan, const duet_problem *p, char key[DUET_KEY_SIZE]) {
-  (void)snprintf(key, DUET_KEY_SIZE,
-                 "%s %dx%dx%d to %dx%dx%d, kernel %d, stride %d, pad %d%s%s%s; %d blocks, %s", duet_ops[p->op].name,
-                 p->in.channels, p->in.height, p->in.width, p->out.channels, p->out.height, p->out.width, p->kernel,
-                 p->stride, p->pad, p->pool ? ", pooled" : "", p->relu ? ", relu" : "", p->back ? ", back" : "",
-                 plan->blocks, duet_precision_names[plan->options.precision]);
+  (void)snprintf(key, DUET_KEY_SIZE, "%s %dx%dx%d to %dx%dx%d, kernel %d, stride %d, pad %d%s%s%s; %d blocks, %s",
+                 duet_ops[p->op].name, p->in.channels, p->in.height, p->in.width, p->out.channels, p->out.height,
+                 p->out.width, p->kernel, p->stride, p->pad, p->pool ? ", pooled" : "", p->relu ? ", relu" : "",
+                 p->back ? ", back" : "", plan->blocks, duet_precision_names[plan->options.precision]);
 }
 
 void duet_choose(const duet_plan *plan, const duet_problem *p, duet_choice c[DUET_DIRECTIONS]) {

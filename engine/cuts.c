@@ -21,7 +21,8 @@ static int vectors(int features) { return (features + DUET_LANES - 1) / DUET_LAN
 
 static bool fits_convolution(const constants *k, bool back) {
   const int side = k->POOL ? 2 : 1, channels = back ? k->IC : k->OC;
-  const int height = (back ? k->IH : k->OH) / side * side, width = (back ? k->IW : k->OW) / side * side, M = k->WINOGRAD;
+  const int height = (back ? k->IH : k->OH) / side * side, width = (back ? k->IW : k->OW) / side * side,
+            M = k->WINOGRAD;
   const bool whole = divides(side, k->TH) && divides(side, k->TW);
   if (!within(k->TO, channels) || !whole || !within(k->TH, height) || !within(k->TW, width + LONGEST)) return false;
   if (M && k->K == 5) return k->TW == M && k->TH <= 2 && k->TO * (M + k->K - 1) <= MOST_SUMS;
@@ -35,8 +36,8 @@ static bool fits_conv_weights(const constants *k) {
   if (k->POOL)
     return k->TO == 1 && within(k->TH, k->K) && within(k->TW, k->IC) && k->TH * k->TW * k->K <= MOST_SUMS &&
            within(k->ROWS, k->OC);
-  return within(k->TO, k->OC) && within(k->TW, k->IC) && within(k->TH, k->BLOCKS) && within(k->ROWS, k->OC + k->TO - 1) &&
-         k->TO * k->TW * k->K <= MOST_SUMS;
+  return within(k->TO, k->OC) && within(k->TW, k->IC) && within(k->TH, k->BLOCKS) &&
+         within(k->ROWS, k->OC + k->TO - 1) && k->TO * k->TW * k->K <= MOST_SUMS;
 }
 
 static bool fits_dense(const constants *k, int features, bool weights) {
@@ -111,7 +112,8 @@ duet_tile duet_tile_of(const duet_stage *stage) {
 static bool apply(const duet_plan *plan, duet_stage *stage, const duet_tile *tile) {
   constants *k = &stage->constants;
   k->TO = tile->TO, k->TH = tile->TH, k->TW = tile->TW, k->ROWS = tile->ROWS, k->TILES = tile->TILES;
-  if (plan->options.kernel_class != DUET_CLASS_GPU) return plan->options.kernel_class == DUET_CLASS_CPU && fits_cpu(stage);
+  if (plan->options.kernel_class != DUET_CLASS_GPU)
+    return plan->options.kernel_class == DUET_CLASS_CPU && fits_cpu(stage);
   const size_t group = duet_tiles_group(plan->options.max_group);
   if (!k->PRECISION) duet_tiles_local(stage, group);
   return fits_gpu(stage, (int)group);
@@ -176,7 +178,8 @@ size_t duet_tiles_near(const duet_plan *plan, const duet_stage *stage, duet_tile
     for (int j = 0; j < DIMENSIONS; j++) {
       duet_tile tile = from;
       *dimension(&tile, i) *= 2;
-      if (j != i && *dimension(&from, j) > 1) try_sizes(plan, stage, tile, j, *dimension(&from, j) - 1, -1, list, &count);
+      if (j != i && *dimension(&from, j) > 1)
+        try_sizes(plan, stage, tile, j, *dimension(&from, j) - 1, -1, list, &count);
     }
   }
   return count;

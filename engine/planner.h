@@ -18,18 +18,18 @@ typedef struct duet_unit {
   bool gradient_written; /* a later gradient is added */
   duet_operand value, gradient, index;
   duet_choice choices[DUET_DIRECTIONS]; /* of a convolution or dense layer; what follows is how this plan does it */
-  int winograd[2];             /* F(M x M, 3x3), or F(M, 5) by rows: M forward and back; 0: direct */
-  bool in_steps;               /* Winograd's algorithm in stages of its own, not inside of the convolution's */
-  duet_operand transformed[2]; /* weights, as winograd_weights leaves them */
-  duet_operand points[2];      /* in three steps: of the input, channels innermost; of the gradient */
-  bool by_block;               /* the weight gradient is made block by block, in `partial` */
-  duet_operand partial[2];     /* sums of weight and bias */
-  bool sparse;                 /* backward and the weight gradient go by `list` */
-  duet_operand list;           /* of stage sparse_gradient */
-  duet_operand turned;         /* weights, [OC][K][K][round up(IC, 16)] */
-  duet_operand before;         /* the gradient before ReLU and pooling, once `backward` has added it */
-  duet_operand statistics;     /* of batch normalisation, [4][C] */
-  duet_operand transposed;     /* the input with its channels innermost, where that is wanted */
+  int winograd[2];                      /* F(M x M, 3x3), or F(M, 5) by rows: M forward and back; 0: direct */
+  bool in_steps;                        /* Winograd's algorithm in stages of its own, not inside of the convolution's */
+  duet_operand transformed[2];          /* weights, as winograd_weights leaves them */
+  duet_operand points[2];               /* in three steps: of the input, channels innermost; of the gradient */
+  bool by_block;                        /* the weight gradient is made block by block, in `partial` */
+  duet_operand partial[2];              /* sums of weight and bias */
+  bool sparse;                          /* backward and the weight gradient go by `list` */
+  duet_operand list;                    /* of stage sparse_gradient */
+  duet_operand turned;                  /* weights, [OC][K][K][round up(IC, 16)] */
+  duet_operand before;                  /* the gradient before ReLU and pooling, once `backward` has added it */
+  duet_operand statistics;              /* of batch normalisation, [4][C] */
+  duet_operand transposed;              /* the input with its channels innermost, where that is wanted */
 } duet_unit;
 
 /* A range of `work`: of every block (or slot) `stride` floats, or once. */

@@ -123,8 +123,8 @@ static const char *text_of(const json_t *object, const char *name) {
 static duet_status check_head(const json_t *file, const json_t *head, const char *path, duet_error *error) {
   static const char again[] = "measure anew: duet tune NET --device D";
   if (strcmp(text_of(file, "format"), DUET_RECORD_FORMAT) != 0)
-    return duet_fail(error, DUET_BAD_INPUT, "%s: no %s but %.40s (%s)", path, DUET_RECORD_FORMAT, text_of(file, "format"),
-                     again);
+    return duet_fail(error, DUET_BAD_INPUT, "%s: no %s but %.40s (%s)", path, DUET_RECORD_FORMAT,
+                     text_of(file, "format"), again);
   if (strcmp(text_of(file, "version"), DUET_VERSION) != 0)
     return duet_fail(error, DUET_BAD_INPUT, "%s: measured with Duet %.40s, this is %s (%s)", path,
                      text_of(file, "version"), DUET_VERSION, again);
@@ -132,8 +132,9 @@ static duet_status check_head(const json_t *file, const json_t *head, const char
     return duet_fail(error, DUET_BAD_INPUT, "%s: measured with other kernels than this Duet's (%s)", path, again);
   const json_t *device = json_object_get(file, "device");
   if (!json_equal(device, json_object_get(head, "device")))
-    return duet_fail(error, DUET_BAD_INPUT, "%s: measured on another device, or with another driver: %.100s, %.100s (%s)",
-                     path, text_of(device, "name"), text_of(device, "driver"), again);
+    return duet_fail(error, DUET_BAD_INPUT,
+                     "%s: measured on another device, or with another driver: %.100s, %.100s (%s)", path,
+                     text_of(device, "name"), text_of(device, "driver"), again);
   return DUET_OK;
 }
 
@@ -177,8 +178,9 @@ duet_record *duet_record_open(const duet_device_info *info) {
   duet_status s = duet_file_read(path, LARGEST_FILE, &text, &bytes, &error);
   json_t *file = s ? NULL : json_loadb((const char *)text, bytes, 0, &where);
   if (!s && !file)
-    s = duet_fail(&error, DUET_BAD_INPUT, "%s:%d:%d: no JSON: %s (remove it, or measure anew: duet tune NET --device D)",
-                  path, where.line, where.column, where.text);
+    s = duet_fail(&error, DUET_BAD_INPUT,
+                  "%s:%d:%d: no JSON: %s (remove it, or measure anew: duet tune NET --device D)", path, where.line,
+                  where.column, where.text);
   if (!s) s = duet_record_parse(file, info, path, &record, &error);
   if (s && !atomic_flag_test_and_set(&said))
     (void)fprintf(stderr, "duet: %s: the built-in rule decides; DUET_TUNE=off asks for that\n", error.text);

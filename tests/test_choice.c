@@ -1,5 +1,5 @@
-/* Ways and tiles (engine/choice.h): every one that is listed makes a plan that is so, and trains to the same numbers. On
-   a device that is plain C with the cpu class's plans (badbackend/). */
+/* Ways and tiles (engine/choice.h): every one that is listed makes a plan that is so, and trains to the same numbers.
+   On a device that is plain C with the cpu class's plans (badbackend/). */
 #include "engine/choice.h"
 #include "engine/planner.h"
 #include "engine/record.h"
@@ -18,12 +18,13 @@
 static duet_error error;
 
 /* A pooled convolution at the picture, one behind it, one whose result is a single tile, and dense layers. */
-static const char network[] = "c1 = conv image channels=16 kernel=5 pad=2\np1 = max_pool c1 kernel=2\nr1 = relu p1\n"
-                              "c2 = conv r1 channels=16 kernel=3 pad=1\np2 = max_pool c2 kernel=2\nr2 = relu p2\n"
-                              "c3 = conv r2 channels=20 kernel=3 pad=1\nr3 = relu c3\n"
-                              "f1 = dense r3 units=32\nr4 = relu f1\nf2 = dense r4 units=16\nr5 = relu f2\n"
-                              "digit = dense r5 units=10\nboth = concat digit number\nsum = dense both units=19\n"
-                              "l1 = cross_entropy digit target=digit\nl2 = cross_entropy sum target=sum\n";
+static const char network[] =
+    "c1 = conv image channels=16 kernel=5 pad=2\np1 = max_pool c1 kernel=2\nr1 = relu p1\n"
+    "c2 = conv r1 channels=16 kernel=3 pad=1\np2 = max_pool c2 kernel=2\nr2 = relu p2\n"
+    "c3 = conv r2 channels=20 kernel=3 pad=1\nr3 = relu c3\n"
+    "f1 = dense r3 units=32\nr4 = relu f1\nf2 = dense r4 units=16\nr5 = relu f2\n"
+    "digit = dense r5 units=10\nboth = concat digit number\nsum = dense both units=19\n"
+    "l1 = cross_entropy digit target=digit\nl2 = cross_entropy sum target=sum\n";
 
 static duet_plan_options options_of(duet_kernel_class kernel_class, unsigned width, int batch) {
   return (duet_plan_options){.batch = batch,
@@ -104,7 +105,8 @@ static float *train(small_rig *rig, duet_record *record, size_t *count) {
   options.recipe.optimizer = DUET_OPTIMIZER_sgd; /* Adam makes steps of rounding */
   options.recipe.learning_rate = 0.1;
   rig->model->handle.tuned = record;
-  float *start = malloc(rig->model->layout.total * sizeof *start), *end = malloc(rig->model->layout.total * sizeof *end);
+  float *start = malloc(rig->model->layout.total * sizeof *start),
+        *end = malloc(rig->model->layout.total * sizeof *end);
   float *state = calloc(2 * rig->model->layout.trained, sizeof *state);
   assert_true(start && end && state);
   OK(duet_model_read(rig->model, start, &error));
@@ -137,7 +139,8 @@ static void test_ways(void **state) {
   OK(duet_plan_create(rig.network, &options, &plan, &error));
   float *by_rule = train(&rig, NULL, &count);
   duet_record_entry entry;
-  duet_record record = {.kernel_class = DUET_CLASS_CPU, .compute_units = 2, .vector_width = 16, .entries = &entry, .count = 1};
+  duet_record record = {
+      .kernel_class = DUET_CLASS_CPU, .compute_units = 2, .vector_width = 16, .entries = &entry, .count = 1};
   options.tuned = &record;
   for (size_t i = 0; i < plan->layer_count; i++)
     for (int d = 0; d < DUET_DIRECTIONS; d++) {
@@ -183,8 +186,10 @@ static void test_refused(void **state) {
   const duet_plan_layer *c2 = &plan->layers[1];
   duet_record_entry entry;
   duet_problem_key(plan, &c2->problem, entry.key);
-  assert_string_equal(entry.key, "conv 16x6x6 to 16x6x6, kernel 3, stride 1, pad 1, pooled, relu, back; 8 blocks, fp32");
-  const duet_record good = {.kernel_class = DUET_CLASS_CPU, .compute_units = 2, .vector_width = 16, .entries = &entry, .count = 1};
+  assert_string_equal(entry.key,
+                      "conv 16x6x6 to 16x6x6, kernel 3, stride 1, pad 1, pooled, relu, back; 8 blocks, fp32");
+  const duet_record good = {
+      .kernel_class = DUET_CLASS_CPU, .compute_units = 2, .vector_width = 16, .entries = &entry, .count = 1};
   for (int fault = 0; fault < 8; fault++) {
     duet_record record = good;
     memcpy(entry.choices, c2->choices, sizeof entry.choices);

@@ -27,8 +27,9 @@ static const duet_device_info device = {.id = "gpu:0",
 
 /* A record of one layer for the device. The caller releases it. */
 static json_t *make(void) {
-  static const duet_choice choices[DUET_DIRECTIONS] = {
-      {.tile = {.TO = 4, .TH = 2, .TW = 5, .ROWS = 1}, .gain = 31}, {.gain = 0}, {.by_block = true, .gain = DUET_UNTUNED}};
+  static const duet_choice choices[DUET_DIRECTIONS] = {{.tile = {.TO = 4, .TH = 2, .TW = 5, .ROWS = 1}, .gain = 31},
+                                                       {.gain = 0},
+                                                       {.by_block = true, .gain = DUET_UNTUNED}};
   json_t *file = duet_record_head(&device, &error), *layer = json_pack("{s:s}", "key", "a layer");
   assert_non_null(file);
   for (int d = 0; d < DUET_DIRECTIONS; d++)
@@ -76,19 +77,20 @@ static void test_refused(void **state) {
     const char *path;
     json_t *value;
     const char *words;
-  } faults[] = {{"format", json_string("duet-tune-0"), "f: no duet-tune-1 but duet-tune-0 (measure anew: duet tune NET"},
-                {"version", json_string("0.0.9"), "f: measured with Duet 0.0.9, this is"},
-                {"sources", json_string("12"), "f: measured with other kernels"},
-                {"device.driver", json_string("D 6"), "with another driver: A card, D 6 (measure anew"},
-                {"device.name", json_string("B"), "on another device"},
-                {"device.compute_units", json_integer(21), "on another device"},
-                {"layers", json_integer(7), "f: layers: no list"},
-                {"layers.0.key", json_integer(7), "f: layers[0].key"},
-                {"layers.0.forward", json_string("x"), "f: layers[0].forward: no choice"},
-                {"layers.0.backward.way", json_string("x"), "f: layers[0].backward: no choice"},
-                {"layers.0.weights.tile", json_pack("[i,i,i,i]", 1, 2, 3, 4), "f: layers[0].weights: no choice"},
-                {"layers.0.weights.tile", json_pack("[i,i,i,i,i]", 1, 2, 3, -4, 0), "f: layers[0].weights: no choice"},
-                {"layers.0.weights.gain_percent", json_integer(-2), "f: layers[0].weights: no choice"}};
+  } faults[] = {
+      {"format", json_string("duet-tune-0"), "f: no duet-tune-1 but duet-tune-0 (measure anew: duet tune NET"},
+      {"version", json_string("0.0.9"), "f: measured with Duet 0.0.9, this is"},
+      {"sources", json_string("12"), "f: measured with other kernels"},
+      {"device.driver", json_string("D 6"), "with another driver: A card, D 6 (measure anew"},
+      {"device.name", json_string("B"), "on another device"},
+      {"device.compute_units", json_integer(21), "on another device"},
+      {"layers", json_integer(7), "f: layers: no list"},
+      {"layers.0.key", json_integer(7), "f: layers[0].key"},
+      {"layers.0.forward", json_string("x"), "f: layers[0].forward: no choice"},
+      {"layers.0.backward.way", json_string("x"), "f: layers[0].backward: no choice"},
+      {"layers.0.weights.tile", json_pack("[i,i,i,i]", 1, 2, 3, 4), "f: layers[0].weights: no choice"},
+      {"layers.0.weights.tile", json_pack("[i,i,i,i,i]", 1, 2, 3, -4, 0), "f: layers[0].weights: no choice"},
+      {"layers.0.weights.gain_percent", json_integer(-2), "f: layers[0].weights: no choice"}};
   for (size_t i = 0; i < sizeof faults / sizeof *faults; i++) {
     json_t *file = make();
     duet_record *record = NULL;

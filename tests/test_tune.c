@@ -23,9 +23,10 @@ static char out[TEXT], err[TEXT]; /* of the last run */
 static json_t *record;            /* after it; NULL: none */
 
 /* A layer that the rule does directly, and that could go by lists. */
-static const char tiny[] = "c1 = conv image channels=2 kernel=9 stride=1\np1 = max_pool c1 kernel=2\nr1 = relu p1\n"
-                           "digit = dense r1 units=10\nboth = concat digit number\nsum = dense both units=19\n"
-                           "l1 = cross_entropy digit target=digit\nl2 = cross_entropy sum target=sum\n";
+static const char tiny[] =
+    "c1 = conv image channels=2 kernel=9 stride=1\np1 = max_pool c1 kernel=2\nr1 = relu p1\n"
+    "digit = dense r1 units=10\nboth = concat digit number\nsum = dense both units=19\n"
+    "l1 = cross_entropy digit target=digit\nl2 = cross_entropy sum target=sum\n";
 
 static void read_file(const char *path, char *text) {
   FILE *f = fopen(path, "rb");
@@ -44,7 +45,8 @@ static void write_file(const char *path, const char *text) {
 /* Runs `environment duet arguments` with the record r.json; returns the exit status. */
 static int run(const char *environment, const char *arguments) {
   char command[2048];
-  (void)snprintf(command, sizeof command, "DUET_TUNE=r.json DUET_TUNE_ONLY=c1 DUET_TUNE_TURN=0.0003 %s \"%s\" %s >out 2>err", environment,
+  (void)snprintf(command, sizeof command,
+                 "DUET_TUNE=r.json DUET_TUNE_ONLY=c1 DUET_TUNE_TURN=0.0003 %s \"%s\" %s >out 2>err", environment,
                  DUET_PROGRAM, arguments);
   const int status = system(command);
   read_file("out", out);
@@ -272,9 +274,9 @@ static void test_driver(void **state) {
 
 int main(int argc, char **argv) {
 #define TEST(f) cmocka_unit_test_setup(f, begin)
-  const struct CMUnitTest tests[] = {TEST(test_end_to_end), TEST(test_wrong),       TEST(test_hang),    TEST(test_crash),
-                                     TEST(test_decides),    TEST(test_ignored),     TEST(test_no_place),
-                                     TEST(test_interrupted), TEST(test_refused),    TEST(test_ref)};
+  const struct CMUnitTest tests[] = {
+      TEST(test_end_to_end), TEST(test_wrong),    TEST(test_hang),        TEST(test_crash),   TEST(test_decides),
+      TEST(test_ignored),    TEST(test_no_place), TEST(test_interrupted), TEST(test_refused), TEST(test_ref)};
   const struct CMUnitTest drivers[] = {TEST(test_driver)};
   if (argc > 1 && strcmp(argv[1], "drivers") == 0)
     return cmocka_run_group_tests_name("tune, drivers", drivers, enter, leave);

@@ -148,8 +148,7 @@ static duet_status find_wanted(tune_layer *layer, duet_trials *set, duet_error *
 /* ---- stages ---- */
 
 /* One stage on both, then on the device ready to be launched again. */
-static duet_status make_stage(tune_layer *layer, const duet_stage *stage, duet_launch *launch,
-                              duet_error *error) {
+static duet_status make_stage(tune_layer *layer, const duet_stage *stage, duet_launch *launch, duet_error *error) {
   bench_rig *rig = layer->rig;
   duet_kernel_class kernel_class;
   duet_status s = duet_trials_class(rig->info, &kernel_class, error);

@@ -9,7 +9,9 @@ static const char *text_of(const json_t *object, const char *name) {
   return text ? text : "";
 }
 
-static double number_of(const json_t *object, const char *name) { return json_number_value(json_object_get(object, name)); }
+static double number_of(const json_t *object, const char *name) {
+  return json_number_value(json_object_get(object, name));
+}
 
 /* "forward winograd 5, 4x10x10" without the direction, which has a column. */
 static const char *way_of(const json_t *choice, const char *name, const char *direction) {
@@ -27,7 +29,8 @@ static void add_choice(duet_text *out, const json_t *layer, const char *directio
     duet_text_add(out, "alone %.1f us by %s, not so in the step\n", 1e6 * number_of(c, "seconds"),
                   way_of(c, "name", direction));
   else if (gain > 0)
-    duet_text_add(out, "%10.1f %5.0f %%  %s\n", 1e6 * number_of(c, "seconds"), (double)gain, way_of(c, "name", direction));
+    duet_text_add(out, "%10.1f %5.0f %%  %s\n", 1e6 * number_of(c, "seconds"), (double)gain,
+                  way_of(c, "name", direction));
   else
     duet_text_add(out, "the fastest of %d\n", (int)number_of(c, "tried"));
 }
@@ -40,11 +43,11 @@ char *tune_report(const json_t *result) {
                 "gain", "tuned");
   json_array_foreach(json_object_get(result, "layers"), i, item) for (int d = 0; d < DUET_DIRECTIONS; d++)
       add_choice(&out, item, duet_direction_names[d]);
-  json_array_foreach(json_object_get(result, "steps"), i, item)
-      duet_text_add(&out, "step of %s, batch %d: by the rule %.3f ms, tuned %.3f ms: %.3f times as fast (%.3f to %.3f)\n",
-                    text_of(item, "network"), (int)number_of(item, "batch"), 1e3 * number_of(item, "rule_seconds"),
-                    1e3 * number_of(item, "seconds"), number_of(item, "ratio"), number_of(item, "ratio_low"),
-                    number_of(item, "ratio_high"));
+  json_array_foreach(json_object_get(result, "steps"), i, item) duet_text_add(
+      &out, "step of %s, batch %d: by the rule %.3f ms, tuned %.3f ms: %.3f times as fast (%.3f to %.3f)\n",
+      text_of(item, "network"), (int)number_of(item, "batch"), 1e3 * number_of(item, "rule_seconds"),
+      1e3 * number_of(item, "seconds"), number_of(item, "ratio"), number_of(item, "ratio_low"),
+      number_of(item, "ratio_high"));
   duet_text_add(&out, "recorded in %s (DUET_TUNE=off ignores it)\n", text_of(result, "path"));
   return out.failed ? NULL : out.data;
 }

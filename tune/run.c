@@ -90,7 +90,8 @@ static duet_status mind(run *r, const char *const extra[], const char *const env
   if (state == BENCH_MINDER_ENDED && exit_status == 0)
     why[0] = 0;
   else if (state == BENCH_MINDER_LATE)
-    (void)snprintf(why, size, "no word for %g s, which is the limit (it hangs, or is far too slow); ended%s", limit(), ended);
+    (void)snprintf(why, size, "no word for %g s, which is the limit (it hangs, or is far too slow); ended%s", limit(),
+                   ended);
   return DUET_OK;
 }
 
@@ -149,7 +150,8 @@ static duet_status begin_record(run *r, duet_error *error) {
          json_is_array(json_object_get(old, "steps"));
   if (there && !same) say(r, "%s: damaged, or for another device or Duet: it will be replaced", r->path);
   r->record = same ? json_incref(old) : json_deep_copy(r->head);
-  if (!same && r->record && json_object_update_new(r->record, json_pack("{s:[], s:[], s:[]}", "layers", "bad", "steps")))
+  if (!same && r->record &&
+      json_object_update_new(r->record, json_pack("{s:[], s:[], s:[]}", "layers", "bad", "steps")))
     r->record = NULL;
   json_decref(old);
   return r->record ? DUET_OK : duet_fail(error, DUET_OUT_OF_MEMORY, "out of memory for the record");
@@ -168,18 +170,20 @@ static duet_status write_record(const run *r, const char *path, duet_error *erro
 static duet_status check_place(const run *r, duet_error *error) {
   char folder[DUET_RECORD_PATH];
   if (!r->path[0])
-    return duet_fail(error, DUET_USAGE, "there is no place for the record: DUET_TUNE or DUET_CACHE_DIR is off (unset it), "
-                                        "or there is no home");
+    return duet_fail(error, DUET_USAGE,
+                     "there is no place for the record: DUET_TUNE or DUET_CACHE_DIR is off (unset it), "
+                     "or there is no home");
   (void)snprintf(folder, sizeof folder, "%s", r->path);
   char *slash = strrchr(folder, '/');
   if (slash && slash != folder) *slash = 0;
   if (slash && slash != folder && strlen(folder) < DUET_CACHE_PATH && duet_cache_make(folder))
-    return duet_fail(error, DUET_IO, "%s: %s (set DUET_CACHE_DIR to a folder that can be written, or DUET_TUNE to a file)",
-                     folder, strerror(errno));
+    return duet_fail(error, DUET_IO,
+                     "%s: %s (set DUET_CACHE_DIR to a folder that can be written, or DUET_TUNE to a file)", folder,
+                     strerror(errno));
   duet_error why;
   if (!duet_file_check(r->path, &why)) return DUET_OK;
-  return duet_fail(error, DUET_IO, "%.800s (set DUET_CACHE_DIR to a folder that can be written, or DUET_TUNE to a file)",
-                   why.text);
+  return duet_fail(error, DUET_IO,
+                   "%.800s (set DUET_CACHE_DIR to a folder that can be written, or DUET_TUNE to a file)", why.text);
 }
 
 /* ---- layers ---- */
@@ -328,9 +332,10 @@ static json_t *describe(const run *r) {
     json_t *layer = layer_with(json_object_get(r->record, "layers"), json_string_value(key), &at);
     if (layer) (void)json_array_append(layers, layer);
   }
-  json_t *more = json_pack("{s:s, s:s, s:s, s:i, s:s, s:o, s:O, s:O}", "path", r->path, "id", r->options->device, "network",
-                           r->options->network, "batch", r->options->batch, "precision", r->options->precision, "layers",
-                           layers, "bad", json_object_get(r->record, "bad"), "steps", r->steps);
+  json_t *more =
+      json_pack("{s:s, s:s, s:s, s:i, s:s, s:o, s:O, s:O}", "path", r->path, "id", r->options->device, "network",
+                r->options->network, "batch", r->options->batch, "precision", r->options->precision, "layers", layers,
+                "bad", json_object_get(r->record, "bad"), "steps", r->steps);
   (void)json_object_update(result, more);
   json_decref(more);
   return result;

@@ -6,10 +6,10 @@
 #include <stdlib.h>
 
 enum { FEWEST = 5 /* turns before one is left out, or an interval is taken */ };
-static const double SPAN = 0.006;       /* seconds of a turn: far above what the clock and a wait cost */
-static const double HOPELESS = 2;       /* times as slow at first sight ... */
-static const double CLEARLY = 1.15;     /* ... and after some turns */
-static const double WORTHWHILE = 1.02;  /* a choice differs from the rule for no less */
+static const double SPAN = 0.006;      /* seconds of a turn: far above what the clock and a wait cost */
+static const double HOPELESS = 2;      /* times as slow at first sight ... */
+static const double CLEARLY = 1.15;    /* ... and after some turns */
+static const double WORTHWHILE = 1.02; /* a choice differs from the rule for no less */
 
 double tune_turn(void) {
   const char *told = getenv("DUET_TUNE_TURN");
@@ -30,8 +30,8 @@ static double median(const double *values, size_t count) {
   return count && bench_statistics_of(values, count, &statistics) ? statistics.median : INFINITY;
 }
 
-/* The first replay may compile. Then some at once, in turns, since noise comes in bursts: the least says how many make a
-   turn, and who is hopeless. */
+/* The first replay may compile. Then some at once, in turns, since noise comes in bursts: the least says how many make
+   a turn, and who is hopeless. */
 static duet_status begin(const duet_handle *h, tune_candidate *const list[], size_t count, tune_announce *announce,
                          void *context, duet_error *error) {
   enum { LOOKS = 3 };

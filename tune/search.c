@@ -98,8 +98,7 @@ static duet_status sample(search *s, size_t rounds, duet_error *error) {
 static tune_candidate *best_of(const search *s, family wanted) {
   tune_candidate *best = NULL;
   for (size_t i = 0; i < s->count; i++)
-    if (family_of(&s->list[i]->choice) == wanted && (!best || s->list[i]->seconds < best->seconds))
-      best = s->list[i];
+    if (family_of(&s->list[i]->choice) == wanted && (!best || s->list[i]->seconds < best->seconds)) best = s->list[i];
   return best;
 }
 
@@ -111,8 +110,7 @@ static bool is_same_way(const duet_choice *a, const duet_choice *b) {
 static tune_candidate *best_like(const search *s, const duet_choice *way) {
   tune_candidate *best = NULL;
   for (size_t i = 0; i < s->count; i++)
-    if (is_same_way(&s->list[i]->choice, way) && (!best || s->list[i]->seconds < best->seconds))
-      best = s->list[i];
+    if (is_same_way(&s->list[i]->choice, way) && (!best || s->list[i]->seconds < best->seconds)) best = s->list[i];
   return best;
 }
 
@@ -214,7 +212,8 @@ static duet_status search_direction(search *s, finding *f, duet_error *error) {
 
 /* ---- the layer ---- */
 
-/* Seconds of all directions when the ways back go by `back` and the forward one by `forward`; INFINITY: not possible. */
+/* Seconds of all directions when the ways back go by `back` and the forward one by `forward`; INFINITY: not possible.
+ */
 static double total(const finding found[DUET_DIRECTIONS], family forward, family back) {
   double sum = 0;
   for (int d = 0; d < DUET_DIRECTIONS; d++) {
@@ -226,9 +225,7 @@ static double total(const finding found[DUET_DIRECTIONS], family forward, family
 
 /* The families of the fastest layer; those of the rule unless others are worth it. */
 static void choose_families(const duet_problem *p, const finding found[DUET_DIRECTIONS], family chosen[]) {
-  static const struct {
-    family forward, back;
-  } pairs[] = {{INSIDE, INSIDE}, {INSIDE, LISTS}, {STEPS, STEPS}};
+  static const struct { family forward, back; } pairs[] = {{INSIDE, INSIDE}, {INSIDE, LISTS}, {STEPS, STEPS}};
   for (int d = 0; d < DUET_DIRECTIONS; d++) chosen[d] = family_of(&found[d].rule);
   if (p->op != DUET_OP_conv) { /* each direction for itself */
     for (int d = 0; d < DUET_DIRECTIONS; d++)
@@ -276,7 +273,8 @@ static json_t *describe_layer(const search *s, const duet_plan *plan, const find
   const double gain = problem->op != DUET_OP_conv
                           ? 0
                           : total(found, forward, back) / total(found, chosen[DUET_FORWARD], chosen[DUET_WEIGHTS]);
-  json_t *layer = json_pack("{s:s, s:s}", "key", key, "layer", s->layer->network->layers[s->layer->planned->layer].name);
+  json_t *layer =
+      json_pack("{s:s, s:s}", "key", key, "layer", s->layer->network->layers[s->layer->planned->layer].name);
   for (int d = 0; d < DUET_DIRECTIONS; d++)
     (void)json_object_set_new(layer, duet_direction_names[d], describe(&found[d], chosen[d], gain));
   return json_pack("{s:o}", "layer", layer);

@@ -6,9 +6,9 @@
 #include "tune/sample.h"
 
 /* Tries what a layer's directions can be done by and emits what it finds: {"try": NAME} before each candidate,
-   {"bad": NAME, "reason": ...} for one whose numbers are wrong or that cannot be built, and at the end {"layer": ...}, its
-   entry of the record. `bad` names candidates that are not to be tried, a line each. Errors: FAILED when the rule's own
-   choice is bad. */
+   {"bad": NAME, "reason": ...} for one whose numbers are wrong or that cannot be built, and at the end {"layer": ...},
+   its entry of the record. `bad` names candidates that are not to be tried, a line each. Errors: FAILED when the rule's
+   own choice is bad. */
 duet_status tune_search(tune_layer *layer, const char *bad, const bench_emit *emit, duet_error *error);
 
 #endif

@@ -111,8 +111,9 @@ static duet_status try_entry(stepping *s, const duet_record_entry *entry, duet_e
   duet_runner_destroy(stays ? s->setup.runner : runner);
   if (stays) s->setup.runner = runner;
   if (!status)
-    status = s->emit->line(s->emit->context,
-                           json_pack("{s:s, s:f}", stays ? "kept" : "dropped", entry->key, "ratio", ratio.median), error);
+    status =
+        s->emit->line(s->emit->context,
+                      json_pack("{s:s, s:f}", stays ? "kept" : "dropped", entry->key, "ratio", ratio.median), error);
   return status;
 }
 
@@ -145,12 +146,12 @@ static duet_status finish(stepping *s, duet_error *error) {
                              json_pack("{s:s, s:f}", "dropped", s->kept.entries[i].key, "ratio", ratio.median), error);
     return status ? status : s->emit->line(s->emit->context, json_pack("{s:b}", "none", 1), error);
   }
-  return s->emit->line(s->emit->context,
-                       json_pack("{s:{s:s, s:i, s:s, s:f, s:f, s:f, s:f, s:f}}", "step", "network", s->setup.network->name,
-                                 "batch", s->options->batch, "precision", duet_precision_names[s->options->precision],
-                                 "rule_seconds", seconds[0], "seconds", seconds[1], "ratio", ratio.median, "ratio_low",
-                                 ratio.low, "ratio_high", ratio.high),
-                       error);
+  return s->emit->line(
+      s->emit->context,
+      json_pack("{s:{s:s, s:i, s:s, s:f, s:f, s:f, s:f, s:f}}", "step", "network", s->setup.network->name, "batch",
+                s->options->batch, "precision", duet_precision_names[s->options->precision], "rule_seconds", seconds[0],
+                "seconds", seconds[1], "ratio", ratio.median, "ratio_low", ratio.low, "ratio_high", ratio.high),
+      error);
 }
 
 duet_status tune_step(bench_rig *rig, const duet_network *network, const duet_plan_options *options,

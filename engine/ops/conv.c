@@ -66,7 +66,8 @@ static duet_operand add_points_of_weights(duet_planner *planner, int layer, int 
 void duet_op_conv_prepare(duet_planner *planner, int layer) {
   const duet_layer *l = &planner->network->layers[layer];
   duet_unit *unit = duet_planner_unit(planner, layer);
-  const bool train = planner->plan->options.train, back = train && duet_planner_input(planner, layer, 0)->needs_gradient;
+  const bool train = planner->plan->options.train,
+             back = train && duet_planner_input(planner, layer, 0)->needs_gradient;
   const duet_choice *choices = duet_planner_choose(planner, layer);
   unit->sparse = train && choices[DUET_WEIGHTS].way == DUET_WAY_lists;
   unit->in_steps = choices[DUET_FORWARD].way == DUET_WAY_steps;
@@ -75,8 +76,7 @@ void duet_op_conv_prepare(duet_planner *planner, int layer) {
   if (unit->in_steps)
     unit->transformed[0] = unit->transformed[1] = add_points_of_weights(planner, layer, unit->winograd[0], false);
   for (int way = 0; way < 2 && !unit->in_steps; way++)
-    if (unit->winograd[way])
-      unit->transformed[way] = add_points_of_weights(planner, layer, unit->winograd[way], way);
+    if (unit->winograd[way]) unit->transformed[way] = add_points_of_weights(planner, layer, unit->winograd[way], way);
   if (unit->sparse && back) {
     const size_t size = turned_size(l, planner->network->layers[l->inputs[0]].shape.channels);
     unit->turned = add_weights_stage(planner, layer, DUET_STAGE_transpose_weights, size)->operands[1];
