@@ -170,7 +170,6 @@ bool duet_stage_serves(const duet_stage *stage, duet_direction direction, bool h
       return direction == (stage->constants.BACK ? back : DUET_FORWARD);
     case DUET_STAGE_winograd_product:
     case DUET_STAGE_winograd_from_points:
-      return direction == (stage->constants.BACK ? DUET_BACKWARD : DUET_FORWARD);
     case DUET_STAGE_winograd_weights:
       return direction == (stage->constants.BACK ? DUET_BACKWARD : DUET_FORWARD);
     case DUET_STAGE_conv_forward:

@@ -144,7 +144,7 @@ static duet_tile follow(duet_tile tile, const duet_stage *stage) {
   const duet_tile from = duet_tile_of(stage);
   const bool multiple = from.ROWS && from.TO > 1 && from.ROWS % from.TO == 0;
   if (multiple) tile.ROWS = (tile.ROWS + tile.TO - 1) / tile.TO * tile.TO;
-  if (stage->kind == DUET_STAGE_winograd_gradient) tile.TH = (tile.TH + tile.TO - 1) / tile.TO * tile.TO;
+  if (stage->kind == DUET_STAGE_winograd_gradient && tile.TO > 0) tile.TH = (tile.TH + tile.TO - 1) / tile.TO * tile.TO;
   return tile;
 }
 

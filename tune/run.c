@@ -116,9 +116,16 @@ static void put_layer(run *r, json_t *layer) {
 
 /* {"key", "name", "reason"} of candidates that are not to be tried again. */
 static void put_bad(run *r, const char *key, const char *name, const char *reason) {
-  say(r, "%s: %s: %s: not used, and not tried again (%s remembers it)", key, name, reason, r->path);
+  say(r, "%s: %s: %s: not used, and not tried again while %s says so", key, name, reason, r->path);
   (void)json_array_append_new(json_object_get(r->record, "bad"),
                               json_pack("{s:s, s:s, s:s}", "key", key, "name", name, "reason", reason));
+}
+
+/* Of a layer that could not be tuned: all is tried again the next time. */
+static void forget_bad(run *r, const char *key) {
+  json_t *bad = json_object_get(r->record, "bad");
+  for (size_t i = json_array_size(bad); i-- > 0;)
+    if (strcmp(text_of(json_array_get(bad, i), "key"), key) == 0) (void)json_array_remove(bad, i);
 }
 
 static void bad_names(const run *r, const char *key, char names[BAD_TEXT]) {
@@ -243,6 +250,7 @@ static duet_status tune_layer_of(run *r, const json_t *listed, duet_error *error
     put_bad(r, t.key, trying, why);
   }
   say(r, "%s: not tuned: %s", text_of(listed, "layer"), why);
+  forget_bad(r, t.key);
   r->failed = true;
   return DUET_OK;
 }
