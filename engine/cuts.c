@@ -82,20 +82,22 @@ static bool fits_gpu(const duet_stage *stage, int group) {
   const constants *k = &stage->constants;
   const int teams = group / DUET_LANES, step = k->POOL ? 2 : 1;
   if (k->PRECISION || k->LOCAL > MOST_LOCAL) return false; /* of matrix units the rule's alone */
+  const bool plain = k->TH == 1 && k->TW == 1;             /* where a template does not read them */
   switch (stage->kind) {
     case DUET_STAGE_conv_forward:
-      return within(k->TO, k->OC) && divides(k->TH, teams) && divides(step, k->TW) && within(k->TW, k->OW) &&
-             k->TO * k->TW * step <= MOST_ITEM_SUMS;
+      return k->ROWS == 1 && within(k->TO, k->OC) && divides(k->TH, teams) && divides(step, k->TW) &&
+             within(k->TW, k->OW) && k->TO * k->TW * step <= MOST_ITEM_SUMS;
     case DUET_STAGE_conv_backward:
-      return within(k->TO, k->IC) && divides(k->TH, teams) && within(k->TW, k->IW) && k->TO * k->TW <= MOST_ITEM_SUMS;
+      return k->ROWS == 1 && within(k->TO, k->IC) && divides(k->TH, teams) && within(k->TW, k->IW) &&
+             k->TO * k->TW <= MOST_ITEM_SUMS;
     case DUET_STAGE_conv_weights:
       return divides(k->TO, k->K) && divides(k->TW, k->K) && divides(k->TH, teams) && within(k->ROWS, k->OC) &&
              k->ROWS * k->TO * k->TW <= MOST_ITEM_SUMS;
     case DUET_STAGE_dense_forward:
     case DUET_STAGE_dense_backward:
-      return k->LOCAL > 0 && divides(4, k->TO) && k->TO <= MOST_ITEM_SUMS / 2;
+      return plain && k->ROWS == 1 && k->LOCAL > 0 && divides(4, k->TO) && k->TO <= MOST_ITEM_SUMS / 2;
     case DUET_STAGE_dense_weights:
-      return within(k->ROWS, k->OC) && k->ROWS <= MOST_ITEM_SUMS / 2;
+      return plain && k->TO == 1 && within(k->ROWS, k->OC) && k->ROWS <= MOST_ITEM_SUMS / 2;
     default:
       return false;
   }

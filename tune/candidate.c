@@ -27,18 +27,17 @@ static void agree(const duet_problem *p, duet_direction direction, duet_choice c
 duet_status tune_plan(const tune_layer *layer, duet_direction direction, const duet_choice *choice, duet_plan **plan,
                       duet_error *error) {
   const duet_problem *problem = &layer->planned->problem;
-  const duet_plan by_rule = {.options = layer->options, .blocks = (layer->options.batch + DUET_LANES - 1) / DUET_LANES};
+  duet_plan_options options = layer->plan->options;
   duet_record_entry entry;
-  duet_problem_key(&by_rule, problem, entry.key);
-  duet_choose_by_rule(&by_rule, problem, entry.choices);
+  duet_problem_key(layer->plan, problem, entry.key);
+  duet_choose_by_rule(layer->plan, problem, entry.choices);
   entry.choices[direction] = *choice;
   agree(problem, direction, entry.choices);
-  const duet_record forced = {.kernel_class = layer->options.kernel_class,
-                              .compute_units = layer->options.compute_units,
-                              .vector_width = layer->options.vector_width,
+  const duet_record forced = {.kernel_class = options.kernel_class,
+                              .compute_units = options.compute_units,
+                              .vector_width = options.vector_width,
                               .entries = &entry,
                               .count = 1};
-  duet_plan_options options = layer->options;
   options.tuned = &forced;
   return duet_plan_create(layer->network, &options, plan, error);
 }

@@ -19,8 +19,8 @@ typedef struct tune_known {
 typedef struct tune_layer {
   bench_rig *rig;
   const duet_network *network;
-  duet_plan_options options;
-  const duet_plan_layer *planned; /* by the rule */
+  const duet_plan *plan;          /* of a training step, by the rule */
+  const duet_plan_layer *planned; /* in it */
   tune_known known[TUNE_KNOWN];
   size_t known_count; /* ever; the oldest make room */
 } tune_layer;

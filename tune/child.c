@@ -57,7 +57,7 @@ static duet_status list(const child *c, const bench_emit *emit, duet_error *erro
 static duet_status search(child *c, const char *name, const char *bad, const bench_emit *emit, duet_error *error) {
   for (size_t i = 0; i < c->plan->layer_count; i++)
     if (strcmp(c->network->layers[c->plan->layers[i].layer].name, name) == 0) {
-      tune_layer layer = {.rig = &c->rig, .network = c->network, .options = c->options, .planned = &c->plan->layers[i]};
+      tune_layer layer = {.rig = &c->rig, .network = c->network, .plan = c->plan, .planned = &c->plan->layers[i]};
       const duet_status s = tune_search(&layer, bad, emit, error);
       tune_layer_clear(&layer);
       return s;

@@ -23,10 +23,10 @@ static const double LIMIT = 120; /* seconds without a word: `ref` does the large
 typedef struct run {
   const tune_options *options;
   const bench_listener *listener;
-  char batch[16], path[DUET_RECORD_PATH];
-  json_t *head, *layers; /* of the device; of the network, as the child lists them */
-  json_t *record;        /* the new one */
-  json_t *changed;       /* keys of this run's layers */
+  char id[32], batch[16], path[DUET_RECORD_PATH]; /* id: of the device, as soon as it is known */
+  json_t *head, *layers;                          /* of the device; of the network, as the child lists them */
+  json_t *record;                                 /* the new one */
+  json_t *changed;                                /* keys of this run's layers */
   json_t *steps;
   bool stopped, failed;
 } run;
@@ -64,7 +64,7 @@ static void drop_words(void *context, const char *text) { (void)context, (void)t
 static duet_status mind(run *r, const char *const extra[], const char *const environment[], take *taker, void *context,
                         char trying[], char *why, size_t size, duet_error *error) {
   const tune_options *o = r->options;
-  const char *arguments[12] = {"tune", o->network, o->device, r->batch, o->precision};
+  const char *arguments[12] = {"tune", o->network, r->id, r->batch, o->precision};
   for (size_t i = 0; extra[i]; i++) arguments[5 + i] = extra[i];
   bench_minder *minder = NULL;
   bench_listener listener = *r->listener;
@@ -78,7 +78,7 @@ static duet_status mind(run *r, const char *const extra[], const char *const env
     const char *try = text_of(line, "try");
     if (*try) {
       (void)snprintf(trying, 256, "%s", try);
-      r->listener->starting(r->listener->context, 0, 0, o->device, try);
+      r->listener->starting(r->listener->context, 0, 0, r->id, try);
     }
     taker(r, line, context);
     json_decref(line);
@@ -201,6 +201,7 @@ static void take_list(run *r, const json_t *line, void *context) {
   r->head = json_incref(json_object_get(line, "head"));
   r->layers = json_incref(json_object_get(line, "layers"));
   (void)snprintf(r->path, sizeof r->path, "%s", text_of(line, "path"));
+  (void)snprintf(r->id, sizeof r->id, "%s", text_of(line, "id"));
 }
 
 static duet_status find_layers(run *r, duet_error *error) {
@@ -340,10 +341,9 @@ static json_t *describe(const run *r) {
     json_t *layer = layer_with(json_object_get(r->record, "layers"), json_string_value(key), &at);
     if (layer) (void)json_array_append(layers, layer);
   }
-  json_t *more =
-      json_pack("{s:s, s:s, s:s, s:i, s:s, s:o, s:O, s:O}", "path", r->path, "id", r->options->device, "network",
-                r->options->network, "batch", r->options->batch, "precision", r->options->precision, "layers", layers,
-                "bad", json_object_get(r->record, "bad"), "steps", r->steps);
+  json_t *more = json_pack("{s:s, s:s, s:s, s:i, s:s, s:o, s:O, s:O}", "path", r->path, "id", r->id, "network",
+                           r->options->network, "batch", r->options->batch, "precision", r->options->precision,
+                           "layers", layers, "bad", json_object_get(r->record, "bad"), "steps", r->steps);
   (void)json_object_update(result, more);
   json_decref(more);
   return result;
@@ -352,12 +352,14 @@ static json_t *describe(const run *r) {
 duet_status tune_run(const tune_options *options, const bench_listener *listener, json_t **result, duet_error *error) {
   run r = {.options = options, .listener = listener, .changed = json_array(), .steps = json_array()};
   (void)snprintf(r.batch, sizeof r.batch, "%d", options->batch);
+  (void)snprintf(r.id, sizeof r.id, "%s", options->device);
   *result = NULL;
   duet_network *network = NULL;
   duet_status s = duet_device_check_id(options->device, error);
   if (!s) s = duet_network_load(options->network, BENCH_IMAGE, BENCH_IMAGE, &network, error);
   duet_network_destroy(network);
   if (!s) s = find_layers(&r, error);
+  if (!s && !r.stopped && strcmp(options->device, r.id) != 0) say(&r, "device: %s", r.id);
   if (!s && !r.stopped) s = check_place(&r, error);
   if (!s && !r.stopped) s = begin_record(&r, error);
   if (!s && !r.stopped) s = tune_layers(&r, error);

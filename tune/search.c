@@ -134,11 +134,9 @@ static void thin_out(search *s) {
 
 /* Adds the tiles next to a candidate's. */
 static duet_status add_near(search *s, const tune_candidate *from, duet_error *error) {
-  const duet_plan plan = {.options = s->layer->options,
-                          .blocks = (s->layer->options.batch + DUET_LANES - 1) / DUET_LANES};
   duet_tile tiles[DUET_MOST_TILES];
   duet_choice choice = from->choice;
-  const size_t count = duet_tiles_near(&plan, &from->main, tiles);
+  const size_t count = duet_tiles_near(s->layer->plan, &from->main, tiles);
   duet_status status = DUET_OK;
   for (size_t t = 0; !status && t < count; t++) {
     choice.tile = tiles[t];
@@ -189,12 +187,11 @@ static duet_status note(const search *s, finding *f, duet_error *error) {
 
 static duet_status search_direction(search *s, finding *f, duet_error *error) {
   duet_choice ways[DUET_MOST_WAYS];
-  const duet_plan plan = {.options = s->layer->options,
-                          .blocks = (s->layer->options.batch + DUET_LANES - 1) / DUET_LANES};
-  const size_t count = duet_ways(&plan, &s->layer->planned->problem, s->direction, ways);
+  const size_t count = duet_ways(s->layer->plan, &s->layer->planned->problem, s->direction, ways);
   duet_status status = DUET_OK;
   s->seen_count = 0;
-  if (count == 1 && plan.options.kernel_class == DUET_CLASS_PLAIN) return DUET_OK; /* nothing to choose from */
+  if (count == 1 && s->layer->plan->options.kernel_class == DUET_CLASS_PLAIN)
+    return DUET_OK; /* nothing to choose from */
   for (size_t i = 0; !status && i < count; i++) {
     status = consider(s, &ways[i], error);
     if (!status && i == 0 && s->count == 0)
@@ -263,13 +260,13 @@ static json_t *describe(const finding *f, family chosen, double layer) {
   return object;
 }
 
-static json_t *describe_layer(const search *s, const duet_plan *plan, const finding found[DUET_DIRECTIONS]) {
+static json_t *describe_layer(const search *s, const finding found[DUET_DIRECTIONS]) {
   const duet_problem *problem = &s->layer->planned->problem;
   const family forward = family_of(&found[DUET_FORWARD].rule), back = family_of(&found[DUET_WEIGHTS].rule);
   family chosen[DUET_DIRECTIONS];
   char key[DUET_KEY_SIZE];
   choose_families(problem, found, chosen);
-  duet_problem_key(plan, problem, key);
+  duet_problem_key(s->layer->plan, problem, key);
   const double gain = problem->op != DUET_OP_conv
                           ? 0
                           : total(found, forward, back) / total(found, chosen[DUET_FORWARD], chosen[DUET_WEIGHTS]);
@@ -281,20 +278,19 @@ static json_t *describe_layer(const search *s, const duet_plan *plan, const find
 }
 
 duet_status tune_search(tune_layer *layer, const char *bad, const bench_emit *emit, duet_error *error) {
-  const duet_plan plan = {.options = layer->options, .blocks = (layer->options.batch + DUET_LANES - 1) / DUET_LANES};
   finding found[DUET_DIRECTIONS] = {{.tried = 0}};
   duet_choice rule[DUET_DIRECTIONS];
   search *s = calloc(1, sizeof *s);
   if (!s) return duet_fail(error, DUET_OUT_OF_MEMORY, "out of memory for a search");
   s->layer = layer, s->bad = bad, s->emit = emit;
-  duet_choose_by_rule(&plan, &layer->planned->problem, rule);
+  duet_choose_by_rule(layer->plan, &layer->planned->problem, rule);
   duet_status status = DUET_OK;
   for (int d = 0; !status && d < DUET_DIRECTIONS; d++) {
     found[d].rule = rule[d];
     s->direction = (duet_direction)d;
     status = search_direction(s, &found[d], error);
   }
-  if (!status) status = emit->line(emit->context, describe_layer(s, &plan, found), error);
+  if (!status) status = emit->line(emit->context, describe_layer(s, found), error);
   free(s);
   return status;
 }
