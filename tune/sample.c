@@ -5,10 +5,10 @@
 #include <math.h>
 #include <stdlib.h>
 
-enum { FEWEST = 5 /* turns before one is left out, or an interval is taken */ };
+enum { FEWEST = 4 /* turns before one is left out, or an interval is taken */ };
 static const double SPAN = 0.006;      /* seconds of a turn: far above what the clock and a wait cost */
-static const double HOPELESS = 2;      /* times as slow at first sight ... */
-static const double CLEARLY = 1.15;    /* ... and after some turns */
+static const double HOPELESS = 1.4;    /* times as slow at first sight ... */
+static const double CLEARLY = 1.1;     /* ... and after some turns */
 static const double WORTHWHILE = 1.02; /* a choice differs from the rule for no less */
 
 double tune_turn(void) {

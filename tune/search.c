@@ -8,7 +8,7 @@
 #include <string.h>
 
 enum { ROUNDS = 9, LAST_ROUNDS = 25, CLIMBS = 4, MOST = DUET_MOST_WAYS + DUET_MOST_TILES };
-static const double NEAR = 1.6;     /* times as slow as the fastest: tiles may still make good for it */
+static const double NEAR = 1.4;     /* times as slow as the fastest: tiles may still make good for it */
 static const double BETTER = 0.985; /* of the time before: the climb goes on */
 
 /* The ways that directions must agree on; those inside of a stage are one. */
