@@ -112,20 +112,17 @@ void doctor_check_timer(doctor_patient *p, size_t item, doctor_finding *f) {
 
 /* FLOP/s of few multiply-adds in registers: a first guess, so that a slow device is not asked for many. */
 static duet_status guess_peak(const doctor_patient *p, double *flops, duet_error *error) {
-  enum { ROUNDS = 400, CHAINS = 24 };
+  enum { ROUNDS = 400 };
   const bool gpu = p->kernel_class == DUET_CLASS_GPU;
   const size_t groups = (size_t)p->info.compute_units * (gpu ? 32 : 4);
   const size_t lanes = gpu ? duet_trials_for(&p->info, p->kernel_class).group : DUET_LANES;
-  duet_stage stage = {.kind = DUET_STAGE_peak,
-                      .constants = {.COUNT = ROUNDS},
-                      .operands = {{.memory = DUET_MEMORY_work}},
-                      .label = "peak"};
+  duet_stage stage = duet_peak_stage(&p->info, p->kernel_class, ROUNDS);
   double seconds = 1;
   load l;
   duet_status s = make_load(p, &stage, groups, groups * DUET_LANES * sizeof(float), &l, error);
   if (!s) s = time_once(p, &l, &seconds, error);
   drop(p, &l);
-  *flops = (double)(2 * ROUNDS * CHAINS * groups * lanes) / seconds;
+  *flops = (double)(2 * ROUNDS * DUET_PEAK_CHAINS * groups * lanes) / seconds;
   return s;
 }
 

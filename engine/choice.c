@@ -69,8 +69,8 @@ static duet_choice choice_of(duet_way way, int M) { return (duet_choice){.way = 
 
 static duet_choice winograd_or_direct(const duet_plan *plan, const duet_problem *p, bool back) {
   const int M = !can_winograd(plan, p) ? 0
-                : back                 ? duet_tiles_winograd(plan, p->kernel, p->out.channels, p->in, false)
-                                       : duet_tiles_winograd(plan, p->kernel, p->in.channels, p->out, p->pool);
+                : back                 ? duet_tiles_winograd(p->kernel, p->out.channels, p->in, false)
+                                       : duet_tiles_winograd(p->kernel, p->in.channels, p->out, p->pool);
   return choice_of(M ? DUET_WAY_winograd : DUET_WAY_direct, M);
 }
 

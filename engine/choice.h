@@ -18,7 +18,7 @@ extern const char *const duet_way_names[DUET_WAYS];
 
 /* The constants that cut a stage; all 0: as the rule does (engine/tiles.c). */
 typedef struct duet_tile {
-  int TO, TH, TW, ROWS, TILES;
+  int TO, TH, TW, ROWS, TILES, WIDTH;
 } duet_tile;
 
 enum { DUET_UNTUNED = -1, DUET_MOST_WAYS = 16, DUET_MOST_TILES = 24, DUET_KEY_SIZE = 128 };

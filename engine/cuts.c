@@ -25,11 +25,13 @@ static bool fits_convolution(const constants *k, bool back) {
             M = k->WINOGRAD;
   const bool whole = divides(side, k->TH) && divides(side, k->TW);
   if (!within(k->TO, channels) || !whole || !within(k->TH, height) || !within(k->TW, width + LONGEST)) return false;
-  if (M && k->K == 5) return k->TW == M && k->TH <= 2 && k->TO * (M + k->K - 1) <= MOST_SUMS;
+  if (M && k->K == 5)
+    return k->TW == M && k->TH <= 2 && (k->TILES == 0 || divides(k->TILES, k->TH)) &&
+           k->TO * (k->TILES ? k->TILES : M + k->K - 1) <= MOST_SUMS;
   if (!M) return divides(k->TH, height) && divides(k->TW, width) && k->TO * k->TH * k->TW <= MOST_SUMS;
   const int patches = k->TH / M * (k->TW / M);
-  return divides(M, k->TH) && divides(M, k->TW) && k->TW < width + k->TW / patches && k->TO * patches <= MOST_SUMS &&
-         patches <= MOST_SUMS / 8;
+  return divides(M, k->TH) && divides(M, k->TW) && divides(k->TO, k->ROWS) && k->ROWS <= MOST_SUMS &&
+         k->TW < width + k->TW / patches && k->TO * patches <= MOST_SUMS && patches <= MOST_SUMS / 8;
 }
 
 static bool fits_conv_weights(const constants *k) {
@@ -46,8 +48,15 @@ static bool fits_dense(const constants *k, int features, bool weights) {
   return within(k->TO, k->OC) && within(k->TW, vectors(k->IC)) && k->TO * k->TW <= MOST_SUMS;
 }
 
-static bool fits_cpu(const duet_stage *stage) {
+/* Convolutions go by whole vectors of sixteen too; others by registers. */
+static bool fits_width(const duet_stage *stage, int registers) {
+  const bool whole = stage->kind == DUET_STAGE_conv_forward || stage->kind == DUET_STAGE_conv_backward;
+  return stage->constants.WIDTH == registers || (whole && stage->constants.WIDTH == DUET_LANES);
+}
+
+static bool fits_cpu(const duet_stage *stage, int registers) {
   const constants *k = &stage->constants;
+  if (!fits_width(stage, registers)) return false;
   switch (stage->kind) {
     case DUET_STAGE_conv_forward:
     case DUET_STAGE_conv_backward:
@@ -55,10 +64,10 @@ static bool fits_cpu(const duet_stage *stage) {
     case DUET_STAGE_conv_weights:
       return fits_conv_weights(k);
     case DUET_STAGE_sparse_backward:
-      return divides(k->TW, vectors(k->IC)) && k->TW * k->K * k->K <= MOST_SUMS;
+      return divides(k->TW, (k->IC + k->WIDTH - 1) / k->WIDTH) && k->TW * k->K * k->K <= MOST_SUMS;
     case DUET_STAGE_sparse_weights:
-      return divides(k->TW, vectors(k->IC)) && divides(k->TH, k->K) && k->TW * k->TH * k->K <= MOST_SUMS &&
-             within(k->ROWS, k->OC);
+      return divides(k->TW, (k->IC + k->WIDTH - 1) / k->WIDTH) && divides(k->TH, k->K) &&
+             k->TW * k->TH * k->K <= MOST_SUMS && within(k->ROWS, k->OC);
     case DUET_STAGE_winograd_product:
       return within(k->TO, k->BACK ? k->IC : k->OC) && within(k->TILES, k->BLOCKS) && divides(k->TO, k->ROWS) &&
              k->TO * k->TILES <= MOST_SUMS;
@@ -107,15 +116,16 @@ static bool fits_gpu(const duet_stage *stage, int group) {
 
 duet_tile duet_tile_of(const duet_stage *stage) {
   const constants *k = &stage->constants;
-  return (duet_tile){.TO = k->TO, .TH = k->TH, .TW = k->TW, .ROWS = k->ROWS, .TILES = k->TILES};
+  return (duet_tile){.TO = k->TO, .TH = k->TH, .TW = k->TW, .ROWS = k->ROWS, .TILES = k->TILES, .WIDTH = k->WIDTH};
 }
 
 /* Gives a stage a tile; false where its template does not take it. */
 static bool apply(const duet_plan *plan, duet_stage *stage, const duet_tile *tile) {
   constants *k = &stage->constants;
-  k->TO = tile->TO, k->TH = tile->TH, k->TW = tile->TW, k->ROWS = tile->ROWS, k->TILES = tile->TILES;
+  k->TO = tile->TO, k->TH = tile->TH, k->TW = tile->TW, k->ROWS = tile->ROWS, k->TILES = tile->TILES,
+  k->WIDTH = tile->WIDTH;
   if (plan->options.kernel_class != DUET_CLASS_GPU)
-    return plan->options.kernel_class == DUET_CLASS_CPU && fits_cpu(stage);
+    return plan->options.kernel_class == DUET_CLASS_CPU && fits_cpu(stage, duet_tiles_width(plan));
   const size_t group = duet_tiles_group(plan->options.max_group);
   if (!k->PRECISION) duet_tiles_local(stage, group);
   return fits_gpu(stage, (int)group);
@@ -137,7 +147,7 @@ bool duet_tile_cut(const duet_plan *plan, duet_stage *stage, const duet_tile *ti
 enum { DIMENSIONS = sizeof(duet_tile) / sizeof(int) };
 
 static int *dimension(duet_tile *tile, int i) {
-  int *const places[DIMENSIONS] = {&tile->TO, &tile->TH, &tile->TW, &tile->ROWS, &tile->TILES};
+  int *const places[DIMENSIONS] = {&tile->TO, &tile->TH, &tile->TW, &tile->ROWS, &tile->TILES, &tile->WIDTH};
   return places[i];
 }
 

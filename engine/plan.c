@@ -274,8 +274,7 @@ duet_status duet_plan_class(const duet_device_info *info, duet_kernel_class *ker
   return DUET_OK;
 }
 
-/* What a driver says of the machine, or $DUET_VECTOR_WIDTH where it was told to compile for another. */
-static duet_status find_vector_width(const duet_device_info *info, unsigned *width, duet_error *error) {
+duet_status duet_plan_vector_width(const duet_device_info *info, unsigned *width, duet_error *error) {
   const char *told = getenv("DUET_VECTOR_WIDTH");
   *width = info->vector_width;
   if (!told || !*told) return DUET_OK;
@@ -290,7 +289,7 @@ static duet_status find_vector_width(const duet_device_info *info, unsigned *wid
 
 duet_status duet_plan_for(const duet_device_info *info, duet_plan_options *options, duet_error *error) {
   duet_status s = duet_plan_class(info, &options->kernel_class, error);
-  if (!s) s = find_vector_width(info, &options->vector_width, error);
+  if (!s) s = duet_plan_vector_width(info, &options->vector_width, error);
   if (s) return s;
   options->compute_units = info->compute_units;
   options->max_group = info->max_group;

@@ -81,6 +81,10 @@ duet_status duet_precision_parse(const char *name, duet_precision *precision, du
  * `ref`. */
 duet_status duet_plan_class(const duet_device_info *info, duet_kernel_class *kernel_class, duet_error *error);
 
+/* Floats in a register of the device: what its driver says, or $DUET_VECTOR_WIDTH where it was told to compile for
+   another. Errors: USAGE where that is none. */
+duet_status duet_plan_vector_width(const duet_device_info *info, unsigned *width, duet_error *error);
+
 /* Floating-point operations of one stage over the whole batch (0 where nothing is multiplied). */
 double duet_stage_flops(const duet_plan *plan, const duet_stage *stage);
 

@@ -112,9 +112,11 @@ duet_status duet_planner_launches(duet_planner *planner);
 void duet_tiles_set(duet_stage *stage, const duet_plan *plan);
 /* The cpu class: M of Winograd's algorithm that makes a convolution from so many source channels to `map` (pooled 2x2)
    with the fewest multiplications, F(M x M, 3x3) or, of a kernel of 5, F(M, 5) by rows; 0 where none is worth it. */
-int duet_tiles_winograd(const duet_plan *plan, int kernel, int source, duet_shape map, bool pool);
+int duet_tiles_winograd(int kernel, int source, duet_shape map, bool pool);
 /* Whether it can be made with this M: its tiles fit the map, and the transformed patches private memory. */
 bool duet_tiles_winograd_fits(int kernel, int M, int source, duet_shape map, bool pool);
+/* The cpu class: floats in a register of the device, as kernels know them: 4, 8 or 16. */
+int duet_tiles_width(const duet_plan *plan);
 /* The cpu class: rows of a weight tensor per task, for balance among the compute units. */
 int duet_tiles_rows(int rows, unsigned compute_units);
 /* The gpu class: work-items per group, and groups that share a block of this stage. */

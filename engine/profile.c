@@ -5,6 +5,7 @@
 #include "engine/planner.h"
 #include "engine/random.h"
 #include "engine/schedule.h"
+#include "engine/stage.h"
 
 #include <stdlib.h>
 
@@ -74,18 +75,26 @@ duet_status duet_profile_step(duet_runner *runner, double *seconds, duet_error *
   return least_time(&runner->model->handle, runner->recording, runner, runner->max_steps, seconds, error);
 }
 
+duet_stage duet_peak_stage(const duet_device_info *info, duet_kernel_class kernel_class, int rounds) {
+  duet_stage stage = {.kind = DUET_STAGE_peak,
+                      .constants = {.COUNT = rounds},
+                      .operands = {{.memory = DUET_MEMORY_work}},
+                      .label = "peak"};
+  const duet_plan plan = {
+      .options = {.kernel_class = kernel_class, .max_group = info->max_group, .vector_width = info->vector_width}};
+  duet_tiles_set(&stage, &plan);
+  return stage;
+}
+
 duet_status duet_profile_peak(const duet_handle *h, double *flops_per_second, duet_error *error) {
-  enum { ROUNDS = 20000, CHAINS = 24 };
+  enum { ROUNDS = 20000 };
   const duet_device_info *info = h->backend->info(h->device);
   duet_kernel_class class;
   duet_status s = duet_plan_class(info, &class, error);
   if (s) return s;
   const size_t group = class == DUET_CLASS_GPU ? duet_tiles_group(info->max_group) : 1,
                groups = info->compute_units * (class == DUET_CLASS_GPU ? 32 : 4);
-  duet_stage stage = {.kind = DUET_STAGE_peak,
-                      .constants = {.COUNT = ROUNDS},
-                      .operands = {{.memory = DUET_MEMORY_work}},
-                      .label = "peak"};
+  duet_stage stage = duet_peak_stage(info, class, ROUNDS);
   duet_launch launch = {.groups = groups};
   duet_kernel *kernel = NULL;
   double seconds = 1;
@@ -95,7 +104,7 @@ duet_status duet_profile_peak(const duet_handle *h, double *flops_per_second, du
   launch.kernel = kernel;
   if (!s) s = duet_profile(h, &launch, 1, &seconds, error);
   const size_t lanes = class == DUET_CLASS_GPU ? group : DUET_LANES;
-  *flops_per_second = (double)(2 * ROUNDS * CHAINS * groups * lanes) / seconds;
+  *flops_per_second = (double)(2 * ROUNDS * DUET_PEAK_CHAINS * groups * lanes) / seconds;
   h->backend->free(h->device, launch.memories[DUET_MEMORY_work]);
   h->backend->release(h->device, kernel);
   return s;

@@ -16,6 +16,9 @@ duet_status duet_profile_begin(duet_runner *runner, const duet_recipe *recipe, d
 /* The least seconds per step as it is launched, over some repetitions of such epochs, or parts of one. */
 duet_status duet_profile_step(duet_runner *runner, double *seconds, duet_error *error);
 
+/* Stage peak in fp32, cut for the registers of the device. */
+duet_stage duet_peak_stage(const duet_device_info *info, duet_kernel_class kernel_class, int rounds);
+
 /* Multiply-adds in registers on all compute units, in FLOP/s (fp32; a multiply-add is two). */
 duet_status duet_profile_peak(const duet_handle *handle, double *flops_per_second, duet_error *error);
 

@@ -69,8 +69,8 @@ json_t *duet_record_head(const duet_device_info *info, duet_error *error) {
 
 json_t *duet_choice_json(const duet_choice *c) {
   const duet_tile *t = &c->tile;
-  return json_pack("{s:s, s:i, s:b, s:[i,i,i,i,i], s:i}", "way", duet_way_names[c->way], "M", c->M, "by_block",
-                   (int)c->by_block, "tile", t->TO, t->TH, t->TW, t->ROWS, t->TILES, "gain_percent", c->gain);
+  return json_pack("{s:s, s:i, s:b, s:[i,i,i,i,i,i], s:i}", "way", duet_way_names[c->way], "M", c->M, "by_block",
+                   (int)c->by_block, "tile", t->TO, t->TH, t->TW, t->ROWS, t->TILES, t->WIDTH, "gain_percent", c->gain);
 }
 
 bool duet_choice_of_json(const json_t *object, duet_choice *c) {
@@ -78,13 +78,13 @@ bool duet_choice_of_json(const json_t *object, duet_choice *c) {
   int by_block = 0;
   *c = (duet_choice){.way = DUET_WAYS};
   duet_tile *t = &c->tile;
-  if (json_unpack((json_t *)object, "{s:s, s:i, s:b, s:[i,i,i,i,i], s:i}", "way", &way, "M", &c->M, "by_block",
-                  &by_block, "tile", &t->TO, &t->TH, &t->TW, &t->ROWS, &t->TILES, "gain_percent", &c->gain))
+  if (json_unpack((json_t *)object, "{s:s, s:i, s:b, s:[i,i,i,i,i,i], s:i}", "way", &way, "M", &c->M, "by_block",
+                  &by_block, "tile", &t->TO, &t->TH, &t->TW, &t->ROWS, &t->TILES, &t->WIDTH, "gain_percent", &c->gain))
     return false;
   for (int w = 0; w < DUET_WAYS; w++)
     if (strcmp(way, duet_way_names[w]) == 0) c->way = (duet_way)w;
   c->by_block = by_block;
-  const int sizes[] = {t->TO, t->TH, t->TW, t->ROWS, t->TILES};
+  const int sizes[] = {t->TO, t->TH, t->TW, t->ROWS, t->TILES, t->WIDTH};
   for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
     if (sizes[i] < 0 || sizes[i] > LARGEST_TILE) return false;
   return c->way != DUET_WAYS && c->gain >= DUET_UNTUNED && c->gain <= 1000000;

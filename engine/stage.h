@@ -29,6 +29,8 @@ void duet_stage_extents(const duet_stage *stage, size_t extents[DUET_MAX_OPERAND
  * nothing is skipped. */
 double duet_stage_bytes(const duet_stage *stage, int blocks);
 
+enum { DUET_PEAK_CHAINS = 24 }; /* of stage peak */
+
 extern const char *const duet_precision_names[DUET_PRECISIONS];
 extern const duet_stage_info duet_stage_infos[DUET_STAGE_KINDS];
 extern const char *const duet_memory_names[DUET_MEMORIES];

@@ -1,5 +1,6 @@
 /* How stages are cut into tiles: from shapes, vector registers and caches, never from the name of a device. */
 #include "engine/planner.h"
+#include "engine/stage.h"
 
 #include <math.h>
 
@@ -9,6 +10,8 @@ static const double WINOGRAD_GAIN = 0.8;
 enum {
   SECOND_CACHE = 131072, /* bytes of a second-level cache that Winograd's patches may fill side by side */
   MOST_PATCHES = 524288, /* ... and that they may fill at all */
+  MOST_SUMS = 65536,     /* ... and the sums of the channels that use a patch while it is in the first-level cache */
+  USES = 8,              /* so many channels, where there is room: enough to hide where it comes from */
   FIRST_CACHE = 24576,   /* bytes of a first-level cache that one tile's operand may fill */
   TASKS_PER_UNIT = 4,    /* tasks of one layer's weight gradient per compute unit: balance against reuse */
   GPU_CHANNELS = 8,      /* register tile of an item of the gpu class: channels ... */
@@ -32,6 +35,15 @@ static int accumulators(const duet_plan *plan) {
   const unsigned width = plan->options.vector_width;
   return width >= 16 ? 24 : width >= 8 ? 6 : 4;
 }
+
+int duet_tiles_width(const duet_plan *plan) {
+  const unsigned width = plan->options.vector_width;
+  return width >= 16 ? 16 : width >= 8 ? 8 : 4;
+}
+
+/* Registers that a tile of vecs (kernels/prelude.h) may sum in, where registers are few and narrow: beside those of its
+   operands. */
+static int vec_sums(const duet_plan *plan) { return duet_tiles_width(plan) == 16 ? 24 : 12; }
 
 static int ceil_divide(int n, int by) { return (n + by - 1) / by; }
 static int at_least(int value, int least) { return value < least ? least : value; }
@@ -70,15 +82,12 @@ static int winograd_bytes(int M, bool pool, int source) {
 }
 
 /* F(4, 5) by rows: its sums of one channel are all in registers. */
-static int winograd_rows(const duet_plan *plan, int source, int channels, int height, int width) {
-  enum { M = 4, K = 5, T = 8, RESULTS = 16 }; /* operations that make four results of eight sums */
+static int winograd_rows(int source, int channels, int height, int width) {
+  enum { M = 4, K = 5, T = M + K - 1, RESULTS = 16 }; /* operations that make four results of eight sums */
   const double units = ceil_divide(width, M) * (double)height;
   const double cost = units * (K * T * source + RESULTS) * channels;
   const int bytes = (height + K) * source * T * DUET_LANES * (int)sizeof(float);
-  return accumulators(plan) >= T && bytes <= MOST_PATCHES &&
-                 cost < WINOGRAD_GAIN * K * K * source * channels * height * width
-             ? M
-             : 0;
+  return bytes <= MOST_PATCHES && cost < WINOGRAD_GAIN * K * K * source * channels * height * width ? M : 0;
 }
 
 bool duet_tiles_winograd_fits(int kernel, int M, int source, duet_shape map, bool pool) {
@@ -86,9 +95,9 @@ bool duet_tiles_winograd_fits(int kernel, int M, int source, duet_shape map, boo
   return winograd_side(M, pool) <= at_most(map.height, map.width) && winograd_bytes(M, pool, source) <= MOST_PATCHES;
 }
 
-int duet_tiles_winograd(const duet_plan *plan, int kernel, int source, duet_shape map, bool pool) {
+int duet_tiles_winograd(int kernel, int source, duet_shape map, bool pool) {
   const int channels = map.channels, height = map.height, width = map.width;
-  if (kernel == 5) return winograd_rows(plan, source, channels, height, width);
+  if (kernel == 5) return winograd_rows(source, channels, height, width);
   double least = WINOGRAD_GAIN * 9 * source * channels * height * width;
   int best = 0;
   for (int M = 2; M <= 5; M++) {
@@ -102,18 +111,48 @@ int duet_tiles_winograd(const duet_plan *plan, int kernel, int source, duet_shap
 }
 
 /* Squares of Winograd's algorithm side by side, as many as keep their transformed patches in the second-level cache. */
-static void winograd_tile(duet_constants *k, int most, int channels, int width, int source) {
+static int winograd_tile(duet_constants *k, int most, int channels, int width, int source) {
   if (k->K == 5) {
+    const int points = k->WINOGRAD + k->K - 1;
     k->TH = k->POOL ? 2 : 1;
     k->TW = k->WINOGRAD;
-    k->TO = near_divisor(channels, most / (k->WINOGRAD + k->K - 1));
-    return;
+    k->TILES = most >= 2 * points ? 0 : k->TH; /* registers for two channels at all points, else rows share a weight */
+    k->TO = near_divisor(channels, most / (k->TILES ? k->TILES : points));
+    return k->TILES ? k->TILES : 1;
   }
   const int M = k->WINOGRAD, side = winograd_side(M, k->POOL), patches = side / M * (side / M);
   const int room = at_least(SECOND_CACHE / winograd_bytes(M, k->POOL, source), 1);
   k->TH = side;
   k->TW = side * divisor(ceil_divide(width, side), at_most(room, at_least(at_most(most / 2, 6) / patches, 1)));
-  k->TO = near_divisor(channels, at_most(most / (k->TW / M * (side / M)), 8));
+  const int across = k->TW / M * (side / M), sums = (M + 2) * (M + 2) * across * k->WIDTH * (int)sizeof(float);
+  k->TO = near_divisor(channels, at_most(most / across, USES));
+  k->ROWS = at_least(at_most(ceil_divide(USES, k->TO), MOST_SUMS / sums / k->TO), 1) * k->TO;
+  return across;
+}
+
+/* A convolution from `source` channels to `channels` x `height` x `width`, by vectors of `lanes`. Returns how often it
+   loads a register for each multiply-add: a tile shares its pixels among channels and its weights among pixels. */
+static double conv_tile(duet_constants *k, const duet_plan *plan, int lanes, int source, int channels, int height,
+                        int width) {
+  const int registers = lanes / duet_tiles_width(plan), most = vec_sums(plan) / registers;
+  int pixels = 4;
+  k->WIDTH = lanes;
+  if (k->WINOGRAD)
+    pixels = winograd_tile(k, most, channels, width, source);
+  else if (k->POOL)
+    k->TH = k->TW = 2, k->TO = near_divisor(channels, at_least(most / 4, 1));
+  else
+    pixel_tile(k, most, channels, height, width), pixels = k->TH * k->TW;
+  return 1.0 / (pixels * registers) + 1.0 / k->TO;
+}
+
+/* Whole vectors of sixteen, or one register at a time: by whichever loads less; by rows the latter, since the
+   transforms of eight points want registers of their own. */
+static void best_conv_tile(duet_constants *k, const duet_plan *plan, int source, int channels, int height, int width) {
+  duet_constants narrow = *k;
+  const bool by_rows = k->WINOGRAD && k->K == 5;
+  const double loads = conv_tile(k, plan, DUET_LANES, source, channels, height, width);
+  if (conv_tile(&narrow, plan, duet_tiles_width(plan), source, channels, height, width) < loads || by_rows) *k = narrow;
 }
 
 /* A product of matrices a point: channels by blocks. So many tasks that a core which is stolen for a while does fewer.
@@ -135,11 +174,11 @@ static void points_tile(duet_constants *k, int most, unsigned compute_units) {
   k->TH = at_most(at_least(2 * SECOND_CACHE / (points * k->TW * 64) / k->TO, 1) * k->TO, k->ROWS);
 }
 
-static void conv_weights_tile(duet_constants *k, int most, unsigned compute_units) {
+static void conv_weights_tile(duet_constants *k, int most, int vecs, unsigned compute_units) {
   const int rows = duet_tiles_rows(k->OC, compute_units);
   if (k->POOL) {
     k->TO = 1;
-    const int sums = 3 * most / 4; /* besides the pixels that are chosen from */
+    const int sums = vecs - 6; /* besides the pixels that are chosen from, and by what */
     k->TH = at_most(at_least(sums / k->K, 1), at_most(k->K, 3));
     k->TW = at_most(at_least(sums / (k->TH * k->K), 1), k->IC);
     k->ROWS = rows;
@@ -151,9 +190,12 @@ static void conv_weights_tile(duet_constants *k, int most, unsigned compute_unit
   k->ROWS = ceil_divide(rows, k->TO) * k->TO;
 }
 
-/* The kernel of one output channel, or some rows of it, in registers. */
+/* The kernel of one output channel, or some rows of it, in registers; one vec of channels, or two where there are
+   registers, and where an image does not stay in the first-level cache: vecs may be half a line of it. */
 static void sparse_tile(duet_constants *k, int most, unsigned compute_units) {
-  k->TW = divisor((k->IC + 15) / 16, most >= 24 ? 2 : 1);
+  const int channels = ceil_divide(k->IC, DUET_LANES) * DUET_LANES;
+  const int bytes = (k->IH + 2 * k->PAD) * (k->IW + 2 * k->PAD) * channels * (int)sizeof(float);
+  k->TW = divisor(ceil_divide(k->IC, k->WIDTH), most >= 24 || bytes > FIRST_CACHE ? 2 : 1);
   k->TH = divisor(k->K, at_least(most / (k->K * k->TW), 1));
   k->ROWS = duet_tiles_rows(k->OC, compute_units);
 }
@@ -173,19 +215,17 @@ static void dense_weights_tile(duet_constants *k, int most, unsigned compute_uni
   k->ROWS = ceil_divide(rows, k->TO) * k->TO;
 }
 
-static void cpu_tiles(duet_stage *stage, int most, unsigned compute_units) {
+static void cpu_tiles(duet_stage *stage, const duet_plan *plan) {
+  const int most = accumulators(plan), vecs = vec_sums(plan);
+  const unsigned compute_units = plan->options.compute_units;
   duet_constants *k = &stage->constants;
+  k->WIDTH = duet_tiles_width(plan);
   switch (stage->kind) {
     case DUET_STAGE_conv_forward:
-      pixel_tile(k, most, k->OC, k->OH, k->OW);
-      if (k->WINOGRAD)
-        winograd_tile(k, most, k->OC, k->OW, k->IC);
-      else if (k->POOL)
-        k->TH = k->TW = 2, k->TO = near_divisor(k->OC, most / 4);
+      best_conv_tile(k, plan, k->IC, k->OC, k->OH, k->OW);
       break;
     case DUET_STAGE_conv_backward:
-      pixel_tile(k, most, k->IC, k->IH, k->IW);
-      if (k->WINOGRAD) winograd_tile(k, most, k->IC, k->IW, k->OC);
+      best_conv_tile(k, plan, k->OC, k->IC, k->IH, k->IW);
       break;
     case DUET_STAGE_winograd_product:
       product_tile(k, most, compute_units);
@@ -194,11 +234,11 @@ static void cpu_tiles(duet_stage *stage, int most, unsigned compute_units) {
       points_tile(k, most, compute_units);
       break;
     case DUET_STAGE_conv_weights:
-      conv_weights_tile(k, most, compute_units);
+      conv_weights_tile(k, most, vecs, compute_units);
       break;
     case DUET_STAGE_sparse_backward:
     case DUET_STAGE_sparse_weights:
-      sparse_tile(k, most, compute_units);
+      sparse_tile(k, vecs, compute_units);
       break;
     case DUET_STAGE_dense_forward:
       k->TO = near_divisor(k->OC, most);
@@ -209,6 +249,9 @@ static void cpu_tiles(duet_stage *stage, int most, unsigned compute_units) {
       break;
     case DUET_STAGE_dense_weights:
       dense_weights_tile(k, most, compute_units);
+      break;
+    case DUET_STAGE_peak:
+      k->TO = divisor(DUET_PEAK_CHAINS, most);
       break;
     default:
       break;
@@ -454,6 +497,9 @@ static void gpu_tiles(duet_stage *stage, int group, const duet_plan *plan) {
     case DUET_STAGE_dense_weights:
       gpu_dense_weights(k, group, wanted_groups);
       break;
+    case DUET_STAGE_peak:
+      k->TO = DUET_PEAK_CHAINS;
+      break;
     default:
       break;
   }
@@ -503,5 +549,5 @@ void duet_tiles_set(duet_stage *stage, const duet_plan *plan) {
   if (plan->options.kernel_class == DUET_CLASS_GPU)
     gpu_tiles(stage, (int)duet_tiles_group(plan->options.max_group), plan);
   else
-    cpu_tiles(stage, accumulators(plan), plan->options.compute_units);
+    cpu_tiles(stage, plan);
 }

@@ -224,6 +224,14 @@ static uint32_t list_word(const duet_constants *k, size_t i, double passing, uin
 static bool rounds_maxima(const duet_constants *k) { return k->POOL && k->WINOGRAD > 2; }
 static bool takes_maximum(const duet_constants *k) { return (k->POOL && !rounds_maxima(k)) || k->MAXIMUM; }
 
+/* What stands behind the channels of a sparse stage, to the next multiple of 16, is 0. */
+static bool is_padding(const duet_trial *t, const char *name, size_t i) {
+  const size_t channels = (size_t)t->stage.constants.IC, row = (channels + L - 1) / L * L;
+  const bool sparse = (t->stage.kind == DUET_STAGE_sparse_backward && !strcmp(name, "wt")) ||
+                      (t->stage.kind == DUET_STAGE_sparse_weights && !strcmp(name, "xt"));
+  return sparse && i % row >= channels;
+}
+
 /* A value of a ReLU's result, or of a gradient behind it, when only a part passes. */
 static uint32_t passing_word(double passing, uint32_t *drawn) {
   return duet_trial_bits(uniform(drawn) < passing ? 0.5 + uniform(drawn) : 0);
@@ -242,6 +250,7 @@ static uint32_t word_for(const duet_trial *t, double passing, const char *name, 
     return passing_word(passing, drawn);
   if (!strcmp(name, "dy") && k->SPARSE && random_word(drawn) % 4) return 0;
   if (!strcmp(name, "list")) return list_word(k, i, passing, drawn);
+  if (is_padding(t, name, i)) return 0;
   if (!strcmp(name, "index"))
     return random_bytes((uint32_t)(k->POOL || t->stage.kind == DUET_STAGE_sparse_gradient ? 4 : k->K * k->K), drawn);
   if (!strcmp(name, "statistics") || !strcmp(name, "running") || !strcmp(name, "moment2"))
@@ -302,8 +311,19 @@ duet_status duet_trials_class(const duet_device_info *info, duet_kernel_class *k
 }
 
 duet_trials duet_trials_for(const duet_device_info *info, duet_kernel_class kernel_class) {
+  duet_error ignored; /* plans refuse a wrong width */
+  unsigned width = info->vector_width;
+  (void)duet_plan_vector_width(info, &width, &ignored);
   return (duet_trials){.group = kernel_class == DUET_CLASS_GPU ? duet_tiles_group(info->max_group) : 1,
-                       .vector_width = info->vector_width};
+                       .vector_width = width};
+}
+
+/* In turns the widths of vectors that the device does not have: its compiler takes these apart, or leaves registers
+ * half empty. */
+static unsigned other_width(const duet_trials *set) {
+  const duet_plan plan = {.options = {.vector_width = set->vector_width}};
+  const unsigned width = (unsigned)duet_tiles_width(&plan), others = 4 + 8 + 16 - width, smaller = width > 4 ? 4 : 8;
+  return set->count / 2 % 2 ? smaller : others - smaller;
 }
 
 /* `cut`: the stage has its tile, which may be without TO. */
@@ -321,11 +341,14 @@ static bool add(duet_trials *set, const duet_case *c, bool by_block, bool cut, d
                                       .kernel_class = kernel_class,
                                       .compute_units = compute_units,
                                       .max_group = set->group,
-                                      .vector_width = many ? set->vector_width / 2 : set->vector_width},
+                                      .vector_width = many ? other_width(set) : set->vector_width},
                           .blocks = (int)t->blocks};
   if (!c->constants.PRECISION) k->PRECISION = (int)set->precision;
   const int precision = k->PRECISION;
-  if (!k->TO && !cut) duet_tiles_set(&t->stage, &plan);
+  if (!k->TO && !cut)
+    duet_tiles_set(&t->stage, &plan);
+  else if (!cut)
+    k->WIDTH = duet_tiles_width(&plan); /* a case with a tile of its own */
   if (k->PRECISION != precision) return false;
   set->count++;
   bind(set, t);

@@ -13,15 +13,16 @@
 #define WS (WINOGRAD ? IC : IC * K * K)
 #define TILE_PARAMETERS GLOBAL const float *forward, GLOBAL float *dx
 #define TILE_ARGUMENTS forward, dx
-INLINE_FN void JOIN(STAGE, _store)(TILE_PARAMETERS, const lanes *a, int d, int h0, int w0) {
+#define TILE_LANES(l) forward + (l), dx + (l)
+INLINE_FN void JOIN(STAGE, _store)(TILE_PARAMETERS, const vec *a, int d, int h0, int w0) {
   OVER_TILE for (int i = 0; i < TH * TW; i++) {
     if (!ON_MAP(h0 + i / TW, w0 + i % TW)) continue;
     const int o = (d * DH + h0 + i / TW) * DW + w0 + i % TW;
-    const lanes v = MASK ? PICK(ZERO, a[i], LOAD(forward, o) > ZERO) : a[i];
-    STORE(dx, o, ADD ? LOAD(dx, o) + v : v);
+    const vec v = MASK ? PICK(ZEROV, a[i], LOADV(forward, o) > ZEROV) : a[i];
+    STOREV(dx, o, ADD ? LOADV(dx, o) + v : v);
   }
 }
-#define TILE_START(d) ZERO
+#define TILE_START(d) ZEROV
 #define TILE_STORE(a, d, h0, w0) JOIN(STAGE, _store)(TILE_ARGUMENTS, a, d, h0, w0);
 #if WINOGRAD && K == 5
 #include "winograd_rows.h"
@@ -48,5 +49,6 @@ STAGE_FN STAGE(TEAM_PARAMETERS, GLOBAL const float *dy, GLOBAL const float *w, G
 #undef WS
 #undef TILE_PARAMETERS
 #undef TILE_ARGUMENTS
+#undef TILE_LANES
 #undef TILE_STORE
 #undef TILE_START

@@ -14,33 +14,34 @@
 #define WS (WINOGRAD ? 1 : K * K)
 #define TILE_PARAMETERS GLOBAL const float *bias, GLOBAL float *y, GLOBAL u8 *index
 #define TILE_ARGUMENTS bias, y, index
+#define TILE_LANES(l) bias, y + (l), index + (l)
 #if POOL
-INLINE_FN void JOIN(STAGE, _store)(TILE_PARAMETERS, const lanes *a, int d, int h0, int w0) {
+INLINE_FN void JOIN(STAGE, _store)(TILE_PARAMETERS, const vec *a, int d, int h0, int w0) {
   OVER_TILE for (int i = 0; i < TH * TW / 4; i++) {
     const int r = i / (TW / 2), c = i % (TW / 2), corner = 2 * r * TW + 2 * c;
     if (!ON_MAP(h0 + 2 * r, w0 + 2 * c)) continue;
-    lanes best = a[corner];
-    ilanes winner = (ilanes)0;
+    vec best = a[corner];
+    ivec winner = (ivec)0;
     UNROLL for (int k = 1; k < 4; k++) {
-      const lanes v = a[corner + k / 2 * TW + k % 2];
-      const ilanes better = (v > best) | (v != v);
+      const vec v = a[corner + k / 2 * TW + k % 2];
+      const ivec better = (v > best) | (v != v);
       best = PICK(best, v, better);
-      winner = select(winner, (ilanes)k, better);
+      winner = select(winner, (ivec)k, better);
     }
     const int o = (d * (DH / 2) + h0 / 2 + r) * (DW / 2) + w0 / 2 + c;
-    STORE(y, o, RELU ? CLIP(best) : best);
-    STORE_INDEX(index, o, winner);
+    STOREV(y, o, RELU ? CLIPV(best) : best);
+    STORE_INDEXV(index, o, winner);
   }
 }
 #else
-INLINE_FN void JOIN(STAGE, _store)(TILE_PARAMETERS, const lanes *a, int d, int h0, int w0) {
+INLINE_FN void JOIN(STAGE, _store)(TILE_PARAMETERS, const vec *a, int d, int h0, int w0) {
   OVER_TILE for (int i = 0; i < TH * TW; i++) {
     if (!ON_MAP(h0 + i / TW, w0 + i % TW)) continue;
-    STORE(y, (d * DH + h0 + i / TW) * DW + w0 + i % TW, RELU ? CLIP(a[i]) : a[i]);
+    STOREV(y, (d * DH + h0 + i / TW) * DW + w0 + i % TW, RELU ? CLIPV(a[i]) : a[i]);
   }
 }
 #endif
-#define TILE_START(d) SPLAT(bias[d])
+#define TILE_START(d) SPLATV(bias[d])
 #define TILE_STORE(a, d, h0, w0) JOIN(STAGE, _store)(TILE_ARGUMENTS, a, d, h0, w0);
 #if WINOGRAD && K == 5
 #include "winograd_rows.h"
@@ -66,5 +67,6 @@ STAGE_FN STAGE(TEAM_PARAMETERS, GLOBAL const float *x, GLOBAL const float *w, GL
 #undef WS
 #undef TILE_PARAMETERS
 #undef TILE_ARGUMENTS
+#undef TILE_LANES
 #undef TILE_STORE
 #undef TILE_START

@@ -1,4 +1,4 @@
-/* The register tile of a convolution, cpu class: TO output channels x TH x TW pixels x 16 images, at most 28 accumulators of 16.
+/* The register tile of a convolution, cpu class: TO output channels x TH x TW pixels of a vec of images, so many that they stay in registers.
    Serves forward (DESTINATION = y, SOURCE = x) and, with FLIP, backward (DESTINATION = dx, SOURCE = dy, the same weights read backwards,
    padding K - 1 - PAD). Given: DC, DH, DW (destination), SC, SH, SW (source), P (padding), STEP (stride), WD, WS (distance of two destination,
    source channels in w). TH divides DH, TW divides DW; DC need not be a multiple of TO: the last tile is narrower (`to`). */
@@ -22,7 +22,7 @@
 #define EDGES (P > 0 || (FLIP && STEP > 1)) /* a tap may meet no source pixel */
 
 /* Adds every tap of all source channels. `checked`: some columns may lie outside; a constant at each call. */
-INLINE_FN void JOIN(STAGE, _taps)(lanes acc[TO][PIXELS], GLOBAL const float *x, GLOBAL const float *w, int h0, const int w0, const int to,
+INLINE_FN void JOIN(STAGE, _taps)(vec acc[TO][PIXELS], GLOBAL const float *x, GLOBAL const float *w, int h0, const int w0, const int to,
                                   const int checked) {
   for (int c = 0; c < SC; c++, x += SH * SW * 16, w += WS) {
 #if !EDGES && K > 3
@@ -30,8 +30,8 @@ INLINE_FN void JOIN(STAGE, _taps)(lanes acc[TO][PIXELS], GLOBAL const float *x, 
     NO_UNROLL for (int t = 0; t < TAPS; t++) {
       const int kh = t / K, kw = t % K;
       UNROLL for (int i = 0; i < PIXELS; i++) {
-        const lanes v = LOAD(x, ((h0 + i / TW) * STEP + kh) * SW + (w0 + i % TW) * STEP + kw);
-        UNROLL for (int d = 0; d < TO; d++) if (d < to) acc[d][i] = fma(SPLAT(WEIGHT(d, kh, kw)), v, acc[d][i]);
+        const vec v = LOADV(x, ((h0 + i / TW) * STEP + kh) * SW + (w0 + i % TW) * STEP + kw);
+        UNROLL for (int d = 0; d < TO; d++) if (d < to) acc[d][i] = fma(SPLATV(WEIGHT(d, kh, kw)), v, acc[d][i]);
       }
     }
 #else
@@ -46,8 +46,8 @@ INLINE_FN void JOIN(STAGE, _taps)(lanes acc[TO][PIXELS], GLOBAL const float *x, 
         if (!INSIDE(sh, SH)) continue;
 #endif
         if (checked && !INSIDE(sw, SW)) continue;
-        const lanes v = LOAD(x, SCALED(sh) * SW + SCALED(sw));
-        UNROLL for (int d = 0; d < TO; d++) if (d < to) acc[d][i] = fma(SPLAT(WEIGHT(d, kh, kw)), v, acc[d][i]);
+        const vec v = LOADV(x, SCALED(sh) * SW + SCALED(sw));
+        UNROLL for (int d = 0; d < TO; d++) if (d < to) acc[d][i] = fma(SPLATV(WEIGHT(d, kh, kw)), v, acc[d][i]);
       }
     }
 #endif
@@ -56,17 +56,17 @@ INLINE_FN void JOIN(STAGE, _taps)(lanes acc[TO][PIXELS], GLOBAL const float *x, 
 
 INLINE_FN void JOIN(STAGE, _tile)(TILE_PARAMETERS, GLOBAL const float *x, GLOBAL const float *w, int h0, const int w0, int d0, const int to,
                                   const int checked) {
-  lanes acc[TO][PIXELS];
-  UNROLL for (int d = 0; d < TO; d++) UNROLL for (int i = 0; i < PIXELS; i++) acc[d][i] = d < to ? TILE_START(d0 + d) : ZERO;
+  vec acc[TO][PIXELS];
+  UNROLL for (int d = 0; d < TO; d++) UNROLL for (int i = 0; i < PIXELS; i++) acc[d][i] = d < to ? TILE_START(d0 + d) : ZEROV;
   JOIN(STAGE, _taps)(acc, x, w + d0 * WD, h0, w0, to, checked);
   UNROLL for (int d = 0; d < TO; d++) if (d < to) { TILE_STORE(acc[d], d0 + d, h0, w0) }
 }
 
 /* All channels of one tile of pixels: the source strip stays in the cache while the weights stream by. */
 INLINE_FN void JOIN(STAGE, _pixels)(TILE_PARAMETERS, GLOBAL const float *x, GLOBAL const float *w, int h0, const int w0, const int checked) {
-  NO_UNROLL for (int d0 = 0; d0 + TO <= DC; d0 += TO) JOIN(STAGE, _tile)(TILE_ARGUMENTS, x, w, h0, w0, d0, TO, checked);
+  NO_UNROLL for (int d0 = 0; d0 + TO <= DC; d0 += TO) OVER_VECS(l) JOIN(STAGE, _tile)(TILE_LANES(l), x + l, w, h0, w0, d0, TO, checked);
 #if DC % TO
-  JOIN(STAGE, _tile)(TILE_ARGUMENTS, x, w, h0, w0, DC / TO * TO, DC % TO, checked);
+  OVER_VECS(l) JOIN(STAGE, _tile)(TILE_LANES(l), x + l, w, h0, w0, DC / TO * TO, DC % TO, checked);
 #endif
 }
 

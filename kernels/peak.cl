@@ -1,13 +1,16 @@
-/* Stage peak (see kernels.def): multiply-adds on registers alone, in the stage's precision. */
+/* Stage peak (see kernels.def): multiply-adds on registers alone, in the stage's precision: 24 chains, TO at a time, as many as fit the
+   registers and at least as many as hide an instruction's latency (engine/tiles.c). TO divides 24. */
 #if PRECISION == PRECISION_fp16
 #include "half.h"
 STAGE_FN STAGE(TASK_PARAMETERS, GLOBAL float *sink) {
-  HALVES y[24];
   const HALVES a = TO_HALVES(SPLAT(0.5f)), b = TO_HALVES(TO_LANES(LANE_IDS) * 0.25f + 0.25f);
-  UNROLL for (int i = 0; i < 24; i++) y[i] = TO_HALVES(SPLAT((float)i));
-  NO_UNROLL for (int round = 0; round < COUNT; round++) UNROLL for (int i = 0; i < 24; i++) y[i] = HALF_FMA(y[i], a, b);
   lanes sum = ZERO;
-  UNROLL for (int i = 0; i < 24; i++) sum += FROM_HALVES(y[i]);
+  NO_UNROLL for (int first = 0; first < 24; first += TO) {
+    HALVES y[TO];
+    UNROLL for (int i = 0; i < TO; i++) y[i] = TO_HALVES(SPLAT((float)(first + i)));
+    NO_UNROLL for (int round = 0; round < COUNT; round++) UNROLL for (int i = 0; i < TO; i++) y[i] = HALF_FMA(y[i], a, b);
+    UNROLL for (int i = 0; i < TO; i++) sum += FROM_HALVES(y[i]);
+  }
   if (TEAM_IN_GROUP == 0) STORE(sink, task, sum);
 }
 #elif PRECISION
@@ -24,12 +27,14 @@ STAGE_FN STAGE(TASK_PARAMETERS, GLOBAL float *sink) {
 }
 #else
 STAGE_FN STAGE(TASK_PARAMETERS, GLOBAL float *sink) {
-  lanes y[24];
   const lanes a = TO_LANES(LANE_IDS) * 1e-3f + 0.5f, b = SPLAT(0.25f + (float)task);
-  UNROLL for (int i = 0; i < 24; i++) y[i] = SPLAT((float)i);
-  NO_UNROLL for (int round = 0; round < COUNT; round++) UNROLL for (int i = 0; i < 24; i++) y[i] = fma(y[i], a, b);
   lanes sum = ZERO;
-  UNROLL for (int i = 0; i < 24; i++) sum += y[i];
+  NO_UNROLL for (int first = 0; first < 24; first += TO) {
+    lanes y[TO];
+    UNROLL for (int i = 0; i < TO; i++) y[i] = SPLAT((float)(first + i));
+    NO_UNROLL for (int round = 0; round < COUNT; round++) UNROLL for (int i = 0; i < TO; i++) y[i] = fma(y[i], a, b);
+    UNROLL for (int i = 0; i < TO; i++) sum += y[i];
+  }
   if (TEAM_IN_GROUP == 0) STORE(sink, task, sum);
 }
 #endif

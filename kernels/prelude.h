@@ -19,6 +19,19 @@
 #ifdef __CUDACC__
 #error "the cpu class is made of OpenCL's vectors; unset DUET_KERNEL_CLASS"
 #endif
+/* A vec fills one register: WIDTH of the sixteen lanes, which are VECS of them. Stages whose tile needs many registers walk the lanes vec by vec,
+   with pointers to the first of its lanes; i counts sixteens all the same. */
+#define vec JOIN(float, WIDTH)
+#define ivec JOIN(int, WIDTH)
+#define VECS (16 / WIDTH)
+#define OVER_VECS(l) NO_UNROLL for (int l = 0; l < 16; l += WIDTH)
+#define SPLATV(s) ((vec)(s))
+#define ZEROV SPLATV(0.0f)
+#define CLIPV(v) PICK(v, ZEROV, (v) < ZEROV)
+#define LOADV(p, i) (((GLOBAL const vec *)(p))[(i) * VECS])
+#define STOREV(p, i, v) (((GLOBAL vec *)(p))[(i) * VECS] = (v))
+#define LOAD_INDEXV(p, i) JOIN(convert_int, WIDTH)(((GLOBAL const JOIN(uchar, WIDTH) *)(p))[(i) * VECS])
+#define STORE_INDEXV(p, i, v) (((GLOBAL JOIN(uchar, WIDTH) *)(p))[(i) * VECS] = JOIN(convert_uchar, WIDTH)(v))
 #define TAKE_TICKET() ((int)atomic_inc(&control[CONTROL_tickets]))
 typedef float16 lanes;
 typedef int16 ilanes;

@@ -1,36 +1,37 @@
 /* Stage sparse_weights, cpu class (see kernels.def): image by image, every entry adds its multiple of the patch under its window.
-   Register tile: TH kernel rows x K columns x TW vectors of channels of one output channel. */
+   Register tile: TH kernel rows x K columns x TW vecs of channels of one output channel. */
 #define WINDOWS (OH / 2 * (OW / 2))
 #define PADDED_W (IW + 2 * PAD)
 #define PIXELS ((IH + 2 * PAD) * PADDED_W)
-#define VECTORS ((IC + 15) / 16)
+#define USED ((IC + WIDTH - 1) / WIDTH) /* vecs with channels; TW divides it */
+#define VECTORS ((IC + 15) / 16 * VECS) /* of a pixel, or a weight */
 
 /* Adds the entries of one image and one output channel to dwt[TH][K][TW of VECTORS]. */
-INLINE_FN void JOIN(STAGE, _tile)(GLOBAL const float *entries, GLOBAL const float *x, GLOBAL float *dwt) {
-  lanes acc[TH * K][TW];
+INLINE_FN void JOIN(STAGE, _tile)(GLOBAL const float *entries, GLOBAL const vec *x, GLOBAL vec *dwt) {
+  vec acc[TH * K][TW];
   const int count = (int)entries[0];
-  UNROLL for (int i = 0; i < TH * K * TW; i++) acc[i / TW][i % TW] = LOAD(dwt, i / TW * VECTORS + i % TW);
+  UNROLL for (int i = 0; i < TH * K * TW; i++) acc[i / TW][i % TW] = dwt[i / TW * VECTORS + i % TW];
   NO_UNROLL for (int e = 1; e <= count; e++) {
-    const lanes d = SPLAT(entries[2 * e]);
-    GLOBAL const float *patch = x + (int)entries[2 * e + 1] * (VECTORS * 16);
+    const vec d = SPLATV(entries[2 * e]);
+    GLOBAL const vec *patch = x + (int)entries[2 * e + 1] * VECTORS;
     UNROLL for (int i = 0; i < TH * K; i++) UNROLL for (int v = 0; v < TW; v++)
-      acc[i][v] = fma(d, LOAD(patch, (i / K * PADDED_W + i % K) * VECTORS + v), acc[i][v]);
+      acc[i][v] = fma(d, patch[(i / K * PADDED_W + i % K) * VECTORS + v], acc[i][v]);
   }
-  UNROLL for (int i = 0; i < TH * K * TW; i++) STORE(dwt, i / TW * VECTORS + i % TW, acc[i / TW][i % TW]);
+  UNROLL for (int i = 0; i < TH * K * TW; i++) dwt[i / TW * VECTORS + i % TW] = acc[i / TW][i % TW];
 }
 
 STAGE_FN STAGE(TASK_PARAMETERS, GLOBAL const float *list, GLOBAL const float *xt, GLOBAL float *dwt, GLOBAL float *dw, GLOBAL float *dbias) {
   const int begin = task * ROWS, end = MIN(begin + ROWS, OC);
-  for (int i = begin * K * K * VECTORS; i < end * K * K * VECTORS; i++) STORE(dwt, i, ZERO);
+  for (int i = begin * K * K * VECTORS; i < end * K * K * VECTORS; i++) ((GLOBAL vec *)dwt)[i] = ZEROV;
   for (int o = begin; o < end; o++) dbias[o] = 0;
   for (int image = 0; image < BLOCKS * 16; image++) {
     GLOBAL const float *lists = list + image / 16 * LIST_STRIDE + image % 16 * (OC * (WINDOWS + 1) * 2);
-    GLOBAL const float *x = xt + image / 16 * XT_STRIDE + image % 16 * ((PIXELS | 1) * VECTORS * 16);
-    for (int v0 = 0; v0 < VECTORS; v0 += TW)
+    GLOBAL const float *x = xt + image / 16 * XT_STRIDE + image % 16 * ((PIXELS | 1) * VECTORS * WIDTH);
+    for (int v0 = 0; v0 < USED; v0 += TW)
       for (int kh = 0; kh < K; kh += TH)
         for (int o = begin; o < end; o++)
-          JOIN(STAGE, _tile)(lists + o * (WINDOWS + 1) * 2, x + (kh * PADDED_W * VECTORS + v0) * 16,
-                             dwt + ((o * K + kh) * K * VECTORS + v0) * 16);
+          JOIN(STAGE, _tile)(lists + o * (WINDOWS + 1) * 2, (GLOBAL const vec *)x + kh * PADDED_W * VECTORS + v0,
+                             (GLOBAL vec *)dwt + (o * K + kh) * K * VECTORS + v0);
     for (int o = begin; o < end; o++) {
       GLOBAL const float *entries = lists + o * (WINDOWS + 1) * 2;
       float sum = 0;
@@ -40,9 +41,10 @@ STAGE_FN STAGE(TASK_PARAMETERS, GLOBAL const float *list, GLOBAL const float *xt
   }
   for (int o = begin; o < end; o++)
     for (int i = 0; i < K * K; i++)
-      for (int c = 0; c < IC; c++) dw[(o * IC + c) * K * K + i] = dwt[(o * K * K + i) * (VECTORS * 16) + c];
+      for (int c = 0; c < IC; c++) dw[(o * IC + c) * K * K + i] = dwt[(o * K * K + i) * (VECTORS * WIDTH) + c];
 }
 #undef WINDOWS
 #undef PADDED_W
 #undef PIXELS
 #undef VECTORS
+#undef USED

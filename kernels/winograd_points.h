@@ -9,22 +9,24 @@ __constant float winograd_a5[5 * 7] = WINOGRAD_A5, winograd_g5[7 * 3] = WINOGRAD
 __constant float winograd_row_a[4 * 8] = WINOGRAD_ROW_A, winograd_row_g[8 * 5] = WINOGRAD_ROW_G, winograd_row_b[8 * 8] = WINOGRAD_ROW_B;
 #undef Q
 #define WINOGRAD_MATRIX(letter) JOIN(winograd_##letter, WINOGRAD)
-/* out[rows] = matrix[rows][columns] in[columns], or with `turned` its transpose given as matrix[columns][rows]; elements lie `step` apart. All
-   numbers are known to the compiler: zeros cost nothing. */
-INLINE_FN void winograd_product_1d(const int rows, const int columns, __constant const float *matrix, const int turned, const lanes *in,
-                                   const int in_step, lanes *out, const int out_step) {
-  UNROLL for (int r = 0; r < rows; r++) {
-    lanes sum = ZERO;
-    int empty = 1;
-    UNROLL for (int c = 0; c < columns; c++) {
-      const float q = turned ? matrix[c * rows + r] : matrix[r * columns + c];
-      if (q == 0.0f) continue;
-      sum = empty ? SPLAT(q) * in[c * in_step] : fma(SPLAT(q), in[c * in_step], sum);
-      empty = 0;
-    }
-    out[r * out_step] = sum;
+/* Function `name`: out[rows] = matrix[rows][columns] in[columns], or with `turned` its transpose given as matrix[columns][rows]; elements, of
+   `type`, lie `step` apart. All numbers are known to the compiler: zeros cost nothing. */
+#define WINOGRAD_PRODUCT_1D(name, type)                                                                                                          \
+  INLINE_FN void name(const int rows, const int columns, __constant const float *matrix, const int turned, const type *in, const int in_step,    \
+                      type *out, const int out_step) {                                                                                           \
+    UNROLL for (int r = 0; r < rows; r++) {                                                                                                      \
+      type sum = (type)(0.0f);                                                                                                                   \
+      int empty = 1;                                                                                                                             \
+      UNROLL for (int c = 0; c < columns; c++) {                                                                                                 \
+        const float q = turned ? matrix[c * rows + r] : matrix[r * columns + c];                                                                 \
+        if (q == 0.0f) continue;                                                                                                                 \
+        sum = empty ? (type)(q)*in[c * in_step] : fma((type)(q), in[c * in_step], sum);                                                          \
+        empty = 0;                                                                                                                               \
+      }                                                                                                                                          \
+      out[r * out_step] = sum;                                                                                                                   \
+    }                                                                                                                                            \
   }
-}
+WINOGRAD_PRODUCT_1D(winograd_product_1d, lanes)
 /* out[rows][rows] = matrix in[columns][columns] matrix'. */
 INLINE_FN void winograd_product_2d(const int rows, const int columns, __constant const float *matrix, const int turned, const lanes *in, lanes *out) {
   lanes middle[49];

@@ -55,7 +55,7 @@ static void check_tiles(const duet_plan *plan, const duet_stage *stage) {
     const duet_tile cut = duet_tile_of(&other);
     assert_memory_equal(&cut, &near[i], sizeof cut);
   }
-  const duet_tile far = {.TO = 999, .TH = 999, .TW = 999, .ROWS = 999, .TILES = 999};
+  const duet_tile far = {.TO = 999, .TH = 999, .TW = 999, .ROWS = 999, .TILES = 999, .WIDTH = 999};
   duet_stage other = *stage;
   assert_false(duet_tile_cut(plan, &other, &far)); /* and is cut by the rule */
 }

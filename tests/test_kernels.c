@@ -23,7 +23,7 @@ static bool small;
 static duet_error error;
 
 /* Every second case is cut as for a device with many compute units, where tiles are small and groups share a block, and
- * with vectors of half the width. */
+ * with vectors of the other widths. */
 static bool add(duet_trials *b, const duet_case *c) {
   const bool many = (c - duet_cases) % 2;
   return duet_trials_add(b, c, kernel_class, many ? MANY_UNITS : device.backend->info(device.device)->compute_units,

@@ -212,7 +212,7 @@ static void test_peaks(void **state) {
   for (int p = 0; p < DUET_PRECISIONS; p++) {
     const bool matrices = p == DUET_PRECISION_tf32 || p == DUET_PRECISION_bf16;
     const duet_stage stage = {.kind = DUET_STAGE_peak,
-                              .constants = {.COUNT = 100, .PRECISION = p},
+                              .constants = {.COUNT = 100, .PRECISION = p, .TO = DUET_PEAK_CHAINS},
                               .operands = {{.memory = DUET_MEMORY_work}}};
     check_stage(duet_precision_names[p], &stage, matrices ? first_with_matrices() : 0);
   }

@@ -89,7 +89,7 @@ static void test_refused(void **state) {
       {"layers.0.forward", json_string("x"), "f: layers[0].forward: no choice"},
       {"layers.0.backward.way", json_string("x"), "f: layers[0].backward: no choice"},
       {"layers.0.weights.tile", json_pack("[i,i,i,i]", 1, 2, 3, 4), "f: layers[0].weights: no choice"},
-      {"layers.0.weights.tile", json_pack("[i,i,i,i,i]", 1, 2, 3, -4, 0), "f: layers[0].weights: no choice"},
+      {"layers.0.weights.tile", json_pack("[i,i,i,i,i,i]", 1, 2, 3, -4, 0, 0), "f: layers[0].weights: no choice"},
       {"layers.0.weights.gain_percent", json_integer(-2), "f: layers[0].weights: no choice"}};
   for (size_t i = 0; i < sizeof faults / sizeof *faults; i++) {
     json_t *file = make();

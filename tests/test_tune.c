@@ -158,7 +158,7 @@ static void test_decides(void **state) {
   json_t *weights = json_object_get(layer(), "weights");
   assert_int_equal(json_object_set_new(weights, "way", json_string("lists")), 0);
   assert_int_equal(json_object_set_new(weights, "gain_percent", json_integer(12)), 0);
-  assert_int_equal(json_object_set_new(weights, "tile", json_pack("[i,i,i,i,i]", 0, 0, 0, 0, 0)), 0);
+  assert_int_equal(json_object_set_new(weights, "tile", json_pack("[i,i,i,i,i,i]", 0, 0, 0, 0, 0, 0)), 0);
   (void)json_object_del(layer(), "by_rule");
   assert_int_equal(json_dump_file(record, "r.json", 0), 0);
   expect("", "info ./tiny.net --plan -d cuda:0 -b 20", 0);

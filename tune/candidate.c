@@ -64,13 +64,14 @@ static int at_least_1(int size) { return size > 0 ? size : 1; }
 
 static void name_candidate(tune_candidate *c) {
   const duet_constants *k = &c->main.constants;
-  char M[16] = "", rows[24] = "", tiles[24] = "";
+  char M[16] = "", rows[24] = "", tiles[24] = "", width[24] = "";
   if (c->choice.M) (void)snprintf(M, sizeof M, " %d", c->choice.M);
   if (k->ROWS) (void)snprintf(rows, sizeof rows, ", %d rows", k->ROWS);
   if (k->TILES) (void)snprintf(tiles, sizeof tiles, ", %d blocks", k->TILES);
-  (void)snprintf(c->name, sizeof c->name, "%s %s%s%s, %dx%dx%d%s%s", duet_direction_names[c->direction],
+  if (k->WIDTH) (void)snprintf(width, sizeof width, " of %d", k->WIDTH);
+  (void)snprintf(c->name, sizeof c->name, "%s %s%s%s, %dx%dx%d%s%s%s", duet_direction_names[c->direction],
                  duet_way_names[c->choice.way], M, c->choice.by_block ? " by block" : "", at_least_1(k->TO),
-                 at_least_1(k->TH), at_least_1(k->TW), rows, tiles);
+                 at_least_1(k->TH), at_least_1(k->TW), width, rows, tiles);
 }
 
 duet_status tune_candidate_plan(const tune_layer *layer, duet_direction direction, const duet_choice *choice,
@@ -94,7 +95,7 @@ static duet_stage without_tile(const duet_trial *trial) {
   duet_stage stage = {.kind = trial->stage.kind, .by_block = trial->stage.by_block};
   stage.constants = trial->stage.constants;
   duet_constants *k = &stage.constants;
-  k->TO = k->TH = k->TW = k->ROWS = k->TILES = k->LOCAL = 0;
+  k->TO = k->TH = k->TW = k->ROWS = k->TILES = k->WIDTH = k->LOCAL = 0;
   return stage;
 }
 

@@ -1,5 +1,6 @@
 /* Twins of the stages that only measure: multiply-adds, local memory, streams through memory. */
 #include "backends/ref/ref.h"
+#include "engine/stage.h"
 
 void REF_TWIN(peak)(const ref_call *call) {
   ref_real *sink = (ref_real *)call->operand[0] + call->index * REF_LANES;
@@ -11,7 +12,7 @@ void REF_TWIN(peak)(const ref_call *call) {
     const bool half = call->k->PRECISION == DUET_PRECISION_fp16;
     const double a = half ? 0.5 : l * 1e-3 + 0.5, b = half ? 0.25 * (l + 1) : 0.25 + (double)call->index;
     double sum = 0;
-    for (int chain = 0; chain < 24; chain++) {
+    for (int chain = 0; chain < DUET_PEAK_CHAINS; chain++) {
       double y = chain;
       for (int round = 0; round < call->k->COUNT; round++) y = y * a + b;
       sum += y;

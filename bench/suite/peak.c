@@ -14,7 +14,6 @@
 enum {
   FEW_ROUNDS = 100, /* of a launch on a slow device; stage peak has come to rest by then */
   ROUNDS = 20000,
-  CHAINS = 24,      /* of stage peak */
   MATRIX_SUMS = 32, /* ... of matrix units: eight products, of which an item has four sums each */
   READS = 8,        /* a round of stage local_read */
   CPU_GROUPS = 4,
@@ -26,7 +25,8 @@ static const double LONGEST_LAUNCH = 0.2; /* seconds */
 duet_status bench_kernel_make(bench_rig *rig, duet_stage *stage, size_t tasks, bench_kernel *k, duet_error *error) {
   const duet_backend *b = rig->handle.backend;
   const size_t group = rig->kernel_class == DUET_CLASS_GPU ? duet_tiles_group(rig->info->max_group) : 1;
-  const duet_plan plan = {.options = {.kernel_class = rig->kernel_class, .max_group = group}};
+  const duet_plan plan = {
+      .options = {.kernel_class = rig->kernel_class, .max_group = group, .vector_width = rig->info->vector_width}};
   duet_tiles_set(stage, &plan);
   duet_status s = duet_build_stage(&rig->handle, "peak", stage, tasks, group, &k->kernel, error);
   k->launch.kernel = k->kernel;
@@ -60,11 +60,11 @@ duet_stage bench_stage(duet_stage_kind kind, const char *label) {
 /* What sink[task][lane] of a stage is to be. */
 static double wanted_sink(duet_stage_kind kind, duet_precision precision, int rounds, size_t task, size_t lane) {
   if (precision == DUET_PRECISION_fp16)
-    return CHAINS * 0.5 * (double)(lane + 1); /* where y = y / 2 + b has come to rest */
+    return DUET_PEAK_CHAINS * 0.5 * (double)(lane + 1); /* where y = y / 2 + b has come to rest */
   if (precision != DUET_PRECISION_fp32) return (double)MATRIX_SUMS * rounds;
   if (kind == DUET_STAGE_local_read) return (double)READS * rounds * (0.5 + (double)lane / 16);
   const double a = (double)lane * 1e-3 + 0.5, b = 0.25 + (double)task;
-  return CHAINS * b / (1 - a); /* where y = y a + b has come to rest */
+  return DUET_PEAK_CHAINS * b / (1 - a); /* where y = y a + b has come to rest */
 }
 
 static duet_status check_sink(bench_rig *rig, const bench_kernel *k, duet_stage_kind kind, duet_precision precision,
@@ -124,9 +124,9 @@ static double flops_of_round(duet_precision precision, bool gpu) {
     case DUET_PRECISION_bf16:
       return 2.0 * PRODUCTS * product;
     case DUET_PRECISION_fp16:
-      return 2.0 * CHAINS * (gpu ? 2 : DUET_LANES);
+      return 2.0 * DUET_PEAK_CHAINS * (gpu ? 2 : DUET_LANES);
     default:
-      return 2.0 * CHAINS * (gpu ? 1 : DUET_LANES);
+      return 2.0 * DUET_PEAK_CHAINS * (gpu ? 1 : DUET_LANES);
   }
 }
 
