@@ -5,6 +5,7 @@
 #include "bench/suite/start.h"
 #include "cli/cli.h"
 #include "engine/file.h"
+#include "tune/tune.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -146,6 +147,8 @@ int cli_bench_work(int argc, char **argv) {
     s = bench_child_devices(&emit, &error);
   else if (strcmp(argv[1], "run") == 0 && argc == 5)
     s = bench_child_run(argv[2], argv[3], (size_t)strtoul(argv[4], NULL, 10), &emit, &error);
+  else if (strcmp(argv[1], "tune") == 0)
+    s = tune_child(argc - 2, argv + 2, &emit, &error);
   else if (strcmp(argv[1], "first") == 0 && argc == 5)
     s = bench_start_first(argv[2], argv[3], (int)strtol(argv[4], NULL, 10), &emit, &error);
   else

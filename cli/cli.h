@@ -18,6 +18,7 @@ int cli_export(const cli_options *options);
 int cli_import(const cli_options *options);
 int cli_doctor(const cli_options *options);
 int cli_bench(const cli_options *options);
+int cli_tune(const cli_options *options);
 int cli_compare(const cli_options *options);
 int cli_help(const cli_options *options); /* the text of a command, of the program, the man page or a completion */
 

@@ -85,8 +85,7 @@ bool duet_cache_load(const char *directory, duet_cache_key key, void **data, siz
   return true;
 }
 
-/* Makes the directory and those above it. */
-static int make_directory(const char *directory) {
+int duet_cache_make(const char *directory) {
   char path[DUET_CACHE_PATH];
   (void)snprintf(path, sizeof path, "%s", directory);
   for (char *slash = strchr(path + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
@@ -104,7 +103,7 @@ duet_status duet_cache_store(const char *directory, duet_cache_key key, const vo
   memcpy(h.magic, magic, sizeof magic);
   entry_path(path, directory, key);
   (void)snprintf(temporary, sizeof temporary, "%s/new-XXXXXX", directory);
-  int descriptor = make_directory(directory) ? -1 : mkstemp(temporary);
+  int descriptor = duet_cache_make(directory) ? -1 : mkstemp(temporary);
   FILE *file = descriptor < 0 ? NULL : fdopen(descriptor, "wb");
   if (!file) {
     int reason = errno;

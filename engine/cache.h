@@ -22,6 +22,9 @@ duet_cache_key duet_cache_hash(const char *const *parts, size_t count);
 /* $DUET_CACHE_DIR, else $XDG_CACHE_HOME/duet, else ~/.cache/duet; "" when that is "off" or there is no home. */
 void duet_cache_directory(char directory[DUET_CACHE_PATH]);
 
+/* Makes a folder and those above it. Returns 0, or -1 with errno. */
+int duet_cache_make(const char *directory);
+
 /* Reads the entry; false when there is none or it is damaged. The caller frees *data. */
 bool duet_cache_load(const char *directory, duet_cache_key key, void **data, size_t *bytes);
 

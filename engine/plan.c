@@ -248,8 +248,9 @@ duet_status duet_plan_create(const duet_network *network, const duet_plan_option
   duet_planner planner = {.network = network};
   duet_plan *plan = planner.plan = calloc(1, sizeof *plan);
   planner.units = calloc((size_t)network->layer_count, sizeof *planner.units);
+  if (plan) plan->layers = calloc((size_t)network->layer_count, sizeof *plan->layers);
   duet_status s = DUET_OK;
-  if (!plan || !planner.units) {
+  if (!plan || !planner.units || !plan->layers) {
     s = duet_fail(error, DUET_OUT_OF_MEMORY, "out of memory for the plan of %s", network->name);
   } else {
     plan->options = *options;
@@ -258,6 +259,7 @@ duet_status duet_plan_create(const duet_network *network, const duet_plan_option
     if (!s && build(&planner))
       s = duet_fail(error, DUET_OUT_OF_MEMORY, "out of memory for the plan of %s", network->name);
   }
+  if (plan) plan->options.tuned = NULL;
   free(planner.units);
   free(planner.tensors);
   if (s) {
@@ -272,6 +274,8 @@ void duet_plan_destroy(duet_plan *plan) {
   if (!plan) return;
   duet_parameters_destroy(&plan->parameters);
   free(plan->stages);
+  free(plan->gains);
+  free(plan->layers);
   free(plan->launches);
   free(plan);
 }

@@ -4,6 +4,7 @@
 #define DUET_PLAN_H
 
 #include "engine/backend.h"
+#include "engine/choice.h"
 #include "engine/parameters.h"
 
 typedef enum duet_method { DUET_METHOD_SGD, DUET_METHOD_NESTEROV, DUET_METHOD_ADAM, DUET_METHOD_ADAMW } duet_method;
@@ -25,6 +26,7 @@ typedef struct duet_plan_options {
   unsigned vector_width; /* floats in a vector register of the device (cpu class) */
   duet_precision
       precision; /* of the convolutions and dense layers that have it (engine/tiles.c); the others are fp32 */
+  const struct duet_record *tuned; /* measured choices, borrowed until the plan is there; NULL: the rule's alone */
 } duet_plan_options;
 
 /* Whether the loss is scaled (kernels/kernels.def, SCALING): gradients in half precision would soon be 0. */
@@ -41,18 +43,28 @@ typedef struct duet_plan_launch {
   size_t group, groups;
 } duet_plan_launch;
 
-typedef struct duet_plan {
+/* How a convolution or dense layer is done. */
+typedef struct duet_plan_layer {
+  int layer;
+  duet_problem problem;
+  duet_choice choices[DUET_DIRECTIONS];
+} duet_plan_layer;
+
+struct duet_plan {
   duet_plan_options options;
   int blocks; /* ceil(batch / 16) */
   duet_parameters parameters;
   duet_stage *stages; /* all of them, in the order in which they run */
+  int *gains;         /* [stage_count]: of the choice that cut it (duet_choice) */
   size_t stage_count;
+  duet_plan_layer *layers;
+  size_t layer_count;
   duet_plan_launch *launches;
   size_t launch_count;
   size_t work;                          /* floats */
   duet_operand head_weight[DUET_HEADS]; /* one float each, set once by the host */
   duet_operand logits[DUET_HEADS];      /* [blocks][classes or sums][16] after a step; predict only */
-} duet_plan;
+};
 
 /* Whether blocks are enough to keep all compute units of the cpu class at work: then a section takes them one by one.
  */

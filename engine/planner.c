@@ -14,13 +14,16 @@ duet_stage *duet_planner_add(duet_planner *planner, duet_stage_kind kind, int la
   if (plan->stage_count == planner->capacity) {
     const size_t capacity = planner->capacity ? planner->capacity * 2 : 64;
     duet_stage *stages = realloc(plan->stages, capacity * sizeof *stages);
-    if (!stages) {
+    if (stages) plan->stages = stages;
+    int *gains = realloc(plan->gains, capacity * sizeof *gains);
+    if (gains) plan->gains = gains;
+    if (!stages || !gains) {
       planner->status = DUET_OUT_OF_MEMORY;
       return &nowhere;
     }
-    plan->stages = stages;
     planner->capacity = capacity;
   }
+  plan->gains[plan->stage_count] = DUET_UNTUNED;
   duet_stage *stage = &plan->stages[plan->stage_count++];
   *stage = (duet_stage){.kind = kind};
   stage->constants.BATCH = plan->options.batch;
@@ -70,6 +73,32 @@ duet_unit *duet_planner_unit(duet_planner *planner, int layer) { return &planner
 
 duet_unit *duet_planner_input(duet_planner *planner, int layer, int i) {
   return duet_planner_unit(planner, planner->network->layers[layer].inputs[i]);
+}
+
+const duet_choice *duet_planner_choose(duet_planner *planner, int layer) {
+  const duet_network *network = planner->network;
+  const duet_layer *l = &network->layers[layer];
+  duet_unit *unit = duet_planner_unit(planner, layer);
+  const duet_problem problem = {.op = l->op,
+                                .in = network->layers[l->inputs[0]].shape,
+                                .out = l->shape,
+                                .kernel = (int)l->options.kernel,
+                                .stride = (int)l->options.stride,
+                                .pad = (int)l->options.pad,
+                                .pool = unit->pool >= 0,
+                                .relu = unit->relu,
+                                .back = duet_planner_input(planner, layer, 0)->needs_gradient};
+  duet_choose(planner->plan, &problem, unit->choices);
+  duet_plan_layer *noted = &planner->plan->layers[planner->plan->layer_count++];
+  *noted = (duet_plan_layer){.layer = layer, .problem = problem};
+  memcpy(noted->choices, unit->choices, sizeof noted->choices);
+  return unit->choices;
+}
+
+void duet_planner_cut(duet_planner *planner, int layer, duet_direction direction, duet_stage *stage) {
+  const duet_choice *choice = &duet_planner_unit(planner, layer)->choices[direction];
+  const bool done = duet_tile_cut(planner->plan, stage, &choice->tile);
+  if (done && !planner->status) planner->plan->gains[planner->plan->stage_count - 1] = choice->gain;
 }
 
 duet_operand duet_planner_gradient(duet_unit *unit, duet_stage *stage) {

@@ -2,6 +2,7 @@
 #ifndef DUET_PLANNER_H
 #define DUET_PLANNER_H
 
+#include "engine/choice.h"
 #include "engine/op.h"
 #include "engine/plan.h"
 
@@ -16,18 +17,19 @@ typedef struct duet_unit {
   bool needs_gradient;   /* some parameter lies upstream */
   bool gradient_written; /* a later gradient is added */
   duet_operand value, gradient, index;
-  int winograd[2];             /* F(M x M, 3x3), or F(M, 5) by rows: M forward and back; 0: direct */
-  bool in_steps;               /* Winograd's algorithm in stages of its own, not inside of the convolution's */
-  duet_operand transformed[2]; /* weights, as winograd_weights leaves them */
-  duet_operand points[2];      /* in three steps: of the input, channels innermost; of the gradient */
-  bool by_block;               /* the weight gradient is made block by block, in `partial` */
-  duet_operand partial[2];     /* sums of weight and bias */
-  bool sparse;                 /* backward and the weight gradient go by `list` */
-  duet_operand list;           /* of stage sparse_gradient */
-  duet_operand turned;         /* weights, [OC][K][K][round up(IC, 16)] */
-  duet_operand before;         /* the gradient before ReLU and pooling, once `backward` has added it */
-  duet_operand statistics;     /* of batch normalisation, [4][C] */
-  duet_operand transposed;     /* the input with its channels innermost, where that is wanted */
+  duet_choice choices[DUET_DIRECTIONS]; /* of a convolution or dense layer; what follows is how this plan does it */
+  int winograd[2];                      /* F(M x M, 3x3), or F(M, 5) by rows: M forward and back; 0: direct */
+  bool in_steps;                        /* Winograd's algorithm in stages of its own, not inside of the convolution's */
+  duet_operand transformed[2];          /* weights, as winograd_weights leaves them */
+  duet_operand points[2];               /* in three steps: of the input, channels innermost; of the gradient */
+  bool by_block;                        /* the weight gradient is made block by block, in `partial` */
+  duet_operand partial[2];              /* sums of weight and bias */
+  bool sparse;                          /* backward and the weight gradient go by `list` */
+  duet_operand list;                    /* of stage sparse_gradient */
+  duet_operand turned;                  /* weights, [OC][K][K][round up(IC, 16)] */
+  duet_operand before;                  /* the gradient before ReLU and pooling, once `backward` has added it */
+  duet_operand statistics;              /* of batch normalisation, [4][C] */
+  duet_operand transposed;              /* the input with its channels innermost, where that is wanted */
 } duet_unit;
 
 /* A range of `work`: of every block (or slot) `stride` floats, or once. */
@@ -64,6 +66,11 @@ size_t duet_planner_tensor(const duet_planner *planner, size_t offset);
 /* The unit that holds the result of `layer` (input `i` of a layer: duet_planner_input). */
 duet_unit *duet_planner_unit(duet_planner *planner, int layer);
 duet_unit *duet_planner_input(duet_planner *planner, int layer, int i);
+
+/* Asks how a convolution or dense layer is to be done (engine/choice.h), and notes it in its unit and in the plan. */
+const duet_choice *duet_planner_choose(duet_planner *planner, int layer);
+/* Cuts the stage that was added last, the main one of a layer's direction, as was chosen. */
+void duet_planner_cut(duet_planner *planner, int layer, duet_direction direction, duet_stage *stage);
 
 /* Where a stage writes the gradient of `unit`: sets ADD when one is there already. */
 duet_operand duet_planner_gradient(duet_unit *unit, duet_stage *stage);
@@ -106,6 +113,8 @@ void duet_tiles_set(duet_stage *stage, const duet_plan *plan);
 /* The cpu class: M of Winograd's algorithm that makes a convolution from so many source channels to `map` (pooled 2x2)
    with the fewest multiplications, F(M x M, 3x3) or, of a kernel of 5, F(M, 5) by rows; 0 where none is worth it. */
 int duet_tiles_winograd(int kernel, int source, duet_shape map, bool pool);
+/* Whether it can be made with this M: its tiles fit the map, and the transformed patches private memory. */
+bool duet_tiles_winograd_fits(int kernel, int M, int source, duet_shape map, bool pool);
 /* The cpu class: floats in a register of the device, as kernels know them: 4, 8 or 16. */
 int duet_tiles_width(const duet_plan *plan);
 /* The cpu class: rows of a weight tensor per task, for balance among the compute units. */
@@ -113,5 +122,7 @@ int duet_tiles_rows(int rows, unsigned compute_units);
 /* The gpu class: work-items per group, and groups that share a block of this stage. */
 size_t duet_tiles_group(size_t max_group);
 size_t duet_tiles_groups(const duet_stage *stage, size_t group);
+/* ... and LOCAL for the tile that a stage has. */
+void duet_tiles_local(duet_stage *stage, size_t group);
 
 #endif

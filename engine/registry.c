@@ -1,6 +1,7 @@
 #include "engine/registry.h"
 
 #include "engine/place.h"
+#include "engine/record.h"
 
 #include <dlfcn.h>
 #include <stdio.h>
@@ -225,6 +226,7 @@ duet_status duet_device_open(const char *id, duet_handle *handle, duet_error *er
   if (status == DUET_OK) status = row->table->open(id, &handle->device, error);
   if (status == DUET_OK) {
     handle->backend = row->table;
+    handle->tuned = duet_record_open(row->table->info(handle->device));
     return DUET_OK;
   }
   if (status != DUET_NO_DEVICE) return status;
@@ -233,6 +235,7 @@ duet_status duet_device_open(const char *id, duet_handle *handle, duet_error *er
 }
 
 void duet_device_close(duet_handle *handle) {
+  duet_record_close(handle->tuned);
   if (handle->backend) handle->backend->close(handle->device);
   *handle = (duet_handle){0};
 }

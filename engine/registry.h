@@ -5,6 +5,8 @@
 
 #include "engine/backend.h"
 
+struct duet_record; /* engine/record.h */
+
 /* All devices of all backends in the order in which `auto` prefers them: cuda, OpenCL GPU, OpenCL CPU, ref; unusable
    ones (and modules that did not load: one row each, with the reason) stay in the list. The caller frees *infos. */
 duet_status duet_devices(duet_device_info **infos, size_t *count, duet_error *error);
@@ -24,6 +26,7 @@ const char *duet_device_type_name(duet_device_type type);
 typedef struct duet_handle {
   const duet_backend *backend;
   duet_device *device;
+  struct duet_record *tuned; /* what was measured on it; NULL: nothing */
 } duet_handle;
 
 /* Opens `id` ("auto": the first usable one). Errors: NO_DEVICE with the list of what there is, USAGE for a malformed

@@ -132,6 +132,7 @@ static duet_status make_plan(duet_runner *runner, const duet_runner_options *opt
                             .augment = options->augment,
                             .method = options->method,
                             .precision = options->precision,
+                            .tuned = h->tuned,
                             .sections = !options->stages_alone && !is_off("DUET_SECTIONS"),
                             .direct = is_off("DUET_WINOGRAD")};
   duet_status s = duet_plan_for(info, &plan, error);

@@ -90,6 +90,11 @@ static int winograd_rows(int source, int channels, int height, int width) {
   return bytes <= MOST_PATCHES && cost < WINOGRAD_GAIN * K * K * source * channels * height * width ? M : 0;
 }
 
+bool duet_tiles_winograd_fits(int kernel, int M, int source, duet_shape map, bool pool) {
+  if (kernel == 5) return M == 4 && (map.height + kernel) * source * (M + kernel - 1) * DUET_LANES * 4 <= MOST_PATCHES;
+  return winograd_side(M, pool) <= at_most(map.height, map.width) && winograd_bytes(M, pool, source) <= MOST_PATCHES;
+}
+
 int duet_tiles_winograd(int kernel, int source, duet_shape map, bool pool) {
   const int channels = map.channels, height = map.height, width = map.width;
   if (kernel == 5) return winograd_rows(source, channels, height, width);
@@ -306,9 +311,7 @@ static void gpu_tile(duet_constants *k, extent e, int step, int teams, int wante
     *(columns ? &k->TW : &k->TO) /= 2;
     k->TW -= k->TW % step;
   }
-  int pitch = pitch_of(k, teams);
-  for (; pitch * window > LOCAL_FLOATS && k->TH < teams; pitch = pitch_of(k, teams)) k->TH *= 2; /* a large window */
-  k->LOCAL = at_least(LOCAL_FLOATS / 2, pitch * window);
+  while (pitch_of(k, teams) * window > LOCAL_FLOATS && k->TH < teams) k->TH *= 2; /* a large window */
 }
 
 /* Features that a dense stage makes. */
@@ -436,15 +439,16 @@ static void gpu_conv_weights(duet_constants *k, int teams, int wanted_groups) {
   k->ROWS = near_divisor(k->OC, at_least(GPU_SUMS / (k->TO * k->TW), 1));
   k->TH = 1;
   while (ceil_divide(k->OC, k->ROWS) * conv_weights_slices(k, teams) < wanted_groups && k->TH < teams) k->TH *= 2;
-  k->LOCAL = k->ROWS * k->TO * k->TW * (teams * DUET_LANES + 1);
 }
 
-static void gpu_dense(duet_stage *stage, int group, int wanted_groups) {
+/* A dense layer that one group does for a block, without local memory. */
+static bool is_small(const duet_constants *k) { return k->IC * k->OC <= SMALL_PRODUCT && !k->PRECISION; }
+
+static void gpu_dense(duet_stage *stage, int wanted_groups) {
   duet_constants *k = &stage->constants;
-  if (k->IC * k->OC <= SMALL_PRODUCT && !k->PRECISION) return; /* LOCAL 0 */
+  if (is_small(k)) return;
   k->TO = GPU_CHANNELS;
   if (ceil_divide(dense_features(stage), k->TO) * k->BLOCKS < wanted_groups) k->TO /= 2;
-  k->LOCAL = group * k->TO;
 }
 
 static int dense_weights_slices(const duet_constants *k, int group) { return ceil_divide(k->IC, group); }
@@ -452,8 +456,34 @@ static int dense_weights_slices(const duet_constants *k, int group) { return cei
 static void gpu_dense_weights(duet_constants *k, int group, int wanted_groups) {
   k->ROWS = near_divisor(k->OC, GPU_CHANNELS);
   while (ceil_divide(k->OC, k->ROWS) * dense_weights_slices(k, group) < wanted_groups && k->ROWS > 1) k->ROWS /= 2;
+}
+
+/* Floats of local memory for the tile that a stage has; matrix units count their own. */
+void duet_tiles_local(duet_stage *stage, size_t group) {
+  duet_constants *k = &stage->constants;
+  const int items = (int)group, teams = items / DUET_LANES;
   const int words = DUET_LANES / (k->PRECISION ? 2 : 1); /* of a block's images, pairs of halves */
-  k->LOCAL = group * (words + 4) + k->ROWS * words;
+  switch (stage->kind) {
+    case DUET_STAGE_conv_forward:
+    case DUET_STAGE_conv_backward:
+      k->LOCAL = at_least(LOCAL_FLOATS / 2, pitch_of(k, teams) * at_least(k->K, 1));
+      break;
+    case DUET_STAGE_conv_weights:
+      k->LOCAL = k->ROWS * k->TO * k->TW * (items + 1);
+      break;
+    case DUET_STAGE_dense_forward:
+    case DUET_STAGE_dense_backward:
+      k->LOCAL = is_small(k) ? 0 : items * k->TO;
+      break;
+    case DUET_STAGE_dense_weights:
+      k->LOCAL = items * (words + 4) + k->ROWS * words;
+      break;
+    case DUET_STAGE_local_read:
+      k->LOCAL = LOCAL_FLOATS / 2;
+      break;
+    default:
+      break;
+  }
 }
 
 static void gpu_tiles(duet_stage *stage, int group, const duet_plan *plan) {
@@ -471,7 +501,7 @@ static void gpu_tiles(duet_stage *stage, int group, const duet_plan *plan) {
   switch (stage->kind) {
     case DUET_STAGE_dense_forward:
     case DUET_STAGE_dense_backward:
-      gpu_dense(stage, group, wanted_groups);
+      gpu_dense(stage, wanted_groups);
       break;
     case DUET_STAGE_conv_forward:
       gpu_tile(k, destination(stage), k->POOL ? 2 : 1, teams, wanted_groups);
@@ -485,15 +515,13 @@ static void gpu_tiles(duet_stage *stage, int group, const duet_plan *plan) {
     case DUET_STAGE_dense_weights:
       gpu_dense_weights(k, group, wanted_groups);
       break;
-    case DUET_STAGE_local_read:
-      k->LOCAL = LOCAL_FLOATS / 2;
-      break;
     case DUET_STAGE_peak:
       k->TO = DUET_PEAK_CHAINS;
       break;
     default:
       break;
   }
+  duet_tiles_local(stage, (size_t)group);
 }
 
 size_t duet_tiles_groups(const duet_stage *stage, size_t group) {

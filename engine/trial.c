@@ -215,10 +215,16 @@ static uint32_t rates_word(size_t i) {
   return duet_trial_bits(row[i % 8]);
 }
 
+/* Windows of a list that are there: any number, or about the part that passes. */
+static double list_length(size_t windows, double passing, uint32_t *drawn) {
+  if (passing > 0) return fmin(floor(passing * (double)windows + uniform(drawn)), (double)windows);
+  return (double)(random_word(drawn) % (windows + 1));
+}
+
 /* Word `i` of a list of stage sparse_gradient: some windows, each with one of its four pixels, in their order. */
-static uint32_t list_word(const duet_constants *k, size_t i, uint32_t *drawn) {
+static uint32_t list_word(const duet_constants *k, size_t i, double passing, uint32_t *drawn) {
   const size_t columns = (size_t)k->OW / 2, windows = (size_t)k->OH / 2 * columns, word = i % (2 * (windows + 1));
-  if (word == 0) return duet_trial_bits((double)(random_word(drawn) % (windows + 1)));
+  if (word == 0) return duet_trial_bits(list_length(windows, passing, drawn));
   if (word == 1) return 0;
   if (word % 2 == 0) return duet_trial_bits(2 * uniform(drawn) - 1);
   const size_t window = word / 2 - 1, corner = random_word(drawn) % 4, width = (size_t)(k->IW + 2 * k->PAD);
@@ -238,7 +244,13 @@ static bool is_padding(const duet_trial *t, const char *name, size_t i) {
   return sparse && i % row >= channels;
 }
 
-static uint32_t word_for(const duet_trial *t, const char *name, size_t copy, size_t i, uint32_t *drawn) {
+/* A value of a ReLU's result, or of a gradient behind it, when only a part passes. */
+static uint32_t passing_word(double passing, uint32_t *drawn) {
+  return duet_trial_bits(uniform(drawn) < passing ? 0.5 + uniform(drawn) : 0);
+}
+
+static uint32_t word_for(const duet_trial *t, double passing, const char *name, size_t copy, size_t i,
+                         uint32_t *drawn) {
   const duet_constants *k = &t->stage.constants;
   if (!strcmp(name, "control")) return control_word(k, i);
   if (!strcmp(name, "target")) return target_word(k, (int)copy, i / L, (int)(i % L), drawn);
@@ -246,8 +258,10 @@ static uint32_t word_for(const duet_trial *t, const char *name, size_t copy, siz
   if (!strcmp(name, "images")) return random_word(drawn);
   if (!strcmp(name, "labels")) return random_bytes(10, drawn);
   if (!strcmp(name, "order")) return random_word(drawn) % (2 * (uint32_t)k->BATCH);
+  if (passing > 0 && ((!strcmp(name, "dy") && k->SPARSE) || (!strcmp(name, "y") && k->RELU)))
+    return passing_word(passing, drawn);
   if (!strcmp(name, "dy") && k->SPARSE && random_word(drawn) % 4) return 0;
-  if (!strcmp(name, "list")) return list_word(k, i, drawn);
+  if (!strcmp(name, "list")) return list_word(k, i, passing, drawn);
   if (is_padding(t, name, i)) return 0;
   if (!strcmp(name, "index"))
     return random_bytes((uint32_t)(k->POOL || t->stage.kind == DUET_STAGE_sparse_gradient ? 4 : k->K * k->K), drawn);
@@ -284,7 +298,7 @@ static void fill_operand(duet_trials *set, const duet_trial *t, const duet_place
   for (size_t copy = 0; copy < p->copies; copy++) {
     uint32_t *at = set->before[p->memory] + p->offset + copy * p->stride;
     for (size_t j = 0; j < p->extent; j++) {
-      at[j] = word_for(t, p->name, copy, j, drawn);
+      at[j] = word_for(t, set->passing, p->name, copy, j, drawn);
       if (set->rounded && is_factor(p->name)) at[j] = rounded(at[j]);
     }
     if (reads_nan(t, p->name) && p->extent > 7) at[7] = DUET_TRIAL_SENTINEL;
@@ -335,7 +349,8 @@ static unsigned other_width(const duet_trials *set) {
   return set->count / 2 % 2 ? smaller : others - smaller;
 }
 
-static bool add(duet_trials *set, const duet_case *c, bool by_block, duet_kernel_class kernel_class,
+/* `cut`: the stage has its tile, which may be without TO. */
+static bool add(duet_trials *set, const duet_case *c, bool by_block, bool cut, duet_kernel_class kernel_class,
                 unsigned compute_units, bool many) {
   duet_trial *t = &set->list[set->count];
   *t = (duet_trial){.which = c, .stage = {.kind = c->kind, .constants = c->constants}};
@@ -353,9 +368,9 @@ static bool add(duet_trials *set, const duet_case *c, bool by_block, duet_kernel
                           .blocks = (int)t->blocks};
   if (!c->constants.PRECISION) k->PRECISION = (int)set->precision;
   const int precision = k->PRECISION;
-  if (!k->TO)
+  if (!k->TO && !cut)
     duet_tiles_set(&t->stage, &plan);
-  else
+  else if (!cut)
     k->WIDTH = duet_tiles_width(&plan); /* a case with a tile of its own */
   if (k->PRECISION != precision) return false;
   set->count++;
@@ -369,12 +384,12 @@ static bool add(duet_trials *set, const duet_case *c, bool by_block, duet_kernel
 
 bool duet_trials_add(duet_trials *set, const duet_case *which, duet_kernel_class kernel_class, unsigned compute_units,
                      bool many) {
-  return add(set, which, false, kernel_class, compute_units, many);
+  return add(set, which, false, false, kernel_class, compute_units, many);
 }
 
 bool duet_trials_add_stage(duet_trials *set, const duet_case *which, bool by_block, duet_kernel_class kernel_class,
                            unsigned compute_units) {
-  return add(set, which, by_block, kernel_class, compute_units, false);
+  return add(set, which, by_block, true, kernel_class, compute_units, false);
 }
 
 void duet_trials_destroy(duet_trials *set) {

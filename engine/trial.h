@@ -49,6 +49,7 @@ typedef struct duet_trials {
   unsigned vector_width;    /* of the device that tiles are cut for; with `many` units others, in turns */
   duet_precision precision; /* of the cases that do not say it */
   bool rounded;             /* factors are drawn as bf16 (and so tf32) has them, so that products are exact */
+  double passing;           /* part of a unit's results whose gradient its ReLU lets pass; 0: as cases have it */
   double tolerance;         /* of rounding the factors, where it is more than the case's */
   size_t words[DUET_MEMORIES];
   uint32_t *before[DUET_MEMORIES], *wanted[DUET_MEMORIES], *got[DUET_MEMORIES];
@@ -63,7 +64,7 @@ duet_trials duet_trials_for(const duet_device_info *info, duet_kernel_class kern
    the set's precision does not serve it. */
 bool duet_trials_add(duet_trials *set, const duet_case *which, duet_kernel_class kernel_class, unsigned compute_units,
                      bool many);
-/* Adds a stage as a plan has it, `by_block` too: what its constants leave open is completed likewise. */
+/* Adds a stage as a plan has it, `by_block` and cut too. */
 bool duet_trials_add_stage(duet_trials *set, const duet_case *which, bool by_block, duet_kernel_class kernel_class,
                            unsigned compute_units);
 /* Allocates the memories and fills every operand with what `seed` draws; duet_trials_destroy frees them (also after a

@@ -4,6 +4,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 /* Multiplications of Winograd's algorithm for each of the direct sums', over a map of so many results. */
 static double winograd_share(const duet_constants *k, int height, int width) {
@@ -68,6 +69,15 @@ static const char *name_gpu(const duet_plan *plan, const duet_stage *stage) {
   }
 }
 
+/* What was measured takes the place of the rule's reason. */
+static void name_gain(int gain, char *text) {
+  const size_t length = strcspn(text, ":");
+  if (gain > 0)
+    (void)snprintf(text + length, DUET_VARIANT_TEXT - length, "%stuned: %d %% over the rule", length ? "; " : "", gain);
+  else
+    (void)snprintf(text + length, DUET_VARIANT_TEXT - length, "%stuned: the rule's is the fastest", length ? "; " : "");
+}
+
 void duet_stage_variant(const duet_plan *plan, const duet_stage *stage, char text[DUET_VARIANT_TEXT]) {
   const bool in_convolution = stage->kind == DUET_STAGE_conv_forward || stage->kind == DUET_STAGE_conv_backward;
   text[0] = 0;
@@ -77,4 +87,6 @@ void duet_stage_variant(const duet_plan *plan, const duet_stage *stage, char tex
     name_winograd(&stage->constants, stage->kind == DUET_STAGE_conv_backward, text);
   else if (plan->options.kernel_class == DUET_CLASS_CPU)
     (void)snprintf(text, DUET_VARIANT_TEXT, "%s", name_cpu(plan, stage));
+  const int gain = plan->gains[stage - plan->stages];
+  if (gain != DUET_UNTUNED) name_gain(gain, text);
 }

@@ -4,7 +4,7 @@
 
 #include "engine/plan.h"
 
-enum { DUET_VARIANT_TEXT = 96 };
+enum { DUET_VARIANT_TEXT = 128 };
 
 /* The variant that the planner took for a stage, and why: "Winograd F(5x5): 22 % of the products". "" where there is
  * but one way. */

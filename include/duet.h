@@ -109,8 +109,9 @@ DUET_PUBLIC duet_status duet_list_devices(duet_device_entry *devices, size_t siz
 typedef struct duet_engine duet_engine;
 
 /* Opens a device by its id; "auto" is the best one, "opencl" and "cuda" the best of these. Compiled kernels are kept on
-   disk, by the driver where it does so (PoCL), else in $DUET_CACHE_DIR or ~/.cache/duet. Errors: NO_DEVICE with the
-   list of what there is, USAGE for what is no id, OUT_OF_MEMORY. */
+   disk, by the driver where it does so (PoCL), else in $DUET_CACHE_DIR or ~/.cache/duet. A record of `duet tune` that
+   is there is used ($DUET_TUNE; "off": not); one that is not for this device or Duet is named on standard error, once.
+   Errors: NO_DEVICE with the list of what there is, USAGE for what is no id, OUT_OF_MEMORY. */
 DUET_PUBLIC duet_status duet_engine_open(const char *device, duet_engine **engine, duet_error *error);
 
 /* After all that was made on it. */

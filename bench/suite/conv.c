@@ -26,39 +26,6 @@ static bool is_way_back(const duet_stage *stage) {
          (stage->kind == DUET_STAGE_winograd_product && stage->constants.BACK);
 }
 
-/* The direction that a stage of a layer serves. What prepares both ways back is counted once, where it comes first. */
-static bool serves(const duet_stage *stage, bench_direction direction, bool has_backward) {
-  const bench_direction back = has_backward ? BENCH_BACKWARD : BENCH_WEIGHTS;
-  switch (stage->kind) {
-    case DUET_STAGE_winograd_to_points: /* BACK: for both, as the list of sparse_gradient */
-      return direction == (stage->constants.BACK ? back : BENCH_FORWARD);
-    case DUET_STAGE_winograd_product:
-    case DUET_STAGE_winograd_from_points:
-      return direction == (stage->constants.BACK ? BENCH_BACKWARD : BENCH_FORWARD);
-    case DUET_STAGE_winograd_weights:
-    case DUET_STAGE_conv_forward:
-    case DUET_STAGE_dense_forward:
-      return direction == BENCH_FORWARD;
-    case DUET_STAGE_sparse_gradient:
-      return direction == back;
-    case DUET_STAGE_transpose_weights:
-    case DUET_STAGE_conv_backward:
-    case DUET_STAGE_sparse_backward:
-    case DUET_STAGE_transpose_back:
-    case DUET_STAGE_dense_backward:
-      return direction == BENCH_BACKWARD;
-    case DUET_STAGE_transpose:
-    case DUET_STAGE_conv_weights:
-    case DUET_STAGE_sparse_weights:
-    case DUET_STAGE_winograd_gradient:
-    case DUET_STAGE_dense_weights:
-    case DUET_STAGE_sum:
-      return direction == BENCH_WEIGHTS;
-    default:
-      return false;
-  }
-}
-
 static bool is_of(const duet_stage *stage, const char *layer) {
   const size_t length = strlen(layer);
   return strncmp(stage->label, layer, length) == 0 && stage->label[length] == ' ';
@@ -72,7 +39,8 @@ static duet_status make_plan(const bench_rig *rig, const bench_job *job, directe
                                      .sections = true,
                                      .compute_units = rig->info->compute_units,
                                      .max_group = rig->info->max_group,
-                                     .vector_width = rig->info->vector_width};
+                                     .vector_width = rig->info->vector_width,
+                                     .tuned = rig->handle.tuned};
   duet_status s = duet_network_load(job->network, BENCH_IMAGE, BENCH_IMAGE, &d->network, error);
   if (!s) s = duet_plan_create(d->network, &options, &d->plan, error);
   return s;
@@ -85,7 +53,7 @@ static duet_status choose_stages(const bench_job *job, directed *d, duet_error *
     has_backward = has_backward || (is_of(&d->plan->stages[i], job->layer) && is_way_back(&d->plan->stages[i]));
   for (size_t i = 0; i < d->plan->stage_count; i++) {
     const duet_stage *stage = &d->plan->stages[i];
-    if (!is_of(stage, job->layer) || !serves(stage, job->direction, has_backward)) continue;
+    if (!is_of(stage, job->layer) || !duet_stage_serves(stage, job->direction, has_backward)) continue;
     if (d->count == STAGES)
       return duet_fail(error, DUET_UNSUPPORTED, "%s: more than %d stages", job->keys[0].name, STAGES);
     d->by_block[d->count] = stage->by_block;

@@ -7,7 +7,6 @@
 #include <string.h>
 
 const char *const bench_group_names[BENCH_GROUPS] = {"peak", "gemm", "conv", "step", "train", "infer", "start"};
-const char *const bench_direction_names[BENCH_DIRECTIONS] = {"forward", "backward", "weights"};
 
 typedef enum suite {
 #define SUITE(name, ...) SUITE_##name,
@@ -141,14 +140,14 @@ static void describe_network(bench_job *job) {
 static duet_status add_layer(bench_jobs *jobs, const line *l, suite which, const duet_layer *layer, bool has_backward,
                              duet_error *error) {
   duet_status s = DUET_OK;
-  for (int direction = 0; direction < BENCH_DIRECTIONS; direction++) {
+  for (int direction = 0; direction < DUET_DIRECTIONS; direction++) {
     char name[64];
-    (void)snprintf(name, sizeof name, "%s %s", layer->name, bench_direction_names[direction]);
-    if (direction == BENCH_BACKWARD && !has_backward) continue;
+    (void)snprintf(name, sizeof name, "%s %s", layer->name, duet_direction_names[direction]);
+    if (direction == DUET_BACKWARD && !has_backward) continue;
     bench_job *job = add_job(jobs, l, which, name, &s, error);
     if (!job) continue;
     memcpy(job->layer, layer->name, sizeof job->layer);
-    job->direction = (bench_direction)direction;
+    job->direction = (duet_direction)direction;
     job->flops = layer_flops(layer) * l->batch;
     add_key(job, name, "FLOP/s", false);
     set_text(job, "network", l->network);

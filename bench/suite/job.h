@@ -3,6 +3,7 @@
 #ifndef DUET_BENCH_JOB_H
 #define DUET_BENCH_JOB_H
 
+#include "engine/choice.h"
 #include "engine/network.h"
 #include "engine/status.h"
 
@@ -23,9 +24,6 @@ extern const char *const bench_group_names[BENCH_GROUPS];
 
 enum { BENCH_ROWS = 3 /* of one job at most */, BENCH_IMAGE = 28 /* sides of a picture */ };
 
-typedef enum bench_direction { BENCH_FORWARD, BENCH_BACKWARD, BENCH_WEIGHTS, BENCH_DIRECTIONS } bench_direction;
-extern const char *const bench_direction_names[BENCH_DIRECTIONS];
-
 /* What a row is told apart by, aside from its device. */
 typedef struct bench_key {
   char name[64];
@@ -42,7 +40,7 @@ typedef struct bench_job {
   int repeats;                /* seeds or starts */
   double flops;               /* conv, gemm: of one pass over the batch, of one product */
   char layer[DUET_NAME_SIZE]; /* conv: its name */
-  bench_direction direction;
+  duet_direction direction;
   size_t m, n, k; /* gemm */
   bench_key keys[BENCH_ROWS];
   size_t row_count;

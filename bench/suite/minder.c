@@ -9,8 +9,9 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { MOST_ARGUMENTS = 8, MOST_WORDS = 1 << 20, LAST_WORDS = 300 };
+enum { MOST_ARGUMENTS = 12, MOST_WORDS = 1 << 20, LAST_WORDS = 300 };
 static const double GLANCE = 0.1; /* seconds between looks at the listener's wish to stop */
+static const double PAUSE = 2;    /* seconds that a look takes only where this process did not run */
 
 struct bench_minder {
   duet_worker *worker;
@@ -76,14 +77,16 @@ static json_t *parse(const bench_minder *m, const char *text) {
 }
 
 bench_minder_state bench_minder_next(bench_minder *m, double seconds, json_t **line, char *why, size_t size) {
-  const double deadline = duet_now() + seconds;
+  double deadline = duet_now() + seconds;
   *line = NULL;
   why[0] = 0;
   for (;;) {
     if (m->listener->stop(m->listener->context)) return BENCH_MINDER_STOPPED;
-    const double rest = deadline - duet_now();
+    const double looked = duet_now(), rest = deadline - looked;
     const char *text;
     const duet_worker_state state = duet_worker_next(m->worker, rest < GLANCE ? rest : GLANCE, &text, &m->exit_status);
+    const double away = duet_now() - looked;
+    if (away > PAUSE) deadline += away; /* somebody has stopped this process: the child too, most likely */
     if (state == DUET_WORKER_LINE && (*line = parse(m, text))) return BENCH_MINDER_LINE;
     if (state == DUET_WORKER_ENDED) {
       char words[LAST_WORDS + 32];
@@ -91,7 +94,7 @@ bench_minder_state bench_minder_next(bench_minder *m, double seconds, json_t **l
       (void)snprintf(why, size, "%s%s", text, words);
       return BENCH_MINDER_ENDED;
     }
-    if (state == DUET_WORKER_LATE && rest <= 0) {
+    if (state == DUET_WORKER_LATE && duet_now() >= deadline) {
       last_words(m, why, size);
       return BENCH_MINDER_LATE;
     }

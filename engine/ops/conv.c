@@ -43,33 +43,6 @@ static size_t turned_size(const duet_layer *l, int in) {
   return l->weight_rows * kernel * kernel * row;
 }
 
-/* Whether Winograd's algorithm serves. */
-static bool suits_winograd(const duet_planner *planner, const duet_layer *l) {
-  return planner->plan->options.kernel_class == DUET_CLASS_CPU && !planner->plan->options.direct &&
-         ((int)l->options.kernel == 3 || (int)l->options.kernel == 5) && (int)l->options.stride == 1;
-}
-
-/* In three steps it pays where one tile is the whole result, and where blocks enough share the transformed weights,
-   many times larger than the images' points. */
-static bool suits_steps(duet_planner *planner, int layer) {
-  enum { LEAST_BLOCKS = 4, LEAST_CHANNELS = 32, LEAST_TILE = 3, LARGEST_TILE = 5 };
-  const duet_layer *l = &planner->network->layers[layer];
-  const int in = planner->network->layers[l->inputs[0]].shape.channels, out = l->shape.channels;
-  return suits_winograd(planner, l) && (int)l->options.kernel == 3 && l->shape.height == l->shape.width &&
-         l->shape.height >= LEAST_TILE && l->shape.height <= LARGEST_TILE && in >= LEAST_CHANNELS &&
-         out >= LEAST_CHANNELS && in % DUET_LANES == 0 && planner->plan->blocks >= LEAST_BLOCKS &&
-         duet_planner_unit(planner, layer)->pool < 0;
-}
-
-/* Behind a maximum at most a quarter of the gradient is not 0, behind a ReLU too a tenth or so: it goes back as a list
-   of what is left, with vectors of channels, where these fill at least half of one. */
-static bool suits_sparse(duet_planner *planner, int layer) {
-  const duet_layer *l = &planner->network->layers[layer];
-  return planner->plan->options.train && planner->plan->options.kernel_class == DUET_CLASS_CPU &&
-         duet_planner_unit(planner, layer)->pool >= 0 && (int)l->options.stride == 1 &&
-         planner->network->layers[l->inputs[0]].shape.channels >= DUET_LANES / 2;
-}
-
 /* A stage of one task an output channel that lays the weights out anew. */
 static duet_stage *add_weights_stage(duet_planner *planner, int layer, duet_stage_kind kind, size_t floats) {
   duet_stage *stage = duet_planner_add(planner, kind, layer, "transform");
@@ -90,31 +63,21 @@ static duet_operand add_points_of_weights(duet_planner *planner, int layer, int 
   return stage->operands[1];
 }
 
-/* Winograd's algorithm inside of the stages; forward or back, each with tiles for its own map. */
-static void choose_tiles(duet_planner *planner, int layer, duet_unit *unit) {
-  const duet_layer *l = &planner->network->layers[layer];
-  const duet_shape in = planner->network->layers[l->inputs[0]].shape, out = l->shape;
-  const int kernel = (int)l->options.kernel;
-  unit->winograd[0] = duet_tiles_winograd(kernel, in.channels, out, unit->pool >= 0);
-  if (planner->plan->options.train && duet_planner_input(planner, layer, 0)->needs_gradient && !unit->sparse)
-    unit->winograd[1] = duet_tiles_winograd(kernel, out.channels, in, false);
-  for (int back = 0; back < 2; back++)
-    if (unit->winograd[back])
-      unit->transformed[back] = add_points_of_weights(planner, layer, unit->winograd[back], back);
-}
-
 void duet_op_conv_prepare(duet_planner *planner, int layer) {
   const duet_layer *l = &planner->network->layers[layer];
   duet_unit *unit = duet_planner_unit(planner, layer);
-  unit->sparse = suits_sparse(planner, layer);
-  unit->in_steps = suits_steps(planner, layer);
-  if (unit->in_steps) {
-    unit->winograd[0] = unit->winograd[1] = l->shape.height;
-    unit->transformed[0] = unit->transformed[1] = add_points_of_weights(planner, layer, l->shape.height, false);
-  } else if (suits_winograd(planner, l)) {
-    choose_tiles(planner, layer, unit);
-  }
-  if (unit->sparse && duet_planner_input(planner, layer, 0)->needs_gradient) {
+  const bool train = planner->plan->options.train,
+             back = train && duet_planner_input(planner, layer, 0)->needs_gradient;
+  const duet_choice *choices = duet_planner_choose(planner, layer);
+  unit->sparse = train && choices[DUET_WEIGHTS].way == DUET_WAY_lists;
+  unit->in_steps = choices[DUET_FORWARD].way == DUET_WAY_steps;
+  unit->winograd[0] = choices[DUET_FORWARD].M;
+  unit->winograd[1] = back ? choices[DUET_BACKWARD].M : 0;
+  if (unit->in_steps)
+    unit->transformed[0] = unit->transformed[1] = add_points_of_weights(planner, layer, unit->winograd[0], false);
+  for (int way = 0; way < 2 && !unit->in_steps; way++)
+    if (unit->winograd[way]) unit->transformed[way] = add_points_of_weights(planner, layer, unit->winograd[way], way);
+  if (unit->sparse && back) {
     const size_t size = turned_size(l, planner->network->layers[l->inputs[0]].shape.channels);
     unit->turned = add_weights_stage(planner, layer, DUET_STAGE_transpose_weights, size)->operands[1];
   }
@@ -144,7 +107,7 @@ static duet_operand add_products(duet_planner *planner, int layer, const duet_un
   stage->operands[0] = points;
   stage->operands[1] = unit->transformed[0];
   stage->operands[2] = products;
-  duet_tiles_set(stage, planner->plan);
+  duet_planner_cut(planner, layer, back ? DUET_BACKWARD : DUET_FORWARD, stage);
   return products;
 }
 
@@ -178,10 +141,10 @@ static void add_backward_steps(duet_planner *planner, int layer, duet_unit *unit
   stage->operands[3] = duet_planner_gradient(input, stage);
 }
 
-static void bind_points(duet_planner *planner, const duet_unit *unit, duet_stage *stage) {
+static void bind_points(duet_planner *planner, int layer, const duet_unit *unit, duet_stage *stage) {
   duet_constants *k = &stage->constants;
   k->WINOGRAD = unit->winograd[0];
-  duet_tiles_set(stage, planner->plan);
+  duet_planner_cut(planner, layer, DUET_WEIGHTS, stage);
   const size_t side = (size_t)unit->winograd[0] + 2;
   stage->operands[0] = unit->points[0];
   stage->operands[1] = unit->points[1];
@@ -217,7 +180,7 @@ void duet_op_conv_forward(duet_planner *planner, int layer) {
   stage->operands[2] = duet_planner_bias(planner, DUET_MEMORY_parameters, layer);
   stage->operands[3] = unit->value;
   if (unit->pool >= 0) stage->operands[4] = unit->index;
-  duet_tiles_set(stage, planner->plan);
+  duet_planner_cut(planner, layer, DUET_FORWARD, stage);
 }
 
 static void add_sparse_gradient(duet_planner *planner, int layer, duet_unit *unit) {
@@ -240,7 +203,7 @@ static void add_sparse_backward(duet_planner *planner, int layer, const duet_uni
   stage->operands[0] = unit->list;
   stage->operands[1] = unit->turned;
   stage->operands[2] = turned;
-  duet_tiles_set(stage, planner->plan);
+  duet_planner_cut(planner, layer, DUET_BACKWARD, stage);
 
   stage = duet_planner_add(planner, DUET_STAGE_transpose_back, layer, "transpose back");
   set_constants(planner, layer, stage);
@@ -289,25 +252,16 @@ static duet_stage *add_weights(duet_planner *planner, int layer, const duet_unit
   duet_stage *stage = duet_planner_add(planner, kind, layer, "weights");
   set_constants(planner, layer, stage);
   if (unit->in_steps) {
-    bind_points(planner, unit, stage);
+    bind_points(planner, layer, unit, stage);
     return stage;
   }
   (unit->sparse ? bind_sparse_weights : bind_weights)(planner, layer, unit, stage);
   stage->by_block = unit->by_block;
   if (unit->by_block) stage->constants.BLOCKS = 1;
-  duet_tiles_set(stage, planner->plan);
+  duet_planner_cut(planner, layer, DUET_WEIGHTS, stage);
   if (unit->by_block && planner->plan->options.kernel_class == DUET_CLASS_CPU)
     stage->constants.ROWS = stage->constants.OC;
   return stage;
-}
-
-/* Block by block where the sums are no larger than the images: on a CPU while images and gradients are in the caches,
-   on a GPU for more groups. */
-static bool suits_by_block(const duet_planner *planner, int layer) {
-  const duet_layer *l = &planner->network->layers[layer];
-  return (duet_plan_takes_blocks(planner->plan) || planner->plan->options.kernel_class == DUET_CLASS_GPU) &&
-         l->weight_rows * l->weight_row_length <=
-             DUET_LANES * duet_shape_count(planner->network->layers[l->inputs[0]].shape);
 }
 
 static void add_weights_by_block(duet_planner *planner, int layer, duet_unit *unit) {
@@ -347,13 +301,13 @@ static void add_backward(duet_planner *planner, int layer, duet_unit *unit, duet
   stage->operands[1] = kernel_operand(planner, unit, layer, true, stage);
   if (input->masked) stage->operands[2] = input->value;
   stage->operands[3] = duet_planner_gradient(input, stage);
-  duet_tiles_set(stage, planner->plan);
+  duet_planner_cut(planner, layer, DUET_BACKWARD, stage);
 }
 
 void duet_op_conv_backward(duet_planner *planner, int layer) {
   duet_unit *unit = duet_planner_unit(planner, layer), *input = duet_planner_input(planner, layer, 0);
   add_backward(planner, layer, unit, input);
-  unit->by_block = !unit->in_steps && suits_by_block(planner, layer);
+  unit->by_block = unit->choices[DUET_WEIGHTS].by_block;
   if (unit->by_block) add_weights_by_block(planner, layer, unit);
 }
 

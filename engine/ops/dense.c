@@ -19,16 +19,9 @@ static void set_constants(duet_planner *planner, int layer, duet_stage *stage) {
   stage->constants.OC = l->shape.channels;
 }
 
-/* Behind a ReLU most of the gradient is soon 0: worth a list of what is not, where rows are long and aligned vectors.
- */
-static void set_sparse(const duet_planner *planner, const duet_unit *unit, duet_stage *stage) {
-  duet_constants *k = &stage->constants;
-  k->SPARSE = planner->plan->options.kernel_class == DUET_CLASS_CPU && unit->relu && k->IC % DUET_LANES == 0 &&
-              k->IC >= 8 * DUET_LANES && k->OC <= 1024;
-}
-
 void duet_op_dense_forward(duet_planner *planner, int layer) {
   const duet_unit *unit = duet_planner_unit(planner, layer);
+  (void)duet_planner_choose(planner, layer);
   duet_stage *stage = duet_planner_add(planner, DUET_STAGE_dense_forward, layer, "forward");
   set_constants(planner, layer, stage);
   stage->constants.RELU = unit->relu;
@@ -36,7 +29,7 @@ void duet_op_dense_forward(duet_planner *planner, int layer) {
   stage->operands[1] = duet_planner_weight(planner, DUET_MEMORY_parameters, layer);
   stage->operands[2] = duet_planner_bias(planner, DUET_MEMORY_parameters, layer);
   stage->operands[3] = unit->value;
-  duet_tiles_set(stage, planner->plan);
+  duet_planner_cut(planner, layer, DUET_FORWARD, stage);
 }
 
 void duet_op_dense_backward(duet_planner *planner, int layer) {
@@ -51,25 +44,25 @@ void duet_op_dense_backward(duet_planner *planner, int layer) {
   if (!input->needs_gradient) return;
   duet_stage *stage = duet_planner_add(planner, DUET_STAGE_dense_backward, layer, "backward");
   set_constants(planner, layer, stage);
-  set_sparse(planner, unit, stage);
+  stage->constants.SPARSE = unit->choices[DUET_BACKWARD].way == DUET_WAY_lists;
   stage->constants.MASK = input->masked;
   stage->operands[0] = unit->before;
   stage->operands[1] = duet_planner_weight(planner, DUET_MEMORY_parameters, layer);
   if (input->masked) stage->operands[2] = input->value;
   stage->operands[3] = duet_planner_gradient(input, stage);
-  duet_tiles_set(stage, planner->plan);
+  duet_planner_cut(planner, layer, DUET_BACKWARD, stage);
 }
 
 void duet_op_dense_weights(duet_planner *planner, int layer) {
   const duet_unit *unit = duet_planner_unit(planner, layer);
   duet_stage *stage = duet_planner_add(planner, DUET_STAGE_dense_weights, layer, "weights");
   set_constants(planner, layer, stage);
-  set_sparse(planner, unit, stage);
+  stage->constants.SPARSE = unit->choices[DUET_WEIGHTS].way == DUET_WAY_lists;
   stage->operands[0] = duet_planner_input(planner, layer, 0)->value;
   stage->operands[1] = unit->transposed;
   stage->operands[2] = unit->before;
   stage->operands[3] = duet_planner_weight(planner, DUET_MEMORY_gradients, layer);
   stage->operands[4] = duet_planner_bias(planner, DUET_MEMORY_gradients, layer);
-  duet_tiles_set(stage, planner->plan);
+  duet_planner_cut(planner, layer, DUET_WEIGHTS, stage);
   duet_planner_update(planner, layer, NULL, stage->constants.ROWS);
 }

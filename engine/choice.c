@@ -1,0 +1,215 @@
+#include "engine/choice.h"
+
+#include "engine/planner.h"
+#include "engine/record.h"
+#include "engine/stage.h"
+
+#include <stdio.h>
+#include <string.h>
+
+const char *const duet_direction_names[DUET_DIRECTIONS] = {"forward", "backward", "weights"};
+const char *const duet_way_names[DUET_WAYS] = {"direct", "winograd", "steps", "lists"};
+
+enum {
+  LEAST_TILE = 2,
+  LARGEST_TILE = 5, /* M of F(M x M, 3x3) */
+  LEAST_STEPS = 3,  /* ... in steps */
+  LIST_LAYER = 1024 /* units of a dense layer whose gradients fit a list in private memory */
+};
+
+/* ---- what can be done ---- */
+
+static bool is_cpu(const duet_plan *plan) { return plan->options.kernel_class == DUET_CLASS_CPU; }
+
+static bool can_winograd(const duet_plan *plan, const duet_problem *p) {
+  return p->op == DUET_OP_conv && is_cpu(plan) && !plan->options.direct && (p->kernel == 3 || p->kernel == 5) &&
+         p->stride == 1;
+}
+
+/* In steps where one tile is the whole result. */
+static bool can_steps(const duet_plan *plan, const duet_problem *p) {
+  return can_winograd(plan, p) && p->kernel == 3 && p->out.height == p->out.width && p->out.height >= LEAST_STEPS &&
+         p->out.height <= LARGEST_TILE && p->in.channels % DUET_LANES == 0 && !p->pool;
+}
+
+static bool can_lists(const duet_plan *plan, const duet_problem *p) {
+  if (p->op == DUET_OP_conv) return is_cpu(plan) && p->pool && p->stride == 1;
+  return is_cpu(plan) && p->relu && duet_shape_count(p->in) % DUET_LANES == 0 && p->out.channels <= LIST_LAYER;
+}
+
+/* On a CPU while images and gradients are in the caches, on a GPU for more groups. */
+static bool can_by_block(const duet_plan *plan, const duet_problem *p) {
+  return p->op == DUET_OP_conv && (duet_plan_takes_blocks(plan) || plan->options.kernel_class == DUET_CLASS_GPU);
+}
+
+/* ---- the rule ---- */
+
+/* It pays where blocks enough share the transformed weights, many times larger than the images' points. */
+static bool suits_steps(const duet_plan *plan, const duet_problem *p) {
+  enum { LEAST_BLOCKS = 4, LEAST_CHANNELS = 32 };
+  return can_steps(plan, p) && p->in.channels >= LEAST_CHANNELS && p->out.channels >= LEAST_CHANNELS &&
+         plan->blocks >= LEAST_BLOCKS;
+}
+
+/* Behind a maximum at most a quarter of the gradient is not 0, behind a ReLU too a tenth or so: it goes back as a list
+   of what is left, with vectors of channels, where these fill at least half of one; of a dense layer where rows are
+   long. */
+static bool suits_lists(const duet_plan *plan, const duet_problem *p) {
+  const size_t features = p->op == DUET_OP_conv ? (size_t)p->in.channels : duet_shape_count(p->in);
+  return can_lists(plan, p) && features >= (p->op == DUET_OP_conv ? DUET_LANES / 2 : 8 * DUET_LANES);
+}
+
+/* Block by block where the sums are no larger than the images. */
+static bool suits_by_block(const duet_plan *plan, const duet_problem *p) {
+  const size_t weights = (size_t)(p->out.channels * p->in.channels * p->kernel * p->kernel);
+  return can_by_block(plan, p) && weights <= DUET_LANES * duet_shape_count(p->in);
+}
+
+static duet_choice choice_of(duet_way way, int M) { return (duet_choice){.way = way, .M = M, .gain = DUET_UNTUNED}; }
+
+static duet_choice winograd_or_direct(const duet_plan *plan, const duet_problem *p, bool back) {
+  const int M = !can_winograd(plan, p) ? 0
+                : back                 ? duet_tiles_winograd(p->kernel, p->out.channels, p->in, false)
+                                       : duet_tiles_winograd(p->kernel, p->in.channels, p->out, p->pool);
+  return choice_of(M ? DUET_WAY_winograd : DUET_WAY_direct, M);
+}
+
+void duet_choose_by_rule(const duet_plan *plan, const duet_problem *p, duet_choice c[DUET_DIRECTIONS]) {
+  const duet_choice steps = choice_of(DUET_WAY_steps, p->out.height), lists = choice_of(DUET_WAY_lists, 0);
+  const bool by_lists = suits_lists(plan, p);
+  if (suits_steps(plan, p)) {
+    c[DUET_FORWARD] = c[DUET_BACKWARD] = c[DUET_WEIGHTS] = steps;
+    return;
+  }
+  c[DUET_FORWARD] = winograd_or_direct(plan, p, false);
+  c[DUET_BACKWARD] = by_lists ? lists : winograd_or_direct(plan, p, true);
+  c[DUET_WEIGHTS] = by_lists ? lists : choice_of(DUET_WAY_direct, 0);
+  c[DUET_WEIGHTS].by_block = suits_by_block(plan, p);
+}
+
+/* ---- all ways ---- */
+
+static bool is_same_way(const duet_choice *a, const duet_choice *b) {
+  return a->way == b->way && a->M == b->M && a->by_block == b->by_block;
+}
+
+static bool is_among(const duet_choice *choice, const duet_choice *list, size_t count) {
+  for (size_t i = 0; i < count; i++)
+    if (is_same_way(choice, &list[i])) return true;
+  return false;
+}
+
+static void add(duet_choice *list, size_t *count, duet_choice choice) {
+  if (!is_among(&choice, list, *count) && *count < DUET_MOST_WAYS) list[(*count)++] = choice;
+}
+
+static void add_winograd(const duet_plan *plan, const duet_problem *p, bool back, duet_choice *list, size_t *count) {
+  const duet_shape map = back ? p->in : p->out;
+  const int source = back ? p->out.channels : p->in.channels;
+  if (!can_winograd(plan, p)) return;
+  for (int M = LEAST_TILE; M <= LARGEST_TILE; M++)
+    if (duet_tiles_winograd_fits(p->kernel, M, source, map, p->pool && !back))
+      add(list, count, choice_of(DUET_WAY_winograd, M));
+}
+
+size_t duet_ways(const duet_plan *plan, const duet_problem *p, duet_direction direction,
+                 duet_choice list[DUET_MOST_WAYS]) {
+  duet_choice rule[DUET_DIRECTIONS];
+  size_t count = 0;
+  if (direction == DUET_BACKWARD && !p->back) return 0;
+  duet_choose_by_rule(plan, p, rule);
+  add(list, &count, rule[direction]);
+  for (int by_block = 0; by_block < (direction == DUET_WEIGHTS && can_by_block(plan, p) ? 2 : 1); by_block++) {
+    duet_choice direct = choice_of(DUET_WAY_direct, 0), lists = choice_of(DUET_WAY_lists, 0);
+    direct.by_block = lists.by_block = by_block;
+    add(list, &count, direct);
+    if (direction != DUET_FORWARD && can_lists(plan, p)) add(list, &count, lists);
+  }
+  if (direction != DUET_WEIGHTS) add_winograd(plan, p, direction == DUET_BACKWARD, list, &count);
+  if (can_steps(plan, p)) add(list, &count, choice_of(DUET_WAY_steps, p->out.height));
+  return count;
+}
+
+bool duet_choices_agree(const duet_problem *p, const duet_choice c[DUET_DIRECTIONS]) {
+  if (p->op != DUET_OP_conv) return true;
+  const duet_way back = c[DUET_BACKWARD].way, weights = c[DUET_WEIGHTS].way;
+  const bool steps = c[DUET_FORWARD].way == DUET_WAY_steps;
+  if ((weights == DUET_WAY_steps) != steps) return false;
+  return !p->back || ((back == DUET_WAY_steps) == steps && (back == DUET_WAY_lists) == (weights == DUET_WAY_lists));
+}
+
+/* ---- the choice ---- */
+
+void duet_problem_key(const duet_plan *plan, const duet_problem *p, char key[DUET_KEY_SIZE]) {
+  (void)snprintf(key, DUET_KEY_SIZE, "%s %dx%dx%d to %dx%dx%d, kernel %d, stride %d, pad %d%s%s%s; %d blocks, %s",
+                 duet_ops[p->op].name, p->in.channels, p->in.height, p->in.width, p->out.channels, p->out.height,
+                 p->out.width, p->kernel, p->stride, p->pad, p->pool ? ", pooled" : "", p->relu ? ", relu" : "",
+                 p->back ? ", back" : "", plan->blocks, duet_precision_names[plan->options.precision]);
+}
+
+void duet_choose(const duet_plan *plan, const duet_problem *p, duet_choice c[DUET_DIRECTIONS]) {
+  char key[DUET_KEY_SIZE];
+  duet_choose_by_rule(plan, p, c);
+  duet_problem_key(plan, p, key);
+  const duet_choice *tuned = duet_record_find(plan->options.tuned, &plan->options, key);
+  if (!tuned || !duet_choices_agree(p, tuned)) return;
+  for (int d = 0; d < DUET_DIRECTIONS; d++) {
+    duet_choice ways[DUET_MOST_WAYS];
+    const size_t count = duet_ways(plan, p, (duet_direction)d, ways);
+    if (count && !is_among(&tuned[d], ways, count)) return;
+  }
+  memcpy(c, tuned, DUET_DIRECTIONS * sizeof *c);
+}
+
+/* ---- stages ---- */
+
+bool duet_stage_serves(const duet_stage *stage, duet_direction direction, bool has_backward) {
+  const duet_direction back = has_backward ? DUET_BACKWARD : DUET_WEIGHTS;
+  switch (stage->kind) {
+    case DUET_STAGE_winograd_to_points: /* BACK: for both, as the list of sparse_gradient */
+      return direction == (stage->constants.BACK ? back : DUET_FORWARD);
+    case DUET_STAGE_winograd_product:
+    case DUET_STAGE_winograd_from_points:
+    case DUET_STAGE_winograd_weights:
+      return direction == (stage->constants.BACK ? DUET_BACKWARD : DUET_FORWARD);
+    case DUET_STAGE_conv_forward:
+    case DUET_STAGE_dense_forward:
+      return direction == DUET_FORWARD;
+    case DUET_STAGE_sparse_gradient:
+    case DUET_STAGE_pool_backward:
+      return direction == back;
+    case DUET_STAGE_transpose_weights:
+    case DUET_STAGE_conv_backward:
+    case DUET_STAGE_sparse_backward:
+    case DUET_STAGE_transpose_back:
+    case DUET_STAGE_dense_backward:
+      return direction == DUET_BACKWARD;
+    case DUET_STAGE_transpose:
+    case DUET_STAGE_conv_weights:
+    case DUET_STAGE_sparse_weights:
+    case DUET_STAGE_winograd_gradient:
+    case DUET_STAGE_dense_weights:
+    case DUET_STAGE_sum:
+      return direction == DUET_WEIGHTS;
+    default:
+      return false;
+  }
+}
+
+bool duet_stage_is_main(const duet_stage *stage) {
+  switch (stage->kind) {
+    case DUET_STAGE_conv_forward:
+    case DUET_STAGE_conv_backward:
+    case DUET_STAGE_conv_weights:
+    case DUET_STAGE_winograd_product:
+    case DUET_STAGE_winograd_gradient:
+    case DUET_STAGE_sparse_backward:
+    case DUET_STAGE_sparse_weights:
+    case DUET_STAGE_dense_forward:
+    case DUET_STAGE_dense_backward:
+    case DUET_STAGE_dense_weights:
+      return true;
+    default:
+      return false;
+  }
+}

@@ -1,0 +1,51 @@
+/* What `duet tune` has measured on a device, in a file: for each layer, by its shape, the choices that were fastest
+   there. It serves that device with that driver, and the kernels that it was measured with, only. */
+#ifndef DUET_RECORD_H
+#define DUET_RECORD_H
+
+#include "engine/choice.h"
+#include "engine/plan.h"
+
+#include <jansson.h>
+
+#define DUET_RECORD_FORMAT "duet-tune-1"
+
+enum { DUET_RECORD_PATH = 1200 };
+
+typedef struct duet_record_entry {
+  char key[DUET_KEY_SIZE]; /* duet_problem_key */
+  duet_choice choices[DUET_DIRECTIONS];
+} duet_record_entry;
+
+typedef struct duet_record {
+  /* Of the plans that were measured. */
+  duet_kernel_class kernel_class;
+  unsigned compute_units, vector_width;
+  duet_record_entry *entries;
+  size_t count;
+} duet_record;
+
+/* Where the record of a device is: $DUET_TUNE, else a file in the folder of compiled kernels (engine/cache.h); "" when
+   that is "off" or there is no folder. */
+void duet_record_path(const duet_device_info *info, char path[DUET_RECORD_PATH]);
+
+/* What a record must be for: Duet's version, the kernels' sources, device and driver, as the file has it. NULL without
+   memory. */
+json_t *duet_record_head(const duet_device_info *info, duet_error *error);
+
+/* The record of a device; NULL when there is none. One that is damaged, or for something else, is named on standard
+   error once in a process, with what to do, and is otherwise none. */
+duet_record *duet_record_open(const duet_device_info *info);
+void duet_record_close(duet_record *record); /* takes NULL */
+
+/* The choices of a file's object, in full or in part. Errors: BAD_INPUT with the place, or with what it is for. */
+duet_status duet_record_parse(const json_t *file, const duet_device_info *info, const char *path, duet_record **record,
+                              duet_error *error);
+/* A choice as the file has it, and back (false: it is none). */
+json_t *duet_choice_json(const duet_choice *choice);
+bool duet_choice_of_json(const json_t *object, duet_choice *choice);
+
+/* The choices of a problem for plans of these options; NULL: none. `record` may be NULL. */
+const duet_choice *duet_record_find(const duet_record *record, const duet_plan_options *options, const char *key);
+
+#endif

@@ -1,0 +1,224 @@
+/* Ways and tiles (engine/choice.h): every one that is listed makes a plan that is so, and trains to the same numbers.
+   On a device that is plain C with the cpu class's plans (badbackend/). */
+#include "engine/choice.h"
+#include "engine/planner.h"
+#include "engine/record.h"
+#include "tests/check.h"
+#include "tests/small.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static duet_error error;
+
+/* A pooled convolution at the picture, one behind it, one whose result is a single tile, and dense layers. */
+static const char network[] =
+    "c1 = conv image channels=16 kernel=5 pad=2\np1 = max_pool c1 kernel=2\nr1 = relu p1\n"
+    "c2 = conv r1 channels=16 kernel=3 pad=1\np2 = max_pool c2 kernel=2\nr2 = relu p2\n"
+    "c3 = conv r2 channels=20 kernel=3 pad=1\nr3 = relu c3\n"
+    "f1 = dense r3 units=32\nr4 = relu f1\nf2 = dense r4 units=16\nr5 = relu f2\n"
+    "digit = dense r5 units=10\nboth = concat digit number\nsum = dense both units=19\n"
+    "l1 = cross_entropy digit target=digit\nl2 = cross_entropy sum target=sum\n";
+
+static duet_plan_options options_of(duet_kernel_class kernel_class, unsigned width, int batch) {
+  return (duet_plan_options){.batch = batch,
+                             .train = true,
+                             .method = DUET_METHOD_ADAM,
+                             .kernel_class = kernel_class,
+                             .sections = true,
+                             .compute_units = 2,
+                             .max_group = 1024,
+                             .vector_width = width};
+}
+
+static bool is_layers(const duet_network *net, int layer, const duet_stage *stage) {
+  const size_t length = strlen(net->layers[layer].name);
+  return !strncmp(stage->label, net->layers[layer].name, length) && stage->label[length] == ' ';
+}
+
+/* Every tile next to a stage's own: another one, once, and the stage takes it when it is asked to. */
+static void check_tiles(const duet_plan *plan, const duet_stage *stage) {
+  duet_tile near[DUET_MOST_TILES];
+  const duet_tile own = duet_tile_of(stage);
+  const size_t count = duet_tiles_near(plan, stage, near);
+  for (size_t i = 0; i < count; i++) {
+    duet_stage other = *stage;
+    assert_memory_not_equal(&near[i], &own, sizeof own);
+    for (size_t j = 0; j < i; j++) assert_memory_not_equal(&near[i], &near[j], sizeof own);
+    assert_true(duet_tile_cut(plan, &other, &near[i]));
+    const duet_tile cut = duet_tile_of(&other);
+    assert_memory_equal(&cut, &near[i], sizeof cut);
+  }
+  const duet_tile far = {.TO = 999, .TH = 999, .TW = 999, .ROWS = 999, .TILES = 999, .WIDTH = 999};
+  duet_stage other = *stage;
+  assert_false(duet_tile_cut(plan, &other, &far)); /* and is cut by the rule */
+}
+
+static void test_tiles(void **state) {
+  (void)state;
+  static const char *const presets[] = {"fast", "reference", "best", "add", "mlp"};
+  size_t with_tiles = 0;
+  for (size_t n = 0; n < sizeof presets / sizeof *presets; n++)
+    for (int v = 0; v < 6; v++) {
+      duet_network *net;
+      duet_plan *plan;
+      const duet_kernel_class kernel_class = v < 3 ? DUET_CLASS_CPU : DUET_CLASS_GPU;
+      const duet_plan_options options = options_of(kernel_class, 4U << v % 3, v % 2 ? 128 : 20);
+      OK(duet_network_load(presets[n], 28, 28, &net, &error));
+      OK(duet_plan_create(net, &options, &plan, &error));
+      for (size_t i = 0; i < plan->stage_count; i++)
+        if (duet_stage_is_main(&plan->stages[i])) {
+          duet_tile near[DUET_MOST_TILES];
+          with_tiles += duet_tiles_near(plan, &plan->stages[i], near) > 0;
+          check_tiles(plan, &plan->stages[i]);
+        }
+      duet_plan_destroy(plan);
+      duet_network_destroy(net);
+    }
+  assert_true(with_tiles > 300);
+}
+
+/* ---- ways ---- */
+
+/* Choices that agree with one direction's; as the others the rule's, where they do. */
+static bool complete(const duet_problem *p, duet_choice c[DUET_DIRECTIONS], int d, const duet_choice *choice) {
+  c[d] = *choice;
+  if (duet_choices_agree(p, c)) return true;
+  for (int o = 0; o < DUET_DIRECTIONS; o++) {
+    if (o == d) continue;
+    c[o] = (duet_choice){.way = DUET_WAY_direct, .gain = 3};
+    if (choice->way == DUET_WAY_steps || (choice->way == DUET_WAY_lists && o != DUET_FORWARD)) c[o] = *choice;
+  }
+  return duet_choices_agree(p, c);
+}
+
+/* Parameters after three steps with these choices for a layer (NULL: the rule's). */
+static float *train(small_rig *rig, duet_record *record, size_t *count) {
+  duet_train_options options = small_options();
+  options.batch = 32;
+  options.recipe.optimizer = DUET_OPTIMIZER_sgd; /* Adam makes steps of rounding */
+  options.recipe.learning_rate = 0.1;
+  rig->model->handle.tuned = record;
+  float *start = malloc(rig->model->layout.total * sizeof *start),
+        *end = malloc(rig->model->layout.total * sizeof *end);
+  float *state = calloc(2 * rig->model->layout.trained, sizeof *state);
+  assert_true(start && end && state);
+  OK(duet_model_read(rig->model, start, &error));
+  free(small_train(rig, &options, NULL).epochs);
+  OK(duet_model_read(rig->model, end, &error));
+  OK(duet_model_write(rig->model, start, &error));
+  OK(duet_model_write_state(rig->model, state, &error));
+  *count = rig->model->layout.total;
+  double moved = 0;
+  for (size_t i = 0; i < *count; i++) moved = fmax(moved, fabs((double)end[i] - (double)start[i]));
+  assert_true(moved > 0.01);
+  free(start);
+  free(state);
+  return end;
+}
+
+static void expect_way(const duet_plan_layer *l, int d, const duet_choice *choice) {
+  assert_int_equal(l->choices[d].way, choice->way);
+  assert_int_equal(l->choices[d].M, choice->M);
+  assert_int_equal(l->choices[d].by_block, choice->by_block);
+}
+
+static void test_ways(void **state) {
+  (void)state;
+  small_rig rig = {0};
+  size_t count, tried = 0, kinds[DUET_WAYS] = {0};
+  duet_plan *plan;
+  small_open(&rig, "cuda:0", network, 90, 16);
+  duet_plan_options options = options_of(DUET_CLASS_CPU, 16, 32);
+  OK(duet_plan_create(rig.network, &options, &plan, &error));
+  float *by_rule = train(&rig, NULL, &count);
+  duet_record_entry entry;
+  duet_record record = {
+      .kernel_class = DUET_CLASS_CPU, .compute_units = 2, .vector_width = 16, .entries = &entry, .count = 1};
+  options.tuned = &record;
+  for (size_t i = 0; i < plan->layer_count; i++)
+    for (int d = 0; d < DUET_DIRECTIONS; d++) {
+      const duet_plan_layer *l = &plan->layers[i];
+      duet_choice ways[DUET_MOST_WAYS];
+      const size_t ways_count = duet_ways(plan, &l->problem, (duet_direction)d, ways);
+      for (size_t w = 0; w < ways_count; w++) {
+        duet_plan *other;
+        ways[w].gain = 3;
+        duet_choose_by_rule(plan, &l->problem, entry.choices);
+        duet_problem_key(plan, &l->problem, entry.key);
+        assert_true(complete(&l->problem, entry.choices, d, &ways[w]));
+        OK(duet_plan_create(rig.network, &options, &other, &error));
+        expect_way(&other->layers[i], d, &ways[w]);
+        duet_plan_destroy(other);
+        float *tuned = train(&rig, &record, &count);
+        for (size_t k = 0; k < count; k++)
+          if (!(fabsf(tuned[k] - by_rule[k]) <= 2e-4f))
+            fail_msg("%s %s %s %d: parameter %zu is %g, not %g", rig.network->layers[l->layer].name,
+                     duet_direction_names[d], duet_way_names[ways[w].way], ways[w].M, k, (double)tuned[k],
+                     (double)by_rule[k]);
+        free(tuned);
+        kinds[ways[w].way]++;
+        tried++;
+      }
+    }
+  assert_true(tried > 25);
+  for (int w = 0; w < DUET_WAYS; w++) assert_true(kinds[w] > 0);
+  free(by_rule);
+  duet_plan_destroy(plan);
+  rig.model->handle.tuned = NULL;
+  small_close(&rig);
+}
+
+/* What does not fit is not taken: another key, class, vectors, a way that cannot be, directions that disagree. */
+static void test_refused(void **state) {
+  (void)state;
+  duet_network *net;
+  duet_plan *plan, *other;
+  duet_plan_options options = options_of(DUET_CLASS_CPU, 16, 128);
+  OK(duet_network_parse("n", network, 12, 12, &net, &error));
+  OK(duet_plan_create(net, &options, &plan, &error));
+  const duet_plan_layer *c2 = &plan->layers[1];
+  duet_record_entry entry;
+  duet_problem_key(plan, &c2->problem, entry.key);
+  assert_string_equal(entry.key,
+                      "conv 16x6x6 to 16x6x6, kernel 3, stride 1, pad 1, pooled, relu, back; 8 blocks, fp32");
+  const duet_record good = {
+      .kernel_class = DUET_CLASS_CPU, .compute_units = 2, .vector_width = 16, .entries = &entry, .count = 1};
+  for (int fault = 0; fault < 8; fault++) {
+    duet_record record = good;
+    memcpy(entry.choices, c2->choices, sizeof entry.choices);
+    duet_problem_key(plan, &c2->problem, entry.key);
+    entry.choices[DUET_FORWARD] = (duet_choice){.way = DUET_WAY_direct, .gain = 12};
+    if (fault == 1) entry.key[5]++;
+    if (fault == 2) record.kernel_class = DUET_CLASS_GPU;
+    if (fault == 3) record.vector_width = 8;
+    if (fault == 4) record.compute_units = 3;
+    if (fault == 5) entry.choices[DUET_FORWARD] = (duet_choice){.way = DUET_WAY_winograd, .M = 9, .gain = 12};
+    if (fault == 6) entry.choices[DUET_WEIGHTS] = (duet_choice){.way = DUET_WAY_direct, .gain = 12};
+    if (fault == 7) entry.choices[DUET_FORWARD].way = DUET_WAY_steps;
+    options.tuned = &record;
+    OK(duet_plan_create(net, &options, &other, &error));
+    const duet_choice *got = &other->layers[1].choices[DUET_FORWARD];
+    assert_int_equal(got->gain, fault == 0 ? 12 : DUET_UNTUNED);
+    assert_int_equal(got->way, fault == 0 ? DUET_WAY_direct : c2->choices[DUET_FORWARD].way);
+    size_t shown = 0;
+    for (size_t i = 0; i < other->stage_count; i++)
+      if (is_layers(net, c2->layer, &other->stages[i])) shown += other->gains[i] == 12;
+    assert_int_equal(shown, fault == 0);
+    duet_plan_destroy(other);
+  }
+  duet_plan_destroy(plan);
+  duet_network_destroy(net);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_tiles), cmocka_unit_test(test_ways),
+                                     cmocka_unit_test(test_refused)};
+  return cmocka_run_group_tests_name("choice", tests, NULL, NULL);
+}

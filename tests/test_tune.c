@@ -1,0 +1,284 @@
+/* `duet tune` from outside, on a device that misbehaves (badbackend/): what is wrong, hangs or crashes is left out and
+   remembered, the record decides then, and what is no record is said. With `drivers`: on an OpenCL device. */
+#include "tests/check.h"
+#include "tests/folder.h"
+
+#include <jansson.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+enum { TEXT = 1 << 16 };
+static char out[TEXT], err[TEXT]; /* of the last run */
+static json_t *record;            /* after it; NULL: none */
+
+/* A layer that the rule does directly, and that could go by lists. */
+static const char tiny[] =
+    "c1 = conv image channels=2 kernel=9 stride=1\np1 = max_pool c1 kernel=2\nr1 = relu p1\n"
+    "digit = dense r1 units=10\nboth = concat digit number\nsum = dense both units=19\n"
+    "l1 = cross_entropy digit target=digit\nl2 = cross_entropy sum target=sum\n";
+
+static void read_file(const char *path, char *text) {
+  FILE *f = fopen(path, "rb");
+  text[0] = 0;
+  if (!f) return;
+  text[fread(text, 1, TEXT - 1, f)] = 0;
+  (void)fclose(f);
+}
+
+static void write_file(const char *path, const char *text) {
+  FILE *f = fopen(path, "wb");
+  assert_non_null(f);
+  assert_true(fputs(text, f) >= 0 && fclose(f) == 0);
+}
+
+/* Runs `environment duet arguments` with the record r.json; returns the exit status. */
+static int run(const char *environment, const char *arguments) {
+  char command[2048];
+  (void)snprintf(command, sizeof command,
+                 "DUET_TUNE=r.json DUET_TUNE_ONLY=c1 DUET_TUNE_TURN=0.0003 %s \"%s\" %s >out 2>err", environment,
+                 DUET_PROGRAM, arguments);
+  const int status = system(command);
+  read_file("out", out);
+  read_file("err", err);
+  json_decref(record);
+  record = json_load_file("r.json", 0, NULL);
+  return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+#define TUNE "tune ./tiny.net -d cuda:0 -b 20"
+
+static void expect(const char *environment, const char *arguments, int wanted) {
+  const int got = run(environment, arguments);
+  if (got != wanted) fail_msg("%s %s: exit status %d, not %d:\n%s", environment, arguments, got, wanted, err);
+}
+
+static void expect_words(const char *text, const char *words) {
+  if (!strstr(text, words)) fail_msg("no \"%s\" in:\n%s", words, text);
+}
+
+static int enter(void **state) {
+  if (folder_enter(state)) return -1;
+  write_file("tiny.net", tiny);
+  return 0;
+}
+
+static int leave(void **state) {
+  json_decref(record);
+  return folder_remove(state);
+}
+
+/* Each test begins without a record. */
+static int begin(void **state) {
+  (void)state;
+  (void)unlink("r.json");
+  return 0;
+}
+
+static const char *text_of(const json_t *object, const char *key) {
+  const char *text = json_string_value(json_object_get(object, key));
+  return text ? text : "";
+}
+
+/* The entry of c1 in the record. */
+static json_t *layer(void) {
+  json_t *layers = json_object_get(record, "layers");
+  assert_int_equal(json_array_size(layers), 1);
+  return json_array_get(layers, 0);
+}
+
+static void expect_bad(const char *name, const char *reason) {
+  const json_t *bad = json_array_get(json_object_get(record, "bad"), 0);
+  expect_words(text_of(bad, "name"), name);
+  expect_words(text_of(bad, "reason"), reason);
+  expect_words(err, name); /* and it was said */
+  assert_string_not_equal(text_of(json_object_get(layer(), "weights"), "way"), "lists");
+}
+
+static void test_end_to_end(void **state) {
+  (void)state;
+  expect("", TUNE " --json", 0);
+  json_t *result = json_loads(out, 0, NULL);
+  assert_string_equal(text_of(result, "format"), "duet-tune-1");
+  assert_string_equal(text_of(result, "path"), "r.json");
+  const json_t *entry = json_array_get(json_object_get(result, "layers"), 0);
+  expect_words(text_of(entry, "key"), "conv 1x28x28 to 2x20x20, kernel 9");
+  assert_true(json_integer_value(json_object_get(json_object_get(entry, "weights"), "tried")) >= 2);
+  assert_true(json_number_value(json_object_get(json_object_get(entry, "forward"), "rule_seconds")) > 0);
+  assert_true(json_equal(json_object_get(record, "layers"), json_object_get(result, "layers")));
+  json_decref(result);
+  expect("", TUNE, 0); /* again, into the record that is there */
+  expect_words(out, "recorded in r.json");
+  assert_non_null(layer());
+  expect("", "info ./tiny.net --plan -d cuda:0 -b 20", 0);
+  expect_words(out, "tuned: ");
+  assert_string_equal(err, "");
+}
+
+static void test_wrong(void **state) {
+  (void)state;
+  expect("DUET_BAD_WRONG=sparse_gradient", TUNE, 0);
+  expect_bad("weights lists", "sparse_gradient");
+  expect("DUET_BAD_WRONG=conv_forward", TUNE, 1);
+  expect_words(err, "the rule's own choice, forward direct");
+}
+
+static void test_hang(void **state) {
+  (void)state;
+  expect("DUET_BAD_LAUNCH=hang:sparse_gradient DUET_TUNE_LIMIT=2", TUNE, 0);
+  expect_bad("weights lists", "no word for 2 s");
+  const size_t count = json_array_size(json_object_get(record, "bad"));
+  expect("DUET_BAD_LAUNCH=hang:sparse_gradient", TUNE, 0); /* remembered: it would hang beyond the test's limit */
+  assert_int_equal(json_array_size(json_object_get(record, "bad")), count);
+}
+
+static void test_crash(void **state) {
+  (void)state;
+  expect("DUET_BAD_BUILD=abort:sparse_gradient", TUNE, 0);
+  expect_bad("weights lists", "signal 6");
+  expect("DUET_BAD_OPEN=abort", TUNE, 3);
+  expect_words(err, "signal 6");
+}
+
+/* A record decides where it fits; the numbers stay. */
+static void test_decides(void **state) {
+  (void)state;
+  double loss[2];
+  expect("", TUNE, 0);
+  json_t *weights = json_object_get(layer(), "weights");
+  assert_int_equal(json_object_set_new(weights, "way", json_string("lists")), 0);
+  assert_int_equal(json_object_set_new(weights, "gain_percent", json_integer(12)), 0);
+  assert_int_equal(json_object_set_new(weights, "tile", json_pack("[i,i,i,i,i,i]", 0, 0, 0, 0, 0, 0)), 0);
+  (void)json_object_del(layer(), "by_rule");
+  assert_int_equal(json_dump_file(record, "r.json", 0), 0);
+  expect("", "info ./tiny.net --plan -d cuda:0 -b 20", 0);
+  expect_words(out, "by lists; tuned: 12 % over the rule");
+  expect("", "info ./tiny.net --plan -d cuda:0 -b 40", 0); /* other blocks */
+  assert_null(strstr(out, "tuned"));
+  expect("DUET_TUNE=off", "info ./tiny.net --plan -d cuda:0 -b 20", 0);
+  assert_null(strstr(out, "tuned"));
+  for (int i = 0; i < 2; i++) {
+    expect(i ? "DUET_TUNE=off" : "", "train ./tiny.net -d cuda:0 -b 20 --steps 20 --optimizer sgd --json -q", 0);
+    json_t *result = json_loads(out, 0, NULL);
+    const json_t *epoch = json_array_get(json_object_get(result, "epochs"), 0);
+    loss[i] = json_number_value(json_object_get(epoch, "train_loss_digit"));
+    json_decref(result);
+  }
+  assert_true(loss[0] > 0.1 && loss[0] < 5);
+  assert_true(loss[0] - loss[1] < 1e-4 && loss[1] - loss[0] < 1e-4);
+}
+
+/* What is no record for this is said once, with what to do, and ignored. */
+static void test_ignored(void **state) {
+  (void)state;
+  static char by_rule[TEXT];
+  expect("DUET_TUNE=off", "info ./tiny.net --plan -d cuda:0 -b 20", 0);
+  memcpy(by_rule, out, sizeof by_rule);
+  expect("", TUNE, 0);
+  char *good = json_dumps(record, 0);
+  const char *const texts[] = {"{\"format\": 7", "[]", "{\"format\": \"duet-tune-1\", \"version\": \"0.0.1\"}", ""};
+  for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+    write_file("r.json", texts[i]);
+    expect("", "info ./tiny.net --plan -d cuda:0 -b 20", 0);
+    assert_string_equal(out, by_rule);
+    expect_words(err, "r.json");
+    expect_words(err, "duet tune NET --device D");
+    expect_words(err, "DUET_TUNE=off");
+    assert_null(strstr(strchr(err, '\n') + 1, "r.json")); /* once */
+  }
+  char *driver = strstr(good, "\"driver\": \"none\"");
+  assert_non_null(driver);
+  driver[12] = 'N';
+  write_file("r.json", good);
+  expect("", "info ./tiny.net --plan -d cuda:0 -b 20", 0);
+  assert_string_equal(out, by_rule);
+  expect_words(err, "another driver");
+  expect("", TUNE, 0); /* takes its place */
+  expect_words(err, "it will be replaced");
+  free(good);
+}
+
+static void test_no_place(void **state) {
+  (void)state;
+  expect("DUET_TUNE=off", TUNE, 2);
+  expect_words(err, "DUET_TUNE");
+  write_file("file", "");
+  expect("DUET_TUNE= DUET_CACHE_DIR=file/folder", TUNE, 1);
+  expect_words(err, "file/folder: Not a directory (set DUET_CACHE_DIR to a folder that can be written");
+  expect("DUET_TUNE=none/r.json", TUNE, 0); /* makes the folder */
+  assert_int_equal(access("none/r.json", F_OK), 0);
+}
+
+/* Ctrl-C while something hangs: the record stays, byte by byte. */
+static void test_interrupted(void **state) {
+  (void)state;
+  static char before[TEXT], after[TEXT];
+  expect("", TUNE, 0);
+  read_file("r.json", before);
+  const pid_t child = fork();
+  assert_true(child >= 0);
+  if (child == 0) {
+    (void)setenv("DUET_TUNE", "r.json", 1);
+    (void)setenv("DUET_BAD_LAUNCH", "hang", 1);
+    if (!freopen("err", "w", stderr)) _exit(1);
+    (void)execl(DUET_PROGRAM, "duet", "tune", "./tiny.net", "-d", "cuda:0", "-b", "20", (char *)NULL);
+    _exit(1);
+  }
+  (void)nanosleep(&(struct timespec){.tv_sec = 1}, NULL);
+  int status;
+  assert_int_equal(kill(child, SIGINT), 0);
+  assert_int_equal(waitpid(child, &status, 0), child);
+  assert_true(WIFEXITED(status));
+  assert_int_equal(WEXITSTATUS(status), 130);
+  read_file("r.json", after);
+  assert_string_equal(before, after);
+}
+
+static void test_refused(void **state) {
+  (void)state;
+  expect("", "tune none -d cuda:0", 4);
+  expect("", "tune fast -d opencl:9x", 2);
+  expect("", "tune fast -d cuda:7", 3);
+  expect("", "tune fast -d cuda:0 --precision bf16", 3);
+}
+
+static void test_ref(void **state) {
+  (void)state;
+  expect("DUET_TUNE_ONLY=", "tune mlp -d ref", 0);
+  expect_words(out, "recorded in r.json");
+}
+
+/* The layers of a network by a real driver. */
+static void test_driver(void **state) {
+  (void)state;
+  char arguments[128];
+  const char *device = getenv("DUET_TEST_DEVICE");
+  (void)snprintf(arguments, sizeof arguments, "tune ./tiny.net -b 40 -d %s", device);
+  expect("", arguments, 0);
+  assert_int_equal(json_array_size(json_object_get(record, "bad")), 0);
+  expect_words(out, "c1 ");
+  (void)snprintf(arguments, sizeof arguments, "info ./tiny.net --plan -b 40 -d %s", device);
+  expect("", arguments, 0);
+  assert_string_equal(err, "");
+}
+
+int main(int argc, char **argv) {
+#define TEST(f) cmocka_unit_test_setup(f, begin)
+  const struct CMUnitTest tests[] = {
+      TEST(test_end_to_end), TEST(test_wrong),    TEST(test_hang),        TEST(test_crash),   TEST(test_decides),
+      TEST(test_ignored),    TEST(test_no_place), TEST(test_interrupted), TEST(test_refused), TEST(test_ref)};
+  const struct CMUnitTest drivers[] = {TEST(test_driver)};
+  if (argc > 1 && strcmp(argv[1], "drivers") == 0)
+    return cmocka_run_group_tests_name("tune, drivers", drivers, enter, leave);
+  return cmocka_run_group_tests_name("tune", tests, enter, leave);
+}

@@ -1,0 +1,81 @@
+/* The half of `duet tune` that loads drivers and may die of it. */
+#include "engine/stage.h"
+#include "tune/search.h"
+#include "tune/step.h"
+#include "tune/tune.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct child {
+  bench_rig rig;
+  duet_network *network;
+  duet_plan_options options;
+  duet_plan *plan; /* by the rule */
+} child;
+
+static void close_child(child *c) {
+  duet_plan_destroy(c->plan);
+  duet_network_destroy(c->network);
+  bench_rig_close(&c->rig);
+}
+
+static duet_status open_child(char **argv, child *c, duet_error *error) {
+  duet_precision precision;
+  duet_status s = duet_precision_parse(argv[3], &precision, error);
+  if (!s) s = duet_network_load(argv[0], BENCH_IMAGE, BENCH_IMAGE, &c->network, error);
+  if (!s) s = bench_rig_open(argv[1], &c->rig, error);
+  c->options = (duet_plan_options){.batch = (int)strtol(argv[2], NULL, 10),
+                                   .train = true,
+                                   .method = DUET_METHOD_ADAM,
+                                   .sections = true,
+                                   .precision = precision};
+  if (!s) s = duet_plan_for(c->rig.info, &c->options, error);
+  if (!s) s = duet_plan_create(c->network, &c->options, &c->plan, error);
+  return s;
+}
+
+/* {"id", "name", "path", "head", "layers": [{"layer", "key"}...]}, a line for each kind of layer. */
+static duet_status list(const child *c, const bench_emit *emit, duet_error *error) {
+  char path[DUET_RECORD_PATH], key[DUET_KEY_SIZE];
+  json_t *head = duet_record_head(c->rig.info, error), *layers = json_array();
+  duet_record_path(c->rig.info, path);
+  if (!head) {
+    json_decref(layers);
+    return error->status;
+  }
+  for (size_t i = 0; i < c->plan->layer_count; i++) {
+    duet_problem_key(c->plan, &c->plan->layers[i].problem, key);
+    (void)json_array_append_new(
+        layers, json_pack("{s:s, s:s}", "layer", c->network->layers[c->plan->layers[i].layer].name, "key", key));
+  }
+  return emit->line(
+      emit->context,
+      json_pack("{s:s, s:s, s:o, s:o}", "id", c->rig.info->id, "path", path, "head", head, "layers", layers), error);
+}
+
+static duet_status search(child *c, const char *name, const char *bad, const bench_emit *emit, duet_error *error) {
+  for (size_t i = 0; i < c->plan->layer_count; i++)
+    if (strcmp(c->network->layers[c->plan->layers[i].layer].name, name) == 0) {
+      tune_layer layer = {.rig = &c->rig, .network = c->network, .plan = c->plan, .planned = &c->plan->layers[i]};
+      const duet_status s = tune_search(&layer, bad, emit, error);
+      tune_layer_clear(&layer);
+      return s;
+    }
+  return duet_fail(error, DUET_USAGE, "%s: no convolution or dense layer of %s", name, c->network->name);
+}
+
+duet_status tune_child(int argc, char **argv, const bench_emit *emit, duet_error *error) {
+  child c = {.network = NULL};
+  duet_status s = argc >= 5 ? open_child(argv, &c, error) : duet_fail(error, DUET_USAGE, "tune: for Duet's own use");
+  if (!s && strcmp(argv[4], "list") == 0)
+    s = list(&c, emit, error);
+  else if (!s && strcmp(argv[4], "layer") == 0 && argc == 7)
+    s = search(&c, argv[5], argv[6], emit, error);
+  else if (!s && strcmp(argv[4], "step") == 0)
+    s = tune_step(&c.rig, c.network, &c.options, emit, error);
+  else if (!s)
+    s = duet_fail(error, DUET_USAGE, "tune: for Duet's own use");
+  close_child(&c);
+  return s;
+}

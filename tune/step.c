@@ -1,0 +1,179 @@
+#include "tune/step.h"
+
+#include "bench/suite/network.h"
+#include "engine/clock.h"
+#include "engine/json.h"
+#include "engine/profile.h"
+#include "engine/stage.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { FEWEST = 9 /* turns before they are judged */, LEAD_IN = 400 /* steps of learning: gradients become sparse */ };
+static const double LONGER = 5, LEARNING = 1600; /* than a layer's turn: that of a step, and the lead-in at most */
+
+typedef struct stepping {
+  bench_rig *rig;
+  bench_setup setup; /* network, model; runner: the fastest so far */
+  const duet_plan_options *options;
+  const bench_emit *emit;
+  duet_record kept; /* the fastest's; its entries have room for all */
+} stepping;
+
+static duet_status make_runner(const stepping *s, duet_record *record, duet_runner **runner, duet_error *error) {
+  const duet_runner_options options = {.batch = s->options->batch,
+                                       .train = true,
+                                       .method = DUET_METHOD_ADAM,
+                                       .samples = s->rig->train->count,
+                                       .precision = s->options->precision};
+  s->setup.model->handle.tuned = record;
+  return duet_runner_create(s->setup.model, s->rig->train, &options, runner, error);
+}
+
+static duet_status run_steps(duet_runner *runner, size_t times, double *seconds, duet_error *error) {
+  const duet_handle *h = &runner->model->handle;
+  duet_status s = duet_profile_begin(runner, NULL, error); /* no parameter moves */
+  const double started = duet_now();
+  if (!s) s = duet_runner_steps(runner, times, NULL, error);
+  if (!s) s = h->backend->sync(h->device, 0, error);
+  *seconds = (duet_now() - started) / (double)times;
+  return s;
+}
+
+static duet_status lead_in(const stepping *s, duet_error *error) {
+  duet_runner *runner = s->setup.runner;
+  const duet_handle *h = &s->rig->handle;
+  const duet_recipe recipe = duet_recipe_default();
+  double seconds;
+  duet_status status = run_steps(runner, 1, &seconds, error);
+  const size_t most = runner->max_steps < LEAD_IN ? runner->max_steps : LEAD_IN;
+  const size_t steps = (size_t)fmax(1, fmin((double)most, LEARNING * tune_turn() / fmax(seconds, 1e-6)));
+  if (!status) status = duet_profile_begin(runner, &recipe, error);
+  if (!status) status = duet_runner_steps(runner, steps, NULL, error);
+  return status ? status : h->backend->sync(h->device, 0, error);
+}
+
+static bool is_decided(const tune_ratio *ratio) { return ratio->low > 1 || ratio->high < 1; }
+
+/* Two runners in turns: how many times as fast the second is. Ends when that is decided, or when all turns are over. */
+static duet_status compare(duet_runner *first, duet_runner *second, tune_ratio *ratio, double seconds[2],
+                           duet_error *error) {
+  double samples[2][TUNE_ROUNDS], one = 1;
+  size_t rounds = 0;
+  duet_status s = run_steps(second, 1, &one, error);
+  if (!s) s = run_steps(first, 1, &one, error);
+  const size_t times = (size_t)fmax(1, fmin(ceil(LONGER * tune_turn() / fmax(one, 1e-6)), (double)first->max_steps));
+  *ratio = (tune_ratio){1, 0, INFINITY};
+  while (!s && rounds < TUNE_ROUNDS && !(rounds >= FEWEST && rounds % 2 && is_decided(ratio))) {
+    const size_t now = rounds % 2;
+    s = run_steps(now ? second : first, times, &samples[now][rounds], error);
+    if (!s) s = run_steps(now ? first : second, times, &samples[1 - now][rounds], error);
+    if (!s && ++rounds >= FEWEST) s = tune_compare(samples[0], samples[1], rounds, ratio, error);
+  }
+  for (int i = 0; !s && i < 2; i++) {
+    bench_statistics statistics;
+    if (!bench_statistics_of(samples[i], rounds, &statistics))
+      return duet_fail(error, DUET_OUT_OF_MEMORY, "out of memory for statistics");
+    seconds[i] = statistics.median;
+  }
+  return s;
+}
+
+static int gain_of(const duet_record_entry *e) {
+  int gain = 0;
+  for (int d = 0; d < DUET_DIRECTIONS; d++) gain += e->choices[d].gain > 0 ? e->choices[d].gain : 0;
+  return gain;
+}
+
+static int by_gain(const void *a, const void *b) { return gain_of(b) - gain_of(a); }
+
+static bool is_in(const duet_plan *plan, const char *key) {
+  char own[DUET_KEY_SIZE];
+  for (size_t i = 0; i < plan->layer_count; i++) {
+    duet_problem_key(plan, &plan->layers[i].problem, own);
+    if (strcmp(own, key) == 0) return true;
+  }
+  return false;
+}
+
+/* One layer's change taken into the step, and kept unless that is slower beyond noise: alone it was faster. */
+static duet_status try_entry(stepping *s, const duet_record_entry *entry, duet_error *error) {
+  duet_runner *runner = NULL;
+  tune_ratio ratio = {1, 1, 1};
+  double seconds[2];
+  duet_status status = s->emit->line(s->emit->context, json_pack("{s:s}", "try", entry->key), error);
+  s->kept.entries[s->kept.count++] = *entry;
+  if (!status) status = make_runner(s, &s->kept, &runner, error);
+  if (!status) status = compare(s->setup.runner, runner, &ratio, seconds, error);
+  const bool stays = !status && ratio.high >= 1;
+  if (!stays) s->kept.count--;
+  duet_runner_destroy(stays ? s->setup.runner : runner);
+  if (stays) s->setup.runner = runner;
+  if (!status)
+    status =
+        s->emit->line(s->emit->context,
+                      json_pack("{s:s, s:f}", stays ? "kept" : "dropped", entry->key, "ratio", ratio.median), error);
+  return status;
+}
+
+/* A step of a model that has learned nothing: where gradients are large no rounding decides. */
+static duet_status check_step(stepping *s, duet_error *error) {
+  stepping fresh = *s;
+  bench_check check = {.worst = 0};
+  fresh.setup.model = NULL, fresh.setup.runner = NULL;
+  duet_status status = duet_model_create(&s->rig->handle, s->setup.network, 1, &fresh.setup.model, error);
+  if (!status) status = make_runner(&fresh, &s->kept, &fresh.setup.runner, error);
+  if (!status) status = bench_check_step(s->rig, &fresh.setup, &check, error);
+  duet_runner_destroy(fresh.setup.runner);
+  duet_model_destroy(fresh.setup.model);
+  return status;
+}
+
+static duet_status finish(stepping *s, duet_error *error) {
+  duet_runner *rule = NULL;
+  tune_ratio ratio = {1, 1, 1};
+  double seconds[2] = {0, 0};
+  duet_status status = s->emit->line(s->emit->context, json_pack("{s:s}", "try", "the whole step"), error);
+  if (!status) status = check_step(s, error);
+  if (!status) status = make_runner(s, NULL, &rule, error);
+  if (!status) status = compare(rule, s->setup.runner, &ratio, seconds, error);
+  duet_runner_destroy(rule);
+  if (status) return status;
+  if (ratio.high < 1) { /* together they are worse than each */
+    for (size_t i = 0; !status && i < s->kept.count; i++)
+      status = s->emit->line(s->emit->context,
+                             json_pack("{s:s, s:f}", "dropped", s->kept.entries[i].key, "ratio", ratio.median), error);
+    return status ? status : s->emit->line(s->emit->context, json_pack("{s:b}", "none", 1), error);
+  }
+  return s->emit->line(
+      s->emit->context,
+      json_pack("{s:{s:s, s:i, s:s, s:f, s:f, s:f, s:f, s:f}}", "step", "network", s->setup.network->name, "batch",
+                s->options->batch, "precision", duet_precision_names[s->options->precision], "rule_seconds", seconds[0],
+                "seconds", seconds[1], "ratio", ratio.median, "ratio_low", ratio.low, "ratio_high", ratio.high),
+      error);
+}
+
+duet_status tune_step(bench_rig *rig, const duet_network *network, const duet_plan_options *options,
+                      const bench_emit *emit, duet_error *error) {
+  static const duet_record none = {.count = 0};
+  const duet_record *all = rig->handle.tuned ? rig->handle.tuned : &none;
+  stepping s = {.rig = rig, .options = options, .emit = emit, .kept = *all};
+  s.kept.count = 0;
+  s.kept.entries = calloc(all->count + 1, sizeof *s.kept.entries);
+  duet_status status =
+      s.kept.entries ? bench_rig_data(rig, error) : duet_fail(error, DUET_OUT_OF_MEMORY, "out of memory for a record");
+  s.setup.network = (duet_network *)network;
+  if (!status) status = duet_model_create(&rig->handle, network, 1, &s.setup.model, error);
+  if (!status) status = make_runner(&s, NULL, &s.setup.runner, error);
+  if (!status) status = lead_in(&s, error);
+  if (!status && all->count) qsort(all->entries, all->count, sizeof *all->entries, by_gain);
+  for (size_t i = 0; !status && i < all->count; i++)
+    if (gain_of(&all->entries[i]) > 0 && is_in(s.setup.runner->plan, all->entries[i].key))
+      status = try_entry(&s, &all->entries[i], error);
+  if (!status) status = finish(&s, error);
+  duet_runner_destroy(s.setup.runner);
+  duet_model_destroy(s.setup.model);
+  free(s.kept.entries);
+  return status;
+}
