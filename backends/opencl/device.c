@@ -113,6 +113,7 @@ static void describe(cl_platform_id platform, cl_device_id id, unsigned p, unsig
     (void)snprintf(info->reason, sizeof info->reason,
                    "%s: the device speaks \"%.60s\", OpenCL C 1.2 is needed (update its driver)", info->id, language);
   info->usable = !info->reason[0];
+  (void)snprintf(info->library, sizeof info->library, "CLBlast");
   info->precisions = 1U << DUET_PRECISION_fp32 | (has_half(id) ? 1U << DUET_PRECISION_fp16 : 0);
   (void)snprintf(info->lacks, sizeof info->lacks,
                  "has no matrix units that OpenCL reaches (an NVIDIA GPU of compute capability 8.0 or later has them, "
