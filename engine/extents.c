@@ -39,7 +39,9 @@ void duet_stage_extents(const duet_stage *stage, size_t extents[DUET_MAX_OPERAND
   const size_t points_in = product(k->IC, T * T, L, 1), points_out = product(k->OC, T * T, L, 1);
   const size_t ic = (size_t)k->IC, oc = (size_t)k->OC, in = ic * DUET_LANES, out = oc * DUET_LANES, matrix = ic * oc;
   const size_t pooled = product(k->IC, k->OH, k->OW, L), count = product(k->COUNT, L, 1, 1), total = (size_t)k->TOTAL;
-  const size_t rows = (ic + DUET_LANES - 1) / DUET_LANES * DUET_LANES * DUET_LANES;
+  const size_t rows = (ic + DUET_LANES - 1) / DUET_LANES * DUET_LANES * DUET_LANES; /* of sixteen images */
+  const size_t result_rows = (oc + DUET_LANES - 1) / DUET_LANES * DUET_LANES * DUET_LANES;
+  const size_t all_rows = rows * (size_t)k->BLOCKS, all_result_rows = result_rows * (size_t)k->BLOCKS;
   const size_t xt = product(((k->IH + 2 * k->PAD) * (k->IW + 2 * k->PAD)) | 1, (int)rows, 1, 1),
                wt = product(k->OC, k->K * k->K, (int)rows / L, 1);
   const size_t list = product(k->OC, 1 + (k->OH / 2) * (k->OW / 2), 2, L);
@@ -63,6 +65,14 @@ void duet_stage_extents(const duet_stage *stage, size_t extents[DUET_MAX_OPERAND
       EXTENTS(x, xt);
     case DUET_STAGE_transpose_back:
       EXTENTS(xt, k->MASK ? x : 0, x);
+    case DUET_STAGE_product_forward:
+      EXTENTS(all_rows, matrix, all_result_rows);
+    case DUET_STAGE_product_backward:
+      EXTENTS(all_result_rows, matrix, all_rows);
+    case DUET_STAGE_product_weights:
+      EXTENTS(all_rows, all_result_rows, matrix);
+    case DUET_STAGE_product_bias:
+      EXTENTS(result_rows, oc, k->LANES ? out : result_rows);
     case DUET_STAGE_sparse_gradient:
       EXTENTS(halved, k->RELU ? halved : 0, BYTES(halved), list);
     case DUET_STAGE_sparse_backward:

@@ -85,12 +85,27 @@ static void place_tensors(duet_planner *planner) {
   for (int i = 0; i < network->layer_count; i++) {
     duet_unit *unit = &planner->units[i];
     const duet_op_kind op = network->layers[i].op;
-    if (unit->root != i || op == DUET_OP_cross_entropy) continue;
+    if (unit->root != i || op == DUET_OP_cross_entropy || unit->in_rows) continue;
     const size_t elements = duet_shape_count(unit_shape(planner, i));
     unit->value = duet_planner_blocks(planner, elements);
     if (train && unit->needs_gradient) unit->gradient = duet_planner_blocks(planner, elements);
     if (unit->pool >= 0 || op == DUET_OP_max_pool) unit->index = duet_planner_blocks(planner, (elements + 3) / 4);
   }
+}
+
+/* Dense layers that the library makes; between two of them there are rows only. */
+static void find_products(duet_planner *planner) {
+  const duet_network *network = planner->network;
+  for (int i = 0; i < network->layer_count; i++) {
+    const duet_layer *l = &network->layers[i];
+    if (planner->units[i].absorbed || l->op != DUET_OP_dense) continue;
+    planner->units[i].by_library = planner->units[i].in_rows =
+        duet_tiles_by_library(planner->plan, l->shape.channels, (int)l->weight_row_length);
+  }
+  for (int i = 0; i < network->layer_count; i++)
+    for (int j = 0; j < network->layers[i].input_count; j++)
+      if (!planner->units[i].absorbed && !planner->units[i].by_library)
+        duet_planner_input(planner, i, j)->in_rows = false;
 }
 
 /* ---- the stages ---- */
@@ -216,6 +231,7 @@ static duet_status build(duet_planner *planner) {
   planner->score = duet_planner_blocks(planner, 1);
   for (int h = 0; h < DUET_HEADS; h++) plan->head_weight[h] = duet_planner_once(planner, 1);
   find_units(planner);
+  find_products(planner);
   place_tensors(planner);
   for (int h = 0; plan->options.predict && h < DUET_HEADS; h++)
     plan->logits[h] = duet_planner_input(planner, planner->network->heads[h], 0)->value;
@@ -284,9 +300,26 @@ static duet_status find_vector_width(const duet_device_info *info, unsigned *wid
   return duet_fail(error, DUET_USAGE, "DUET_VECTOR_WIDTH=%.20s: no width of vectors (4, 8 or 16 floats)", told);
 }
 
+/* The library, as $DUET_GEMM has it: on, off, or (not set) where a layer is large. */
+static duet_status find_library(const duet_device_info *info, duet_plan_options *options, duet_error *error) {
+  const char *told = getenv("DUET_GEMM");
+  const bool set = told && *told, always = set && strcmp(told, "on") == 0;
+  const bool can = info->library[0] && options->kernel_class == DUET_CLASS_GPU;
+  if (set && !always && strcmp(told, "off") != 0)
+    return duet_fail(error, DUET_USAGE, "DUET_GEMM=%.20s: neither on nor off", told);
+  if (always && !can && options->kernel_class != DUET_CLASS_PLAIN)
+    return duet_fail(error, DUET_USAGE, "DUET_GEMM=on: %s %s", info->id,
+                     info->library[0] ? "has kernels of the cpu class, which use no library (unset it, or DUET_KERNEL_CLASS=gpu)"
+                                      : "has no library of products (unset it)");
+  options->gemm = !can || (set && !always) ? DUET_GEMM_NEVER : always ? DUET_GEMM_ALWAYS : DUET_GEMM_LARGE;
+  (void)snprintf(options->library, sizeof options->library, "%s", info->library);
+  return DUET_OK;
+}
+
 duet_status duet_plan_for(const duet_device_info *info, duet_plan_options *options, duet_error *error) {
   duet_status s = duet_plan_class(info, &options->kernel_class, error);
   if (!s) s = find_vector_width(info, &options->vector_width, error);
+  if (!s) s = find_library(info, options, error);
   if (s) return s;
   options->compute_units = info->compute_units;
   options->max_group = info->max_group;
@@ -328,6 +361,9 @@ double duet_stage_flops(const duet_plan *plan, const duet_stage *stage) {
     case DUET_STAGE_dense_forward:
     case DUET_STAGE_dense_backward:
     case DUET_STAGE_dense_weights:
+    case DUET_STAGE_product_forward:
+    case DUET_STAGE_product_backward:
+    case DUET_STAGE_product_weights:
       return 2.0 * batch * k->OC * k->IC;
     default:
       return 0;

@@ -11,6 +11,9 @@ typedef enum duet_method { DUET_METHOD_SGD, DUET_METHOD_NESTEROV, DUET_METHOD_AD
 /* plain: nothing fused, one stage a launch, for `ref`. */
 typedef enum duet_kernel_class { DUET_CLASS_PLAIN, DUET_CLASS_CPU, DUET_CLASS_GPU } duet_kernel_class;
 
+/* Which dense layers of the gpu class the vendor's library makes, where the device has one. */
+typedef enum duet_gemm_use { DUET_GEMM_NEVER, DUET_GEMM_LARGE, DUET_GEMM_ALWAYS } duet_gemm_use;
+
 typedef struct duet_plan_options {
   int batch;
   bool train;   /* else forward and scores only */
@@ -20,6 +23,8 @@ typedef struct duet_plan_options {
   duet_kernel_class kernel_class;
   bool sections; /* join stages into launches */
   bool direct;   /* convolutions without Winograd's algorithm */
+  duet_gemm_use gemm;
+  char library[32]; /* by what name people know it */
   unsigned compute_units;
   size_t max_group;      /* work-items per group that the device takes */
   unsigned vector_width; /* floats in a vector register of the device (cpu class) */
@@ -27,7 +32,7 @@ typedef struct duet_plan_options {
       precision; /* of the convolutions and dense layers that have it (engine/tiles.c); the others are fp32 */
 } duet_plan_options;
 
-enum { DUET_MAX_PARTS = 32 };
+enum { DUET_MAX_PARTS = 32 }; /* of a launch; a product by the library is one alone */
 
 typedef struct duet_plan_launch {
   char name[48]; /* entry point of its kernel */
@@ -57,9 +62,9 @@ duet_status duet_plan_create(const duet_network *network, const duet_plan_option
                              duet_error *error);
 void duet_plan_destroy(duet_plan *plan); /* takes NULL */
 
-/* Fills in what follows from the device: class, compute units, groups, vectors. Errors: NO_DEVICE when it has not
-   options->precision, USAGE when $DUET_KERNEL_CLASS is wrong or asks for kernels without it, or $DUET_VECTOR_WIDTH is
-   none. */
+/* Fills in what follows from the device: class, compute units, groups, vectors, library. Errors: NO_DEVICE when it has
+   not options->precision, USAGE when $DUET_KERNEL_CLASS is wrong or asks for kernels without it, $DUET_VECTOR_WIDTH is
+   none, or $DUET_GEMM is neither on nor off, or asks for a library where there is none. */
 duet_status duet_plan_for(const duet_device_info *info, duet_plan_options *options, duet_error *error);
 
 /* The precision of this name, of those to train in. Errors: USAGE. */

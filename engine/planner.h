@@ -28,6 +28,9 @@ typedef struct duet_unit {
   duet_operand before;         /* the gradient before ReLU and pooling, once `backward` has added it */
   duet_operand statistics;     /* of batch normalisation, [4][C] */
   duet_operand transposed;     /* the input with its channels innermost, where that is wanted */
+  bool by_library;             /* a dense layer that the library makes, as products of rows (kernels.def) */
+  bool in_rows;                /* all that read it are such too: there is no image-lane tensor of it */
+  duet_operand rows, gradient_rows; /* the value, its gradient as rows; stride 0: not there (yet) */
 } duet_unit;
 
 /* A range of `work`: of every block (or slot) `stride` floats, or once. */
@@ -76,7 +79,7 @@ duet_operand duet_planner_transposed(duet_planner *planner, int layer, duet_shap
 size_t duet_planner_transposed_size(duet_shape shape, int pad);
 
 /* The gradient with respect to the result of layer `layer` before its ReLU and pooling, adding the stage that makes it
-   where one is needed. The gpu class's convolutions find the way back through the pooling by themselves: there, before
+   where one is needed. Not for units in rows. The gpu class's convolutions find the way back through the pooling by themselves: there, before
    the ReLU only. */
 duet_operand duet_planner_before_activation(duet_planner *planner, int layer);
 
@@ -87,6 +90,9 @@ duet_operand duet_planner_bias(const duet_planner *planner, duet_memory memory, 
 /* Adds the updates of a layer's weight and bias, first the sums over the blocks of their gradients where these are
    `partial` (else NULL); `rows` rows a task, 0: all in one (the gpu class: some elements an item). */
 void duet_planner_update(duet_planner *planner, int layer, const duet_operand partial[2], int rows);
+
+/* The same for a layer whose gradient is there as `rows`: the bias's is their sum. */
+void duet_planner_update_rows(duet_planner *planner, int layer, duet_operand rows);
 
 /* Offsets an operand by elements of a block's tensor. */
 static inline duet_operand duet_operand_at(duet_operand operand, size_t elements) {
@@ -108,6 +114,8 @@ void duet_tiles_set(duet_stage *stage, const duet_plan *plan);
 int duet_tiles_winograd(const duet_plan *plan, int kernel, int source, duet_shape map, bool pool);
 /* The cpu class: rows of a weight tensor per task, for balance among the compute units. */
 int duet_tiles_rows(int rows, unsigned compute_units);
+/* Whether the library makes a dense layer of so many features. */
+bool duet_tiles_by_library(const duet_plan *plan, int outputs, int inputs);
 /* The gpu class: work-items per group, and groups that share a block of this stage. */
 size_t duet_tiles_group(size_t max_group);
 size_t duet_tiles_groups(const duet_stage *stage, size_t group);

@@ -1,5 +1,6 @@
 /* How stages are cut into tiles: from shapes, vector registers and caches, never from the name of a device. */
 #include "engine/planner.h"
+#include "engine/stage.h"
 
 #include <math.h>
 
@@ -24,6 +25,7 @@ enum {
   WARP_CHANNELS =
       4, /* source channels of a convolution from which matrix units are worth their trouble: they take eight at once */
   SMALL_PRODUCT = 10240, /* multiplications per image of a dense layer that one group does for a block */
+  LARGE_PRODUCT = 1 << 28, /* multiplications per batch of a dense layer that are worth a library's launches */
 };
 
 /* Vectors of 16 floats that a tile may sum in registers, beside its operands: 24 of AVX-512's 32 (28 begin to spill); a
@@ -402,11 +404,20 @@ static void gpu_dense_weights(duet_constants *k, int group, int wanted_groups) {
   k->LOCAL = group * (DUET_LANES + 4) + k->ROWS * DUET_LANES;
 }
 
+bool duet_tiles_by_library(const duet_plan *plan, int outputs, int inputs) {
+  const double products = (double)outputs * inputs * plan->blocks * DUET_LANES;
+  return plan->options.gemm == DUET_GEMM_ALWAYS || (plan->options.gemm == DUET_GEMM_LARGE && products > LARGE_PRODUCT);
+}
+
 static void gpu_tiles(duet_stage *stage, int group, const duet_plan *plan) {
   const int teams = group / DUET_LANES, all_groups = GROUPS_PER_UNIT * (int)plan->options.compute_units;
   const int wanted_groups = stage->by_block ? ceil_divide(all_groups, plan->blocks) : all_groups;
   duet_constants *k = &stage->constants;
   k->TO = k->TH = k->TW = k->ROWS = 1;
+  if (duet_stage_is_product(stage)) { /* whole */
+    if (plan->options.precision) k->PRECISION = (int)plan->options.precision;
+    return;
+  }
   if (plan->options.precision && suits_matrices(stage)) k->PRECISION = (int)plan->options.precision;
   if (stage->kind != DUET_STAGE_peak && k->PRECISION && matrix_tiles(stage, group, wanted_groups)) return;
   if (stage->kind != DUET_STAGE_peak) k->PRECISION = DUET_PRECISION_fp32;
@@ -430,6 +441,11 @@ static void gpu_tiles(duet_stage *stage, int group, const duet_plan *plan) {
     case DUET_STAGE_local_read:
       k->LOCAL = LOCAL_FLOATS / 2;
       break;
+    case DUET_STAGE_transpose:
+    case DUET_STAGE_transpose_back:
+    case DUET_STAGE_product_bias:
+      k->LOCAL = group * (DUET_LANES + 1);
+      break;
     default:
       break;
   }
@@ -451,6 +467,11 @@ size_t duet_tiles_groups(const duet_stage *stage, size_t group) {
     case DUET_STAGE_dense_weights:
       if (k->PRECISION) return (size_t)matrix_slices(k, k->IC, teams);
       return (size_t)dense_weights_slices(k, (int)group);
+    case DUET_STAGE_transpose:
+    case DUET_STAGE_transpose_back:
+      return (size_t)ceil_divide(k->IC, 2 * DUET_LANES * teams); /* two tiles of a team */
+    case DUET_STAGE_product_bias:
+      return (size_t)ceil_divide(k->OC, 2 * DUET_LANES * teams);
     case DUET_STAGE_gather:
       elements = k->IH * k->IW;
       break;

@@ -3,6 +3,7 @@
 #include "backends/ref/ref.h"
 #include "engine/build.h"
 #include "engine/planner.h"
+#include "engine/product.h"
 #include "engine/random.h"
 #include "engine/stage.h"
 
@@ -41,10 +42,26 @@ bool duet_case_is_of(const duet_case *which, duet_kernel_class kernel_class) {
   return which->only == DUET_CASE_ANY || (which->only == DUET_CASE_GPU) == (kernel_class == DUET_CLASS_GPU);
 }
 
+/* The stage of a product for that of a kernel of dense layers; DUET_STAGE_KINDS: none. */
+static duet_stage_kind product_kind(duet_stage_kind dense) {
+  return dense == DUET_STAGE_dense_forward    ? DUET_STAGE_product_forward
+         : dense == DUET_STAGE_dense_backward ? DUET_STAGE_product_backward
+         : dense == DUET_STAGE_dense_weights  ? DUET_STAGE_product_weights
+                                              : DUET_STAGE_KINDS;
+}
+
+bool duet_case_by_library(const duet_case *which, duet_case *product) {
+  *product = *which;
+  product->kind = product_kind(which->kind);
+  return product->kind != DUET_STAGE_KINDS;
+}
+
 double duet_case_tolerance(duet_stage_kind kind) {
   double most = 0;
-  for (size_t i = 0; i < duet_case_count; i++)
-    if (duet_cases[i].kind == kind && duet_cases[i].tolerance > most) most = duet_cases[i].tolerance;
+  for (size_t i = 0; i < duet_case_count; i++) {
+    const bool is = duet_cases[i].kind == kind || product_kind(duet_cases[i].kind) == kind;
+    if (is && duet_cases[i].tolerance > most) most = duet_cases[i].tolerance;
+  }
   return most;
 }
 
@@ -83,6 +100,7 @@ static bool is_per_block(const duet_stage *stage, int operand) {
   const duet_stage_info *info = &duet_stage_infos[stage->kind];
   const char *name = info->operands[operand];
   if (stage->by_block && info->access[operand] == 'w') return true;
+  if (duet_stage_is_product(stage)) return false; /* all rows are one matrix */
   static const char *const once[] = {"statistics", "weight", "sink", "wt", "dwt", "u", "du", "a", "b", "c", "sums"};
   for (size_t i = 0; i < sizeof once / sizeof *once; i++)
     if (!strcmp(once[i], name)) return false;
@@ -347,13 +365,27 @@ static duet_status build(const duet_trials *set, const duet_handle *h, duet_kern
   for (size_t i = 0; i < set->count; i++)
     parts[i] = (duet_part){
         .stages = &set->list[i].stage, .stage_count = 1, .count = set->list[i].count, .spread = set->list[i].spread};
+  const duet_kernel_source untold = {
+      .name = "trial", .source = "", .parts = parts, .part_count = 1, .group = set->group};
+  if (duet_stage_is_product(&set->list[0].stage)) return h->backend->build(h->device, &untold, kernel, error); /* `ref` */
   return duet_build(h, "trial", parts, set->count, set->group, kernel, error);
+}
+
+static duet_status load_product(const duet_trials *set, duet_launch *launch, duet_error *error) {
+  duet_product *product = malloc(sizeof *product);
+  if (!product) return duet_fail(error, DUET_OUT_OF_MEMORY, "no memory to try a product");
+  *product = duet_product_of(&set->list[0].stage, launch->memories);
+  launch->product = product;
+  return DUET_OK;
 }
 
 duet_status duet_trials_load(const duet_trials *set, const duet_handle *h, duet_launch *launch, duet_error *error) {
   duet_kernel *kernel = NULL;
+  duet_kernel_class class;
   *launch = (duet_launch){0};
-  duet_status s = build(set, h, &kernel, error);
+  duet_status s = duet_plan_class(h->backend->info(h->device), &class, error);
+  const bool product = class != DUET_CLASS_PLAIN && duet_stage_is_product(&set->list[0].stage);
+  if (!s && !product) s = build(set, h, &kernel, error);
   launch->kernel = kernel;
   for (size_t i = 0; i < set->count; i++) launch->groups += set->list[i].count * set->list[i].spread;
   for (int m = 0; !s && m < DUET_MEMORIES; m++) {
@@ -361,12 +393,13 @@ duet_status duet_trials_load(const duet_trials *set, const duet_handle *h, duet_
     s = h->backend->alloc(h->device, set->words[m] * 4, &launch->memories[m], error);
     if (!s) s = h->backend->upload(h->device, launch->memories[m], 0, set->before[m], set->words[m] * 4, error);
   }
-  return s;
+  return s || !product ? s : load_product(set, launch, error);
 }
 
 void duet_trials_unload(const duet_handle *h, duet_launch *launch) {
   for (int m = 0; m < DUET_MEMORIES; m++) h->backend->free(h->device, launch->memories[m]);
   h->backend->release(h->device, (duet_kernel *)launch->kernel);
+  free((void *)launch->product);
   *launch = (duet_launch){0};
 }
 

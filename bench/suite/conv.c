@@ -38,6 +38,8 @@ static bool serves(const duet_stage *stage, bench_direction direction, bool has_
     case DUET_STAGE_winograd_weights:
     case DUET_STAGE_conv_forward:
     case DUET_STAGE_dense_forward:
+    case DUET_STAGE_product_forward:
+    case DUET_STAGE_product_bias:
       return direction == BENCH_FORWARD;
     case DUET_STAGE_sparse_gradient:
       return direction == back;
@@ -46,12 +48,14 @@ static bool serves(const duet_stage *stage, bench_direction direction, bool has_
     case DUET_STAGE_sparse_backward:
     case DUET_STAGE_transpose_back:
     case DUET_STAGE_dense_backward:
+    case DUET_STAGE_product_backward:
       return direction == BENCH_BACKWARD;
     case DUET_STAGE_transpose:
     case DUET_STAGE_conv_weights:
     case DUET_STAGE_sparse_weights:
     case DUET_STAGE_winograd_gradient:
     case DUET_STAGE_dense_weights:
+    case DUET_STAGE_product_weights:
     case DUET_STAGE_sum:
       return direction == BENCH_WEIGHTS;
     default:
