@@ -73,6 +73,23 @@ static void find_units(duet_planner *planner) {
   }
 }
 
+/* Whether pictures stay in the data set, as bytes: where one convolution or dense layer alone reads them, as they are
+   (gpu class; its kernels). */
+static bool find_resident(duet_planner *planner) {
+  const duet_plan_options *options = &planner->plan->options;
+  const duet_network *network = planner->network;
+  int readers = 0;
+  bool can = options->kernel_class == DUET_CLASS_GPU && !(options->train && options->augment);
+  for (int i = 0; i < network->layer_count; i++)
+    for (int j = 0; j < network->layers[i].input_count; j++) {
+      if (planner->units[i].absorbed || duet_planner_input(planner, i, j) != &planner->units[0]) continue;
+      const duet_op_kind op = network->layers[i].op;
+      can = can && (op == DUET_OP_conv || (op == DUET_OP_dense && !planner->units[i].by_library));
+      readers++;
+    }
+  return can && readers == 1;
+}
+
 /* The layer whose shape the unit's tensor has: the pooling where there is one. */
 static duet_shape unit_shape(const duet_planner *planner, int root) {
   const duet_unit *unit = &planner->units[root];
@@ -85,7 +102,7 @@ static void place_tensors(duet_planner *planner) {
   for (int i = 0; i < network->layer_count; i++) {
     duet_unit *unit = &planner->units[i];
     const duet_op_kind op = network->layers[i].op;
-    if (unit->root != i || op == DUET_OP_cross_entropy || unit->in_rows) continue;
+    if (unit->root != i || op == DUET_OP_cross_entropy || unit->in_rows || (i == 0 && planner->resident)) continue;
     const size_t elements = duet_shape_count(unit_shape(planner, i));
     unit->value = duet_planner_blocks(planner, elements);
     if (train && unit->needs_gradient) unit->gradient = duet_planner_blocks(planner, elements);
@@ -115,11 +132,13 @@ static void add_gather(duet_planner *planner) {
   const duet_shape image = planner->network->layers[0].shape;
   stage->constants.IH = image.height;
   stage->constants.IW = image.width;
+  stage->constants.RESIDENT = planner->resident;
   stage->constants.GIVEN = planner->plan->options.predict;
   stage->constants.AUGMENT = planner->plan->options.train && planner->plan->options.augment;
   const duet_operand operands[] = {planner->images,         planner->labels,         planner->order, planner->control,
                                    planner->units[0].value, planner->units[1].value, planner->target};
   memcpy(stage->operands, operands, sizeof operands);
+  if (planner->resident) stage->operands[4].memory = DUET_MEMORY_none;
 }
 
 static void add_record(duet_planner *planner) {
@@ -232,6 +251,7 @@ static duet_status build(duet_planner *planner) {
   for (int h = 0; h < DUET_HEADS; h++) plan->head_weight[h] = duet_planner_once(planner, 1);
   find_units(planner);
   find_products(planner);
+  planner->resident = find_resident(planner);
   place_tensors(planner);
   for (int h = 0; plan->options.predict && h < DUET_HEADS; h++)
     plan->logits[h] = duet_planner_input(planner, planner->network->heads[h], 0)->value;

@@ -72,6 +72,20 @@ duet_unit *duet_planner_input(duet_planner *planner, int layer, int i) {
   return duet_planner_unit(planner, planner->network->layers[layer].inputs[i]);
 }
 
+void duet_planner_bind_input(duet_planner *planner, int layer, duet_stage *stage, int first) {
+  const duet_unit *input = duet_planner_input(planner, layer, 0);
+  stage->operands[0] = input->value;
+  if (!planner->resident || input != &planner->units[0]) return;
+  stage->constants.RESIDENT = 1;
+  stage->operands[0] = planner->images;
+  if (duet_stage_infos[stage->kind].task) {
+    stage->operands[first] = planner->target;
+  } else {
+    stage->operands[first] = planner->order;
+    stage->operands[first + 1] = planner->control;
+  }
+}
+
 duet_operand duet_planner_gradient(duet_unit *unit, duet_stage *stage) {
   stage->constants.ADD = unit->gradient_written;
   unit->gradient_written = true;

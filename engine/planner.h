@@ -47,6 +47,7 @@ struct duet_planner {
   size_t capacity; /* of plan->stages */
   duet_tensor *tensors;
   size_t tensor_count, tensor_capacity;
+  bool resident; /* the one layer that reads the picture finds it in the data set */
   int dropouts;
   duet_status status; /* the first failure of an add */
 };
@@ -67,6 +68,10 @@ size_t duet_planner_tensor(const duet_planner *planner, size_t offset);
 /* The unit that holds the result of `layer` (input `i` of a layer: duet_planner_input). */
 duet_unit *duet_planner_unit(duet_planner *planner, int layer);
 duet_unit *duet_planner_input(duet_planner *planner, int layer, int i);
+
+/* Binds operand 0 of a stage to the input of `layer`: where that is the picture and stays in the data set, with RESIDENT
+   and what tells the samples, `first` being the operand `order`, or of a sum over all blocks `target`. */
+void duet_planner_bind_input(duet_planner *planner, int layer, duet_stage *stage, int first);
 
 /* Where a stage writes the gradient of `unit`: sets ADD when one is there already. */
 duet_operand duet_planner_gradient(duet_unit *unit, duet_stage *stage);

@@ -337,7 +337,7 @@ static bool matrix_tiles(duet_stage *stage, int group, int wanted_groups) {
   if (warps == 0) return false;
   switch (stage->kind) {
     case DUET_STAGE_conv_forward:
-      return matrix_tile(k, destination(stage), k->POOL ? 2 : 1, k->STRIDE, warps, wanted_groups);
+      return !k->RESIDENT && matrix_tile(k, destination(stage), k->POOL ? 2 : 1, k->STRIDE, warps, wanted_groups);
     case DUET_STAGE_conv_backward:
       return matrix_tile(k, destination(stage), 1, 1, warps, wanted_groups);
     case DUET_STAGE_conv_weights:
@@ -473,7 +473,7 @@ size_t duet_tiles_groups(const duet_stage *stage, size_t group) {
     case DUET_STAGE_product_bias:
       return (size_t)ceil_divide(k->OC, 2 * DUET_LANES * teams);
     case DUET_STAGE_gather:
-      elements = k->IH * k->IW;
+      elements = k->RESIDENT ? 1 : k->IH * k->IW;
       break;
     case DUET_STAGE_pool_forward:
       elements = k->IC * k->OH * k->OW;

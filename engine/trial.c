@@ -95,6 +95,14 @@ static duet_memory memory_of(const char *name) {
   return DUET_MEMORY_work;
 }
 
+static bool reads_pictures(const duet_stage *stage) {
+  return stage->constants.RESIDENT && stage->kind != DUET_STAGE_gather;
+}
+
+static duet_memory memory_in(const duet_stage *stage, const char *name) {
+  return reads_pictures(stage) && !strcmp(name, "x") ? DUET_MEMORY_images : memory_of(name);
+}
+
 /* Whether each block has its own, at a stride. What a stage writes that serves one block at a time are partial sums. */
 static bool is_per_block(const duet_stage *stage, int operand) {
   const duet_stage_info *info = &duet_stage_infos[stage->kind];
@@ -104,13 +112,13 @@ static bool is_per_block(const duet_stage *stage, int operand) {
   static const char *const once[] = {"statistics", "weight", "sink", "wt", "dwt", "u", "du", "a", "b", "c", "sums"};
   for (size_t i = 0; i < sizeof once / sizeof *once; i++)
     if (!strcmp(once[i], name)) return false;
-  return memory_of(name) == DUET_MEMORY_work && stage->kind != DUET_STAGE_update;
+  return memory_in(stage, name) == DUET_MEMORY_work && stage->kind != DUET_STAGE_update;
 }
 
 /* What is there beyond what one call touches. */
-static size_t whole_extent(const duet_constants *k, const char *name, size_t extent) {
+static size_t whole_extent(const duet_constants *k, const char *name, duet_memory memory, size_t extent) {
   const size_t samples = 2 * (size_t)k->BATCH;
-  if (!strcmp(name, "images")) return (samples * (size_t)k->IH * (size_t)k->IW + 3) / 4;
+  if (memory == DUET_MEMORY_images) return (samples * (size_t)duet_resident_pixels(k) + 3) / 4;
   if (!strcmp(name, "labels")) return (samples + 3) / 4;
   if (!strcmp(name, "order")) return samples;
   if (!strcmp(name, "rates") || !strcmp(name, "results")) return (STEP + 1) * extent;
@@ -140,7 +148,7 @@ static void bind(duet_trials *set, duet_trial *t) {
   size_t extents[DUET_MAX_OPERANDS];
   for (int i = 0; i < DUET_MAX_OPERANDS; i++) {
     const bool there = info->operands[i] && !is_left_out(&t->stage, info->operands[i], set->group > 1);
-    t->stage.operands[i].memory = there ? memory_of(info->operands[i]) : DUET_MEMORY_none;
+    t->stage.operands[i].memory = there ? memory_in(&t->stage, info->operands[i]) : DUET_MEMORY_none;
   }
   duet_stage_extents(&t->stage, extents);
   for (int i = 0; i < DUET_MAX_OPERANDS; i++) {
@@ -150,7 +158,7 @@ static void bind(duet_trials *set, duet_trial *t) {
     duet_place *p = &t->places[i];
     *p = (duet_place){.name = info->operands[i],
                       .memory = o->memory,
-                      .extent = whole_extent(&t->stage.constants, info->operands[i], extents[i])};
+                      .extent = whole_extent(&t->stage.constants, info->operands[i], o->memory, extents[i])};
     const bool per_block = is_per_block(&t->stage, i);
     p->copies = per_block ? t->blocks : 1;
     p->stride = (p->extent + 15) / 16 * 16 + GUARD;
@@ -213,7 +221,8 @@ static uint32_t target_word(const duet_constants *k, int block, size_t row, int 
   const int image = block * L + lane, n = images_of(k);
   if (image >= n) return 0; /* padding */
   const uint32_t digit = random_word(drawn) % 10;
-  return row == 3 ? 1000 + (uint32_t)image : duet_trial_bits(row == 2 ? 1.0 / n : row == 1 ? digit + 3 : digit);
+  if (row == 3) return k->RESIDENT ? random_word(drawn) % (2 * (uint32_t)k->BATCH) : 1000 + (uint32_t)image;
+  return duet_trial_bits(row == 2 ? 1.0 / n : row == 1 ? digit + 3 : digit);
 }
 
 static uint32_t rates_word(size_t i) {
@@ -232,8 +241,9 @@ static uint32_t list_word(const duet_constants *k, size_t i, uint32_t *drawn) {
   return duet_trial_bits((double)(row * width + column));
 }
 
-/* Sums of which the larger is kept are made exact, for equal ones to happen; larger tiles of Winograd's round all. */
-static bool rounds_maxima(const duet_constants *k) { return k->POOL && k->WINOGRAD > 2; }
+/* Sums of which the larger is kept are made exact, for equal ones to happen; larger tiles of Winograd's round
+   all, as pixels of the data set are. */
+static bool rounds_maxima(const duet_constants *k) { return k->POOL && (k->WINOGRAD > 2 || k->RESIDENT); }
 static bool takes_maximum(const duet_constants *k) { return (k->POOL && !rounds_maxima(k)) || k->MAXIMUM; }
 
 static uint32_t word_for(const duet_trial *t, const char *name, size_t copy, size_t i, uint32_t *drawn) {
@@ -241,7 +251,7 @@ static uint32_t word_for(const duet_trial *t, const char *name, size_t copy, siz
   if (!strcmp(name, "control")) return control_word(k, i);
   if (!strcmp(name, "target")) return target_word(k, (int)copy, i / L, (int)(i % L), drawn);
   if (!strcmp(name, "rates")) return rates_word(i);
-  if (!strcmp(name, "images")) return random_word(drawn);
+  if (!strcmp(name, "images") || (reads_pictures(&t->stage) && !strcmp(name, "x"))) return random_word(drawn);
   if (!strcmp(name, "labels")) return random_bytes(10, drawn);
   if (!strcmp(name, "order")) return random_word(drawn) % (2 * (uint32_t)k->BATCH);
   if (!strcmp(name, "dy") && k->SPARSE && random_word(drawn) % 4) return 0;
@@ -272,7 +282,7 @@ static void fill_operand(duet_trials *set, const duet_trial *t, const duet_place
     uint32_t *at = set->before[p->memory] + p->offset + copy * p->stride;
     for (size_t j = 0; j < p->extent; j++) {
       at[j] = word_for(t, p->name, copy, j, drawn);
-      if (set->rounded && is_factor(p->name)) at[j] = rounded(at[j]);
+      if (set->rounded && is_factor(p->name) && p->memory != DUET_MEMORY_images) at[j] = rounded(at[j]);
     }
     if (reads_nan(t, p->name) && p->extent > 7) at[7] = DUET_TRIAL_SENTINEL;
   }

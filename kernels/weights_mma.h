@@ -11,15 +11,21 @@
 #define UNITS_IN_GROUP (WARPS / TH)
 
 /* The item's four images of x for column `c` of w at pixel (h, w) of the result, before any pooling. */
-INLINE_FN float4 JOIN(STAGE, _under)(GLOBAL const float *x, int c, int h, int w) {
+INLINE_FN float4 JOIN(STAGE, _under)(X_SOURCE x, int c, int h, int w) {
   const int ih = h * STEP + c / WINDOW % WINDOW - P, iw = w * STEP + c % WINDOW - P;
   const float4 none = {0.0f, 0.0f, 0.0f, 0.0f};
   if (P > 0 && (ih < 0 || ih >= SH || iw < 0 || iw >= SW)) return none;
-  return LOAD4(x + ((c / (WINDOW * WINDOW) * SH + ih) * SW + iw) * 16 + 4 * MMA_PLACE);
+  const int at = (c / (WINDOW * WINDOW) * SH + ih) * SW + iw;
+#if RESIDENT
+  const float4 v = {PIXEL(x.of[0], at), PIXEL(x.of[1], at), PIXEL(x.of[2], at), PIXEL(x.of[3], at)};
+  return v;
+#else
+  return LOAD4(x + at * 16 + 4 * MMA_PLACE);
+#endif
 }
 
 /* Adds the pixels under (h, w) of dy for the columns from `column` on. */
-INLINE_FN void JOIN(STAGE, _window)(float (*acc)[TO][4], GLOBAL const float *x, GLOBAL const float *dy, GLOBAL const u8 *index, int rows, int column, int h,
+INLINE_FN void JOIN(STAGE, _window)(float (*acc)[TO][4], X_SOURCE x, GLOBAL const float *dy, GLOBAL const u8 *index, int rows, int column, int h,
                                     int w) {
   float4 slopes[ROWS / 8];
   u32 winners[ROWS / 8];
@@ -40,15 +46,16 @@ INLINE_FN void JOIN(STAGE, _window)(float (*acc)[TO][4], GLOBAL const float *x, 
 }
 
 /* dw of `rows` output channels and UNITS_IN_GROUP units from `first` on. */
-INLINE_FN void JOIN(STAGE, _group)(LOCAL_PTR float *scratch, GLOBAL const float *x, GLOBAL const float *dy, GLOBAL const u8 *index, GLOBAL float *dw,
-                                   int rows, int first) {
+INLINE_FN void JOIN(STAGE, _group)(LOCAL_PTR float *scratch, GLOBAL const X_ELEMENT *x, GLOBAL const float *dy, GLOBAL const u8 *index,
+                                   GLOBAL const float *target, GLOBAL float *dw, int rows, int first) {
   float acc[ROWS / 16][TO][4];
   UNROLL for (int i = 0; i < ROWS / 16 * TO * 4; i++) acc[i / (4 * TO)][i / 4 % TO][i % 4] = 0.0f;
   const int column = MIN(first + WARP / TH, UNITS - 1) * UNIT;
   for (int i = WARP % TH; i < BLOCKS * HEIGHT; i += TH) {
     const size_t b = i / HEIGHT;
+    X_SOURCE xb = X_OF_BLOCK(x, b);
     NO_UNROLL for (int w = 0; w < WIDTH; w++)
-      JOIN(STAGE, _window)(acc, x + b * X_STRIDE, dy + b * DY_STRIDE, SIDE == 2 ? index + b * (INDEX_STRIDE * sizeof(float)) : index, rows, column, i % HEIGHT, w);
+      JOIN(STAGE, _window)(acc, xb, dy + b * DY_STRIDE, SIDE == 2 ? index + b * (INDEX_STRIDE * sizeof(float)) : index, rows, column, i % HEIGHT, w);
   }
   LOCAL_PTR float *mine = scratch + WARP * (ROWS * UNIT) + MMA_ROW * UNIT + 2 * MMA_PLACE;
   UNROLL for (int m = 0; m < ROWS / 16; m++) UNROLL for (int j = 0; j < TO; j++) UNROLL for (int i = 0; i < 4; i++)

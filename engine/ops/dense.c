@@ -131,7 +131,7 @@ void duet_op_dense_forward(duet_planner *planner, int layer) {
   duet_stage *stage = duet_planner_add(planner, DUET_STAGE_dense_forward, layer, "forward");
   set_constants(planner, layer, stage);
   stage->constants.RELU = unit->relu;
-  stage->operands[0] = duet_planner_input(planner, layer, 0)->value;
+  duet_planner_bind_input(planner, layer, stage, 4);
   stage->operands[1] = duet_planner_weight(planner, DUET_MEMORY_parameters, layer);
   stage->operands[2] = duet_planner_bias(planner, DUET_MEMORY_parameters, layer);
   stage->operands[3] = unit->value;
@@ -172,7 +172,7 @@ void duet_op_dense_weights(duet_planner *planner, int layer) {
   duet_stage *stage = duet_planner_add(planner, DUET_STAGE_dense_weights, layer, "weights");
   set_constants(planner, layer, stage);
   set_sparse(planner, unit, stage);
-  stage->operands[0] = duet_planner_input(planner, layer, 0)->value;
+  duet_planner_bind_input(planner, layer, stage, 5);
   stage->operands[1] = unit->transposed;
   stage->operands[2] = unit->before;
   stage->operands[3] = duet_planner_weight(planner, DUET_MEMORY_gradients, layer);
