@@ -111,8 +111,8 @@ typedef struct duet_device_info {
   /* Bit p: stages of duet_precision p run; tf32 and bf16 with groups of 128 and 48 KiB of local memory. fp32 runs
    * wherever a device is usable. */
   unsigned precisions;
-  char lacks[200]; /* of a usable device without some: what it lacks and what has them, as the end of a sentence that
-                      begins with its id */
+  char lacks[200];  /* of a usable device without some: what it lacks and what has them, as the end of a sentence that
+                       begins with its id */
   char library[32]; /* that makes products of matrices (`gemm`), as people call it; empty: there is none */
   uint64_t global_memory;  /* bytes */
   uint64_t max_allocation; /* bytes in one buffer */
@@ -126,7 +126,8 @@ typedef struct duet_kernel duet_kernel;
 typedef struct duet_recording duet_recording;
 typedef uint64_t duet_ticket; /* a point in a device's stream of work; 0 is no work */
 
-/* A matrix of floats: row i from element `offset` + i * `pitch` of its buffer on; pitch 0: without gaps between rows. */
+/* A matrix of floats: row i from element `offset` + i * `pitch` of its buffer on; pitch 0: without gaps between rows.
+ */
 typedef struct duet_matrix {
   duet_buffer *buffer;
   size_t offset, pitch;

@@ -1,6 +1,7 @@
 #include "engine/plan.h"
 
 #include "engine/planner.h"
+#include "engine/product.h"
 #include "engine/stage.h"
 
 #include <stdio.h>
@@ -117,7 +118,7 @@ static void find_products(duet_planner *planner) {
     const duet_layer *l = &network->layers[i];
     if (planner->units[i].absorbed || l->op != DUET_OP_dense) continue;
     planner->units[i].by_library = planner->units[i].in_rows =
-        duet_tiles_by_library(planner->plan, l->shape.channels, (int)l->weight_row_length);
+        duet_product_suits(planner->plan, l->shape.channels, (int)l->weight_row_length);
   }
   for (int i = 0; i < network->layer_count; i++)
     for (int j = 0; j < network->layers[i].input_count; j++)
@@ -329,8 +330,9 @@ static duet_status find_library(const duet_device_info *info, duet_plan_options 
     return duet_fail(error, DUET_USAGE, "DUET_GEMM=%.20s: neither on nor off", told);
   if (always && !can && options->kernel_class != DUET_CLASS_PLAIN)
     return duet_fail(error, DUET_USAGE, "DUET_GEMM=on: %s %s", info->id,
-                     info->library[0] ? "has kernels of the cpu class, which use no library (unset it, or DUET_KERNEL_CLASS=gpu)"
-                                      : "has no library of products (unset it)");
+                     info->library[0]
+                         ? "has kernels of the cpu class, which use no library (unset it, or DUET_KERNEL_CLASS=gpu)"
+                         : "has no library of products (unset it)");
   options->gemm = !can || (set && !always) ? DUET_GEMM_NEVER : always ? DUET_GEMM_ALWAYS : DUET_GEMM_LARGE;
   (void)snprintf(options->library, sizeof options->library, "%s", info->library);
   return DUET_OK;

@@ -16,20 +16,20 @@ typedef struct duet_unit {
   bool needs_gradient;   /* some parameter lies upstream */
   bool gradient_written; /* a later gradient is added */
   duet_operand value, gradient, index;
-  int winograd[2];             /* F(M x M, 3x3), or F(M, 5) by rows: M forward and back; 0: direct */
-  bool in_steps;               /* Winograd's algorithm in stages of its own, not inside of the convolution's */
-  duet_operand transformed[2]; /* weights, as winograd_weights leaves them */
-  duet_operand points[2];      /* in three steps: of the input, channels innermost; of the gradient */
-  bool by_block;               /* the weight gradient is made block by block, in `partial` */
-  duet_operand partial[2];     /* sums of weight and bias */
-  bool sparse;                 /* backward and the weight gradient go by `list` */
-  duet_operand list;           /* of stage sparse_gradient */
-  duet_operand turned;         /* weights, [OC][K][K][round up(IC, 16)] */
-  duet_operand before;         /* the gradient before ReLU and pooling, once `backward` has added it */
-  duet_operand statistics;     /* of batch normalisation, [4][C] */
-  duet_operand transposed;     /* the input with its channels innermost, where that is wanted */
-  bool by_library;             /* a dense layer that the library makes, as products of rows (kernels.def) */
-  bool in_rows;                /* all that read it are such too: there is no image-lane tensor of it */
+  int winograd[2];                  /* F(M x M, 3x3), or F(M, 5) by rows: M forward and back; 0: direct */
+  bool in_steps;                    /* Winograd's algorithm in stages of its own, not inside of the convolution's */
+  duet_operand transformed[2];      /* weights, as winograd_weights leaves them */
+  duet_operand points[2];           /* in three steps: of the input, channels innermost; of the gradient */
+  bool by_block;                    /* the weight gradient is made block by block, in `partial` */
+  duet_operand partial[2];          /* sums of weight and bias */
+  bool sparse;                      /* backward and the weight gradient go by `list` */
+  duet_operand list;                /* of stage sparse_gradient */
+  duet_operand turned;              /* weights, [OC][K][K][round up(IC, 16)] */
+  duet_operand before;              /* the gradient before ReLU and pooling, once `backward` has added it */
+  duet_operand statistics;          /* of batch normalisation, [4][C] */
+  duet_operand transposed;          /* the input with its channels innermost, where that is wanted */
+  bool by_library;                  /* a dense layer that the library makes, as products of rows (kernels.def) */
+  bool in_rows;                     /* all that read it are such too: there is no image-lane tensor of it */
   duet_operand rows, gradient_rows; /* the value, its gradient as rows; stride 0: not there (yet) */
 } duet_unit;
 
@@ -69,8 +69,8 @@ size_t duet_planner_tensor(const duet_planner *planner, size_t offset);
 duet_unit *duet_planner_unit(duet_planner *planner, int layer);
 duet_unit *duet_planner_input(duet_planner *planner, int layer, int i);
 
-/* Binds operand 0 of a stage to the input of `layer`: where that is the picture and stays in the data set, with RESIDENT
-   and what tells the samples, `first` being the operand `order`, or of a sum over all blocks `target`. */
+/* Binds operand 0 of a stage to the input of `layer`: where that is the picture and stays in the data set, with
+   RESIDENT and what tells the samples, `first` being the operand `order`, or of a sum over all blocks `target`. */
 void duet_planner_bind_input(duet_planner *planner, int layer, duet_stage *stage, int first);
 
 /* Where a stage writes the gradient of `unit`: sets ADD when one is there already. */
@@ -84,8 +84,8 @@ duet_operand duet_planner_transposed(duet_planner *planner, int layer, duet_shap
 size_t duet_planner_transposed_size(duet_shape shape, int pad);
 
 /* The gradient with respect to the result of layer `layer` before its ReLU and pooling, adding the stage that makes it
-   where one is needed. Not for units in rows. The gpu class's convolutions find the way back through the pooling by themselves: there, before
-   the ReLU only. */
+   where one is needed. Not for units in rows. The gpu class's convolutions find the way back through the pooling by
+   themselves: there, before the ReLU only. */
 duet_operand duet_planner_before_activation(duet_planner *planner, int layer);
 
 /* Operands of a layer's parameters in a memory (parameters, gradients, state). */
@@ -119,8 +119,6 @@ void duet_tiles_set(duet_stage *stage, const duet_plan *plan);
 int duet_tiles_winograd(const duet_plan *plan, int kernel, int source, duet_shape map, bool pool);
 /* The cpu class: rows of a weight tensor per task, for balance among the compute units. */
 int duet_tiles_rows(int rows, unsigned compute_units);
-/* Whether the library makes a dense layer of so many features. */
-bool duet_tiles_by_library(const duet_plan *plan, int outputs, int inputs);
 /* The gpu class: work-items per group, and groups that share a block of this stage. */
 size_t duet_tiles_group(size_t max_group);
 size_t duet_tiles_groups(const duet_stage *stage, size_t group);

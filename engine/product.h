@@ -2,7 +2,10 @@
 #ifndef DUET_ENGINE_PRODUCT_H
 #define DUET_ENGINE_PRODUCT_H
 
-#include "engine/backend.h"
+#include "engine/plan.h"
+
+/* Whether the library makes a dense layer of so many features. */
+bool duet_product_suits(const duet_plan *plan, int outputs, int inputs);
 
 /* What the library is asked for by a stage product_forward, product_backward or product_weights whose operands lie in
    `memories`. */

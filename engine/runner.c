@@ -157,8 +157,8 @@ static duet_status make_buffers(duet_runner *runner, const duet_runner_options *
   return s;
 }
 
-/* A launch made ready: its kernel built; or a product made once, for a library that loads and chooses at its first, which
-   belongs to building. That one multiplies what no step has made yet. */
+/* A launch made ready: its kernel built; or a product made once, for a library that loads and chooses at its first,
+   which belongs to building. That one multiplies what no step has made yet. */
 static duet_status make_launch(duet_runner *runner, size_t i, duet_buffer *const memories[], duet_error *error) {
   const duet_handle *h = &runner->model->handle;
   const duet_plan_launch *l = &runner->plan->launches[i];
@@ -166,7 +166,11 @@ static duet_status make_launch(duet_runner *runner, size_t i, duet_buffer *const
   if (duet_stage_is_product(l->parts[0].stages)) {
     runner->products[i] = duet_product_of(l->parts[0].stages, memories);
     launch->product = &runner->products[i];
-    return h->backend->gemm(h->device, launch->product, error);
+    duet_error inner;
+    const duet_status s = h->backend->gemm(h->device, launch->product, &inner);
+    return s ? duet_fail(error, s, "%s: %.800s (DUET_GEMM=off does without %s)", l->parts[0].stages->label, inner.text,
+                         runner->plan->options.library)
+             : s;
   }
   const duet_status s = duet_build(h, l->name, l->parts, l->part_count, l->group, &runner->kernels[i], error);
   launch->kernel = runner->kernels[i];

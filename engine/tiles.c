@@ -25,7 +25,6 @@ enum {
   WARP_CHANNELS =
       4, /* source channels of a convolution from which matrix units are worth their trouble: they take eight at once */
   SMALL_PRODUCT = 10240, /* multiplications per image of a dense layer that one group does for a block */
-  LARGE_PRODUCT = 1 << 28, /* multiplications per batch of a dense layer that are worth a library's launches */
 };
 
 /* Vectors of 16 floats that a tile may sum in registers, beside its operands: 24 of AVX-512's 32 (28 begin to spill); a
@@ -402,11 +401,6 @@ static void gpu_dense_weights(duet_constants *k, int group, int wanted_groups) {
   k->ROWS = near_divisor(k->OC, GPU_CHANNELS);
   while (ceil_divide(k->OC, k->ROWS) * dense_weights_slices(k, group) < wanted_groups && k->ROWS > 1) k->ROWS /= 2;
   k->LOCAL = group * (DUET_LANES + 4) + k->ROWS * DUET_LANES;
-}
-
-bool duet_tiles_by_library(const duet_plan *plan, int outputs, int inputs) {
-  const double products = (double)outputs * inputs * plan->blocks * DUET_LANES;
-  return plan->options.gemm == DUET_GEMM_ALWAYS || (plan->options.gemm == DUET_GEMM_LARGE && products > LARGE_PRODUCT);
 }
 
 static void gpu_tiles(duet_stage *stage, int group, const duet_plan *plan) {

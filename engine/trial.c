@@ -377,7 +377,8 @@ static duet_status build(const duet_trials *set, const duet_handle *h, duet_kern
         .stages = &set->list[i].stage, .stage_count = 1, .count = set->list[i].count, .spread = set->list[i].spread};
   const duet_kernel_source untold = {
       .name = "trial", .source = "", .parts = parts, .part_count = 1, .group = set->group};
-  if (duet_stage_is_product(&set->list[0].stage)) return h->backend->build(h->device, &untold, kernel, error); /* `ref` */
+  if (duet_stage_is_product(&set->list[0].stage))
+    return h->backend->build(h->device, &untold, kernel, error); /* `ref` */
   return duet_build(h, "trial", parts, set->count, set->group, kernel, error);
 }
 

@@ -414,8 +414,8 @@ static void multiply(const duet_product *product, bool recorded) {
   h.backend->forget(h.device, recording);
 }
 
-/* One product with offsets, rows `gap` elements apart; c lies between sentinels and, when nothing is added to it, is NaN
-   before. */
+/* One product with offsets, rows `gap` elements apart; c lies between sentinels and, when nothing is added to it, is
+   NaN before. */
 static void check_gemm(size_t m, size_t n, size_t k, size_t gap, bool ta, bool tb, bool add, bool recorded) {
   enum { BEFORE = 4, AFTER = 5 };
   const size_t pitches[3] = {(ta ? m : k) + gap, (tb ? k : n) + gap, n + gap};
@@ -491,8 +491,13 @@ static void test_gemm_gives_the_same_bits(void **state) {
   for (size_t i = 0; i < (size_t)(ROWS + COLUMNS) * DEPTH; i++) in[i] = (float)((i * 2654435761u) % 2001) / 1000 - 1;
   duet_buffer *b = allocate(sizeof(float) * (ROWS + COLUMNS) * DEPTH), *c = allocate(sizeof first);
   upload(b, in, sizeof(float) * (ROWS + COLUMNS) * DEPTH);
-  const duet_product product = {
-      .m = ROWS, .n = COLUMNS, .k = DEPTH, .a = {b, 0, 0}, .b = {b, (size_t)ROWS * DEPTH, 0}, .c = {c, 0, 0}, .transpose_b = true};
+  const duet_product product = {.m = ROWS,
+                                .n = COLUMNS,
+                                .k = DEPTH,
+                                .a = {b, 0, 0},
+                                .b = {b, (size_t)ROWS * DEPTH, 0},
+                                .c = {c, 0, 0},
+                                .transpose_b = true};
   for (int i = 0; i < 3; i++) {
     multiply(&product, i == 2);
     download(c, i ? again : first, sizeof first);
@@ -507,11 +512,9 @@ static void test_gemm_checks_its_shapes(void **state) {
   (void)state;
   if (!h.backend->gemm) skip();
   duet_buffer *b = allocate(100 * sizeof(float));
-#define GEMM(M, N, K, A, B, C, PITCH)                                                                          \
-  h.backend->gemm(h.device,                                                                                    \
-                  &(duet_product){                                                                             \
-                      .m = M, .n = N, .k = K, .a = {b, A, 0}, .b = {b, B, 0}, .c = {b, C, PITCH}}, \
-                  &error)
+#define GEMM(M, N, K, A, B, C, PITCH) \
+  h.backend->gemm(h.device,           \
+                  &(duet_product){.m = M, .n = N, .k = K, .a = {b, A, 0}, .b = {b, B, 0}, .c = {b, C, PITCH}}, &error)
   REFUSED(DUET_TOO_LARGE, "a ends outside", GEMM(10, 1, 11, 0, 0, 0, 0));
   REFUSED(DUET_TOO_LARGE, "b ends outside", GEMM(1, 10, 10, 0, 1, 0, 0));
   REFUSED(DUET_TOO_LARGE, "c ends outside", GEMM(2, 3, 1, 0, 0, 95, 0));

@@ -1,5 +1,5 @@
-/* Dense layers by the vendor's library, on the device $DUET_TEST_DEVICE with DUET_GEMM=on: losses and parameters against
-   `ref`, the same bits recorded and launched one by one, and a failure of any call, products among them. */
+/* Dense layers by the vendor's library, on the device $DUET_TEST_DEVICE with DUET_GEMM=on: losses and parameters
+   against `ref`, the same bits recorded and launched one by one, and a failure of any call, products among them. */
 #include "engine/product.h"
 #include "engine/random.h"
 #include "engine/schedule.h"
@@ -57,8 +57,10 @@ static void compare(const char *network, int batch) {
     for (int head = 0; head < DUET_HEADS; head++) {
       const double got = results[0].epochs[e].train.loss[head], wanted = results[1].epochs[e].train.loss[head];
       if (!(fabs(got - wanted) <= 1e-4 * wanted)) fail_msg("head %d: loss %.9g, not %.9g", head, got, wanted);
-      const double measured = results[0].epochs[e].measured.loss[head], other = results[1].epochs[e].measured.loss[head];
-      if (!(fabs(measured - other) <= 1e-4 * other)) fail_msg("head %d: measured %.9g, not %.9g", head, measured, other);
+      const double measured = results[0].epochs[e].measured.loss[head],
+                   other = results[1].epochs[e].measured.loss[head];
+      if (!(fabs(measured - other) <= 1e-4 * other))
+        fail_msg("head %d: measured %.9g, not %.9g", head, measured, other);
     }
   const size_t count = rigs[0].model->layout.total;
   const double norm = small_norm_of(values[1], count);
@@ -165,10 +167,9 @@ static int set_up(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_dense), cmocka_unit_test(test_one_image),
-                                     cmocka_unit_test(test_convolution_and_dropout),
-                                     cmocka_unit_test(test_recorded_as_launched),
-                                     cmocka_unit_test(test_every_call_fails_once)};
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_dense), cmocka_unit_test(test_one_image), cmocka_unit_test(test_convolution_and_dropout),
+      cmocka_unit_test(test_recorded_as_launched), cmocka_unit_test(test_every_call_fails_once)};
   cmocka_set_test_filter(getenv("DUET_TEST_ONLY"));
   cmocka_set_skip_filter(getenv("DUET_TEST_SKIP"));
   return cmocka_run_group_tests_name("library", tests, set_up, NULL);

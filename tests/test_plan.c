@@ -257,16 +257,17 @@ static void check_all_classes(const duet_network *network) {
       for (int train = 0; train < 2; train++)
         for (size_t u = 0; u < sizeof units / sizeof *units; u++)
           for (size_t group = 16; group <= 256; group *= 4)
-            check_plan(network, (duet_plan_options){.batch = batches[b],
-                                                    .train = train,
-                                                    .method = (duet_method)(b % 4),
-                                                    .kernel_class = (duet_kernel_class) class,
-                                                    .gemm = class == DUET_CLASS_GPU && u > 1 ? DUET_GEMM_ALWAYS : DUET_GEMM_NEVER,
-                                                    .sections = u % 2,
-                                                    .precision = (duet_precision)((b + u) % DUET_PLAN_PRECISIONS),
-                                                    .compute_units = units[u],
-                                                    .max_group = group,
-                                                    .vector_width = 4U << b % 3});
+            check_plan(network, (duet_plan_options){
+                                    .batch = batches[b],
+                                    .train = train,
+                                    .method = (duet_method)(b % 4),
+                                    .kernel_class = (duet_kernel_class) class,
+                                    .gemm = class == DUET_CLASS_GPU && u > 1 ? DUET_GEMM_ALWAYS : DUET_GEMM_NEVER,
+                                    .sections = u % 2,
+                                    .precision = (duet_precision)((b + u) % DUET_PLAN_PRECISIONS),
+                                    .compute_units = units[u],
+                                    .max_group = group,
+                                    .vector_width = 4U << b % 3});
 }
 
 static void test_presets(void **state) {
@@ -285,8 +286,8 @@ static void test_presets(void **state) {
 
 static void test_small_networks(void **state) {
   (void)state;
-  static const char *const texts[] = {small_plain, small_norm, small_drop, small_average, small_added, small_strided,
-                                      small_dense};
+  static const char *const texts[] = {small_plain, small_norm,    small_drop, small_average,
+                                      small_added, small_strided, small_dense};
   for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
     duet_network *network;
     OK(duet_network_parse("small.net", texts[i], 12, 12, &network, &error));
@@ -384,7 +385,7 @@ static void test_launches_of_a_gpu(void **state) {
     for (size_t p = 0; p < plan->launches[i].part_count; p++)
       if (plan->launches[i].parts[p].stage_count > longest) longest = plan->launches[i].parts[p].stage_count;
   assert_int_equal(plan->launch_count, 8); /* numbers and targets beside the first convolution */
-  assert_int_equal(longest, 11); /* from the digit's logits to the gradient that goes back from them */
+  assert_int_equal(longest, 11);           /* from the digit's logits to the gradient that goes back from them */
   duet_plan_destroy(plan);
   options.sections = false;
   plan = plan_of(network, options);
@@ -441,7 +442,7 @@ static void test_library(void **state) {
   }
   OK(duet_network_parse("large.net", large, 28, 28, &network, &error));
   duet_plan *plan = plan_of(network, options);
-  assert_int_equal(count_products(plan), 5); /* of two layers; the picture's gradient serves nobody */
+  assert_int_equal(count_products(plan), 5);                   /* of two layers; the picture's gradient serves nobody */
   assert_int_equal(count_kind(plan, DUET_STAGE_transpose), 2); /* the picture, the gradient of b's result */
   assert_int_equal(count_kind(plan, DUET_STAGE_transpose_back), 0);
   expect_variant(plan, "b backward", "of products");
@@ -640,12 +641,18 @@ static void test_words_on_stages(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_presets),           cmocka_unit_test(test_small_networks),
-                                     cmocka_unit_test(test_sections),          cmocka_unit_test(test_many_layers),
-                                     cmocka_unit_test(test_class_of_a_device), cmocka_unit_test(test_generated_text),
-                                     cmocka_unit_test(test_launches_of_a_gpu), cmocka_unit_test(test_branches),
-                                     cmocka_unit_test(test_precision),         cmocka_unit_test(test_words_on_stages),
-                                     cmocka_unit_test(test_told_vector_width), cmocka_unit_test(test_library),
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_presets),
+                                     cmocka_unit_test(test_small_networks),
+                                     cmocka_unit_test(test_sections),
+                                     cmocka_unit_test(test_many_layers),
+                                     cmocka_unit_test(test_class_of_a_device),
+                                     cmocka_unit_test(test_generated_text),
+                                     cmocka_unit_test(test_launches_of_a_gpu),
+                                     cmocka_unit_test(test_branches),
+                                     cmocka_unit_test(test_precision),
+                                     cmocka_unit_test(test_words_on_stages),
+                                     cmocka_unit_test(test_told_vector_width),
+                                     cmocka_unit_test(test_library),
                                      cmocka_unit_test(test_library_of_a_device)};
   return cmocka_run_group_tests_name("plans", tests, NULL, NULL);
 }

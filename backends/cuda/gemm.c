@@ -176,8 +176,8 @@ static duet_status find(duet_device *device, const shape *t, product **out, duet
 }
 
 static duet_status prepare(duet_device *device, const duet_product *of, product **out, duet_error *error) {
-  duet_status s = duet_check_gemm(&device->info, of, of->a.buffer->bytes, of->b.buffer->bytes, of->c.buffer->bytes,
-                                  error);
+  duet_status s =
+      duet_check_gemm(&device->info, of, of->a.buffer->bytes, of->b.buffer->bytes, of->c.buffer->bytes, error);
   if (!s && (of->precision >= DUET_PLAN_PRECISIONS || !(device->info.precisions & 1U << of->precision)))
     s = duet_fail(error, DUET_UNSUPPORTED, "%s: a product in a precision that the device has not", device->info.id);
   if (!s) s = cuda_use(device, error);

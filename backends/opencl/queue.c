@@ -12,7 +12,8 @@ typedef struct prepared {
 } prepared;
 
 struct duet_recording {
-  opencl_command_buffer *commands; /* of all launches, ready to enqueue; NULL: one by one, as with products among them */
+  opencl_command_buffer
+      *commands; /* of all launches, ready to enqueue; NULL: one by one, as with products among them */
   size_t count;
   prepared launches[];
 };

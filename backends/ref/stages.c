@@ -226,8 +226,8 @@ static sample find_sample(const ref_call *call, bool task, int first, int block,
 static duet_status take_pictures(const duet_stage *stage, ref_call *call, const size_t rest[], ref_real **made,
                                  duet_error *error) {
   const duet_constants *k = &stage->constants;
-  const bool task = stage_table[stage->kind].task, dense = stage->kind == DUET_STAGE_dense_forward ||
-                                                           stage->kind == DUET_STAGE_dense_weights;
+  const bool task = stage_table[stage->kind].task,
+             dense = stage->kind == DUET_STAGE_dense_forward || stage->kind == DUET_STAGE_dense_weights;
   const int first = dense ? (task ? 5 : 4) : (task ? 6 : 5), blocks = task ? k->BLOCKS : 1;
   const size_t pixels = (size_t)duet_resident_pixels(k);
   ref_real *x = *made = calloc((size_t)blocks * pixels * REF_LANES, sizeof *x);
@@ -238,8 +238,8 @@ static duet_status take_pictures(const duet_stage *stage, ref_call *call, const 
       if (!s.there) continue;
       if (s.number >= rest[0] / pixels)
         return duet_fail(error, DUET_TOO_LARGE, "ref: %s: a sample lies outside its memory", stage->label);
-      REF_TWIN(picture)((const uint8_t *)call->operand[0] + s.number * pixels, pixels, (size_t)l,
-                        x + (size_t)b * pixels * REF_LANES);
+      REF_TWIN(picture)
+      ((const uint8_t *)call->operand[0] + s.number * pixels, pixels, (size_t)l, x + (size_t)b * pixels * REF_LANES);
     }
   call->operand[0] = x;
   call->stride[0] = pixels * REF_LANES;

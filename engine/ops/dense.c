@@ -78,9 +78,8 @@ static void forward_by_library(duet_planner *planner, int layer, duet_unit *unit
 static void backward_to_rows(duet_planner *planner, int layer, const duet_unit *unit, duet_unit *input) {
   const size_t row = row_of((int)planner->network->layers[layer].weight_row_length);
   if (!input->gradient_rows.stride) input->gradient_rows = duet_planner_blocks(planner, row);
-  duet_stage *stage =
-      add_product(planner, layer, DUET_STAGE_product_backward, "backward", unit->gradient_rows,
-                  duet_planner_weight(planner, DUET_MEMORY_parameters, layer), input->gradient_rows);
+  duet_stage *stage = add_product(planner, layer, DUET_STAGE_product_backward, "backward", unit->gradient_rows,
+                                  duet_planner_weight(planner, DUET_MEMORY_parameters, layer), input->gradient_rows);
   (void)duet_planner_gradient(input, stage);
   if (!input->masked) return;
   stage = duet_planner_add(planner, DUET_STAGE_relu_backward, layer, "backward relu");
