@@ -31,7 +31,10 @@ static void print_stage(const duet_plan *plan, const duet_stage *stage, size_t g
 }
 
 static void print_launch(const duet_plan *plan, const duet_plan_launch *launch, const measured *m, double peak) {
-  printf("%s: %zu groups of %zu\n", launch->name, launch->groups, launch->group);
+  if (duet_stage_is_product(launch->parts[0].stages))
+    printf("%s: %s\n", launch->name, plan->options.library);
+  else
+    printf("%s: %zu groups of %zu\n", launch->name, launch->groups, launch->group);
   for (size_t p = 0; p < launch->part_count; p++)
     for (size_t i = 0; i < launch->parts[p].stage_count; i++)
       print_stage(plan, &launch->parts[p].stages[i], duet_part_groups(&launch->parts[p]), m, peak);

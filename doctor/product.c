@@ -28,9 +28,16 @@ static duet_status multiply(const duet_handle *h, shape s, int form, float *cons
     status = h->backend->alloc(h->device, FLOATS * sizeof(float), &buffers[i], error);
     if (!status) status = h->backend->upload(h->device, buffers[i], 0, in[i], FLOATS * sizeof(float), error);
   }
-  if (!status)
-    status = h->backend->gemm(h->device, form & 1, form & 2, form & 4, s.m, s.n, s.k, buffers[0], OFFSET, buffers[1], 0,
-                              buffers[2], OFFSET, error);
+  const duet_product product = {.m = s.m,
+                                .n = s.n,
+                                .k = s.k,
+                                .a = {buffers[0], OFFSET, 0},
+                                .b = {buffers[1], 0, 0},
+                                .c = {buffers[2], OFFSET, 0},
+                                .transpose_a = form & 1,
+                                .transpose_b = form & 2,
+                                .add = form & 4};
+  if (!status) status = h->backend->gemm(h->device, &product, error);
   if (!status) status = h->backend->download(h->device, buffers[2], 0, out, FLOATS * sizeof(float), error);
   for (int i = 0; i < 3; i++) h->backend->free(h->device, buffers[i]);
   return status;

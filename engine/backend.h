@@ -119,6 +119,7 @@ typedef struct duet_device_info {
   /* Of a usable device without that precision: what it lacks and what has it, as the end of a sentence that begins with
    * its id. */
   char lacks[DUET_PRECISIONS][200];
+  char library[32];        /* that makes products of matrices (`gemm`), as people call it; empty: there is none */
   uint64_t global_memory;  /* bytes */
   uint64_t max_allocation; /* bytes in one buffer */
   bool keeps_kernels;      /* the driver keeps what it has compiled by itself: the backend stores nothing */
@@ -131,11 +132,29 @@ typedef struct duet_kernel duet_kernel;
 typedef struct duet_recording duet_recording;
 typedef uint64_t duet_ticket; /* a point in a device's stream of work; 0 is no work */
 
-/* One launch of a kernel. All memories that its stages name must be set. */
+/* A matrix of floats: row i from element `offset` + i * `pitch` of its buffer on; pitch 0: without gaps between rows.
+ */
+typedef struct duet_matrix {
+  duet_buffer *buffer;
+  size_t offset, pitch;
+} duet_matrix;
+
+/* c[m][n] = a[m][k] b[k][n] (+ c when `add`), row-major; a is there as [k][m] when `transpose_a`, b as [n][k] when
+   `transpose_b`. Sums are fp32; the factors may be rounded as `precision` (of the device's) has them. */
+typedef struct duet_product {
+  size_t m, n, k;
+  duet_matrix a, b, c;
+  bool transpose_a, transpose_b, add;
+  duet_precision precision;
+} duet_product;
+
+/* One launch of a kernel, all memories set that its stages name; or, where `product` is not NULL, that product by the
+   vendor's library. */
 typedef struct duet_launch {
   const duet_kernel *kernel;
   size_t groups;
   duet_buffer *memories[DUET_MEMORIES];
+  const duet_product *product; /* borrowed */
 } duet_launch;
 
 /* ---- the table ---- */
@@ -172,14 +191,13 @@ typedef struct duet_backend {
   /* Enqueues a launch; asynchronous, ordered after all earlier calls on this device. */
   duet_status (*launch)(duet_device *device, const duet_launch *launch, duet_error *error);
 
-  /* c[m][n] = a[m][k] b[k][n] (+ c when `add`), row-major, fp32, by the vendor's library; either input may be given
-     transposed. Offsets in elements. Asynchronous. (optional: NULL) */
-  duet_status (*gemm)(duet_device *device, bool transpose_a, bool transpose_b, bool add, size_t m, size_t n, size_t k,
-                      const duet_buffer *a, size_t a_offset, const duet_buffer *b, size_t b_offset, duet_buffer *c,
-                      size_t c_offset, duet_error *error);
+  /* A product by the vendor's library (info's `library`). Asynchronous, with the same bits each time on a device; the
+     first of its shape may take long: the library is loaded, an algorithm chosen. (optional: NULL) Errors: USAGE (a
+     dimension is 0, rows overlap), TOO_LARGE (outside a buffer), UNSUPPORTED (no library, no algorithm). */
+  duet_status (*gemm)(duet_device *device, const duet_product *product, duet_error *error);
 
-  /* Keeps a list of launches (one training step) in the form that replays fastest. Kernels and buffers must outlive it.
-   */
+  /* Keeps a list of launches (one training step) in the form that replays fastest. Kernels, products and buffers must
+     outlive it. */
   duet_status (*record)(duet_device *device, const duet_launch *launches, size_t count, duet_recording **recording,
                         duet_error *error);
   void (*forget)(duet_device *device, duet_recording *recording); /* takes NULL */

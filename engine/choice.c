@@ -174,6 +174,8 @@ bool duet_stage_serves(const duet_stage *stage, duet_direction direction, bool h
       return direction == (stage->constants.BACK ? DUET_BACKWARD : DUET_FORWARD);
     case DUET_STAGE_conv_forward:
     case DUET_STAGE_dense_forward:
+    case DUET_STAGE_product_forward:
+    case DUET_STAGE_product_bias:
       return direction == DUET_FORWARD;
     case DUET_STAGE_sparse_gradient:
     case DUET_STAGE_pool_backward:
@@ -183,12 +185,14 @@ bool duet_stage_serves(const duet_stage *stage, duet_direction direction, bool h
     case DUET_STAGE_sparse_backward:
     case DUET_STAGE_transpose_back:
     case DUET_STAGE_dense_backward:
+    case DUET_STAGE_product_backward:
       return direction == DUET_BACKWARD;
     case DUET_STAGE_transpose:
     case DUET_STAGE_conv_weights:
     case DUET_STAGE_sparse_weights:
     case DUET_STAGE_winograd_gradient:
     case DUET_STAGE_dense_weights:
+    case DUET_STAGE_product_weights:
     case DUET_STAGE_sum:
       return direction == DUET_WEIGHTS;
     default:

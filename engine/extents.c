@@ -21,6 +21,8 @@ size_t duet_winograd_points(int kernel, int M) {
   return (size_t)((kernel == 5 ? kernel : T) * T);
 }
 
+int duet_resident_pixels(const duet_constants *k) { return k->IH ? k->IH * k->IW : k->IC; }
+
 void duet_stage_extents(const duet_stage *stage, size_t extents[DUET_MAX_OPERANDS]) {
 #define EXTENTS(...)                                                                                     \
   do {                                                                                                   \
@@ -28,6 +30,7 @@ void duet_stage_extents(const duet_stage *stage, size_t extents[DUET_MAX_OPERAND
     return;                                                                                              \
   } while (0)
 #define BOUND(i, extent) (stage->operands[i].memory != DUET_MEMORY_none ? (extent) : 0)
+#define RESIDENT(extent) (k->RESIDENT ? (extent) : 0)
 #define BYTES(extent) ((extent) / sizeof(float)) /* an index tensor inside a float memory */
   const duet_constants *k = &stage->constants;
   const int L = DUET_LANES, side = k->POOL ? 2 : 1;
@@ -39,30 +42,40 @@ void duet_stage_extents(const duet_stage *stage, size_t extents[DUET_MAX_OPERAND
   const size_t points_in = product(k->IC, T * T, L, 1), points_out = product(k->OC, T * T, L, 1);
   const size_t ic = (size_t)k->IC, oc = (size_t)k->OC, in = ic * DUET_LANES, out = oc * DUET_LANES, matrix = ic * oc;
   const size_t pooled = product(k->IC, k->OH, k->OW, L), count = product(k->COUNT, L, 1, 1), total = (size_t)k->TOTAL;
-  const size_t rows = (ic + DUET_LANES - 1) / DUET_LANES * DUET_LANES * DUET_LANES;
+  const size_t rows = (ic + DUET_LANES - 1) / DUET_LANES * DUET_LANES * DUET_LANES; /* of sixteen images */
+  const size_t result_rows = (oc + DUET_LANES - 1) / DUET_LANES * DUET_LANES * DUET_LANES;
+  const size_t all_rows = rows * (size_t)k->BLOCKS, all_result_rows = result_rows * (size_t)k->BLOCKS;
   const size_t xt = product(((k->IH + 2 * k->PAD) * (k->IW + 2 * k->PAD)) | 1, (int)rows, 1, 1),
                wt = product(k->OC, k->K * k->K, (int)rows / L, 1);
   const size_t list = product(k->OC, 1 + (k->OH / 2) * (k->OW / 2), 2, L);
   const size_t target = 4 * DUET_LANES, words = DUET_CONTROL_WORDS;
   switch (stage->kind) {
     case DUET_STAGE_gather:
-      EXTENTS(1, 1, 1, words, product(k->IH, k->IW, L, 1), 10 * DUET_LANES, target);
+      EXTENTS(1, 1, 1, words, k->RESIDENT ? 0 : product(k->IH, k->IW, L, 1), 10 * DUET_LANES, target);
     case DUET_STAGE_conv_forward:
-      EXTENTS(x, T ? u : w, oc, y, k->POOL ? BOUND(4, BYTES(y)) : 0);
+      EXTENTS(k->RESIDENT ? 1 : x, T ? u : w, oc, y, k->POOL ? BOUND(4, BYTES(y)) : 0, RESIDENT(1), RESIDENT(words));
     case DUET_STAGE_conv_backward:
       EXTENTS(y, T ? u : w, k->MASK ? x : 0, x, k->POOL ? BYTES(y) : 0);
     case DUET_STAGE_conv_weights:
-      EXTENTS(x, y, w, oc, k->POOL && k->RELU ? y : 0, k->POOL ? BYTES(y) : 0);
+      EXTENTS(k->RESIDENT ? 1 : x, y, w, oc, k->POOL && k->RELU ? y : 0, k->POOL ? BYTES(y) : 0, RESIDENT(target));
     case DUET_STAGE_dense_forward:
-      EXTENTS(in, matrix, oc, out);
+      EXTENTS(k->RESIDENT ? 1 : in, matrix, oc, out, RESIDENT(1), RESIDENT(words));
     case DUET_STAGE_dense_backward:
       EXTENTS(out, matrix, k->MASK ? in : 0, in);
     case DUET_STAGE_dense_weights:
-      EXTENTS(BOUND(0, in), BOUND(0, 1) ? 0 : rows, out, matrix, oc);
+      EXTENTS(k->RESIDENT ? 1 : BOUND(0, in), BOUND(0, 1) ? 0 : rows, out, matrix, oc, RESIDENT(target));
     case DUET_STAGE_transpose:
       EXTENTS(x, xt);
     case DUET_STAGE_transpose_back:
       EXTENTS(xt, k->MASK ? x : 0, x);
+    case DUET_STAGE_product_forward:
+      EXTENTS(all_rows, matrix, all_result_rows);
+    case DUET_STAGE_product_backward:
+      EXTENTS(all_result_rows, matrix, all_rows);
+    case DUET_STAGE_product_weights:
+      EXTENTS(all_rows, all_result_rows, matrix);
+    case DUET_STAGE_product_bias:
+      EXTENTS(result_rows, oc, k->LANES ? out : result_rows);
     case DUET_STAGE_sparse_gradient:
       EXTENTS(halved, k->RELU ? halved : 0, BYTES(halved), list);
     case DUET_STAGE_sparse_backward:
@@ -130,6 +143,7 @@ void duet_stage_extents(const duet_stage *stage, size_t extents[DUET_MAX_OPERAND
 #undef EXTENTS
 #undef BOUND
 #undef BYTES
+#undef RESIDENT
 }
 
 double duet_stage_bytes(const duet_stage *stage, int blocks) {
@@ -140,7 +154,10 @@ double duet_stage_bytes(const duet_stage *stage, int blocks) {
   for (int i = 0; i < DUET_MAX_OPERANDS; i++)
     if (stage->operands[i].memory != DUET_MEMORY_none)
       floats += (double)extents[i] * (stage->operands[i].stride ? blocks : 1);
+  const double images = (double)blocks * DUET_LANES; /* whose pixels and labels are read wherever they are */
   if (stage->kind == DUET_STAGE_gather)
-    bytes = (double)blocks * DUET_LANES * (k->IH * k->IW + 1); /* pixels and a label, wherever they are */
+    bytes = images * (k->RESIDENT ? 1 : k->IH * k->IW + 1);
+  else if (k->RESIDENT)
+    bytes = images * duet_resident_pixels(k);
   return bytes + floats * (double)sizeof(float);
 }

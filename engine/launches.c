@@ -204,11 +204,12 @@ duet_status duet_planner_launches(duet_planner *planner) {
   size_t levels;
   const size_t count = make_parts(planner, parts, &levels);
   for (size_t level = 0; level < levels; level++) {
-    duet_plan_launch *launch = NULL;
+    duet_plan_launch *launch = NULL; /* of kernels; a product has one of its own */
     for (size_t i = 0; i < count; i++) {
       if (parts[i].level != level) continue;
-      if (!launch || launch->part_count == DUET_MAX_PARTS) launch = new_launch(plan);
-      insert_part(plan, launch, &parts[i].part);
+      const bool product = duet_stage_is_product(parts[i].part.stages);
+      if (!product && (!launch || launch->part_count == DUET_MAX_PARTS)) launch = new_launch(plan);
+      insert_part(plan, product ? new_launch(plan) : launch, &parts[i].part);
     }
   }
   free(parts);

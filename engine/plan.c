@@ -1,6 +1,7 @@
 #include "engine/plan.h"
 
 #include "engine/planner.h"
+#include "engine/product.h"
 #include "engine/stage.h"
 
 #include <stdio.h>
@@ -73,6 +74,24 @@ static void find_units(duet_planner *planner) {
   }
 }
 
+/* Whether pictures stay in the data set, as bytes: where one convolution or dense layer alone reads them, as they are
+   (gpu class; its kernels). */
+static bool find_resident(duet_planner *planner) {
+  const duet_plan_options *options = &planner->plan->options;
+  const duet_network *network = planner->network;
+  int readers = 0;
+  bool can = options->kernel_class == DUET_CLASS_GPU && options->precision != DUET_PRECISION_fp16 &&
+             !(options->train && options->augment); /* pairs of halves are made of tensors */
+  for (int i = 0; i < network->layer_count; i++)
+    for (int j = 0; j < network->layers[i].input_count; j++) {
+      if (planner->units[i].absorbed || duet_planner_input(planner, i, j) != &planner->units[0]) continue;
+      const duet_op_kind op = network->layers[i].op;
+      can = can && (op == DUET_OP_conv || (op == DUET_OP_dense && !planner->units[i].by_library));
+      readers++;
+    }
+  return can && readers == 1;
+}
+
 /* The layer whose shape the unit's tensor has: the pooling where there is one. */
 static duet_shape unit_shape(const duet_planner *planner, int root) {
   const duet_unit *unit = &planner->units[root];
@@ -85,12 +104,27 @@ static void place_tensors(duet_planner *planner) {
   for (int i = 0; i < network->layer_count; i++) {
     duet_unit *unit = &planner->units[i];
     const duet_op_kind op = network->layers[i].op;
-    if (unit->root != i || op == DUET_OP_cross_entropy) continue;
+    if (unit->root != i || op == DUET_OP_cross_entropy || unit->in_rows || (i == 0 && planner->resident)) continue;
     const size_t elements = duet_shape_count(unit_shape(planner, i));
     unit->value = duet_planner_blocks(planner, elements);
     if (train && unit->needs_gradient) unit->gradient = duet_planner_blocks(planner, elements);
     if (unit->pool >= 0 || op == DUET_OP_max_pool) unit->index = duet_planner_blocks(planner, (elements + 3) / 4);
   }
+}
+
+/* Dense layers that the library makes; between two of them there are rows only. */
+static void find_products(duet_planner *planner) {
+  const duet_network *network = planner->network;
+  for (int i = 0; i < network->layer_count; i++) {
+    const duet_layer *l = &network->layers[i];
+    if (planner->units[i].absorbed || l->op != DUET_OP_dense) continue;
+    planner->units[i].by_library = planner->units[i].in_rows =
+        duet_product_suits(planner->plan, l->shape.channels, (int)l->weight_row_length);
+  }
+  for (int i = 0; i < network->layer_count; i++)
+    for (int j = 0; j < network->layers[i].input_count; j++)
+      if (!planner->units[i].absorbed && !planner->units[i].by_library)
+        duet_planner_input(planner, i, j)->in_rows = false;
 }
 
 /* ---- the stages ---- */
@@ -100,11 +134,13 @@ static void add_gather(duet_planner *planner) {
   const duet_shape image = planner->network->layers[0].shape;
   stage->constants.IH = image.height;
   stage->constants.IW = image.width;
+  stage->constants.RESIDENT = planner->resident;
   stage->constants.GIVEN = planner->plan->options.predict;
   stage->constants.AUGMENT = planner->plan->options.train && planner->plan->options.augment;
   const duet_operand operands[] = {planner->images,         planner->labels,         planner->order, planner->control,
                                    planner->units[0].value, planner->units[1].value, planner->target};
   memcpy(stage->operands, operands, sizeof operands);
+  if (planner->resident) stage->operands[4].memory = DUET_MEMORY_none;
 }
 
 static void add_record(duet_planner *planner) {
@@ -234,6 +270,8 @@ static duet_status build(duet_planner *planner) {
   planner->score = duet_planner_blocks(planner, 1);
   for (int h = 0; h < DUET_HEADS; h++) plan->head_weight[h] = duet_planner_once(planner, 1);
   find_units(planner);
+  find_products(planner);
+  planner->resident = find_resident(planner);
   place_tensors(planner);
   for (int h = 0; plan->options.predict && h < DUET_HEADS; h++)
     plan->logits[h] = duet_planner_input(planner, planner->network->heads[h], 0)->value;
@@ -305,9 +343,29 @@ duet_status duet_plan_vector_width(const duet_device_info *info, unsigned *width
   return duet_fail(error, DUET_USAGE, "DUET_VECTOR_WIDTH=%.20s: no width of vectors (4, 8 or 16 floats)", told);
 }
 
+/* The library, as $DUET_GEMM has it: on, off, or (not set) where a layer is large. */
+static duet_status find_library(const duet_device_info *info, duet_plan_options *options, duet_error *error) {
+  const char *told = getenv("DUET_GEMM");
+  const bool set = told && *told, always = set && strcmp(told, "on") == 0;
+  const bool half = options->precision == DUET_PRECISION_fp16; /* kernels of ours */
+  const bool can = info->library[0] && options->kernel_class == DUET_CLASS_GPU && !half;
+  if (set && !always && strcmp(told, "off") != 0)
+    return duet_fail(error, DUET_USAGE, "DUET_GEMM=%.20s: neither on nor off", told);
+  if (always && !can && options->kernel_class != DUET_CLASS_PLAIN)
+    return duet_fail(error, DUET_USAGE, "DUET_GEMM=on: %s %s", info->id,
+                     half ? "has kernels for fp16, which use no library (unset it)"
+                     : info->library[0]
+                         ? "has kernels of the cpu class, which use no library (unset it, or DUET_KERNEL_CLASS=gpu)"
+                         : "has no library of products (unset it)");
+  options->gemm = !can || (set && !always) ? DUET_GEMM_NEVER : always ? DUET_GEMM_ALWAYS : DUET_GEMM_LARGE;
+  (void)snprintf(options->library, sizeof options->library, "%s", info->library);
+  return DUET_OK;
+}
+
 duet_status duet_plan_for(const duet_device_info *info, duet_plan_options *options, duet_error *error) {
   duet_status s = duet_plan_class(info, &options->kernel_class, error);
   if (!s) s = duet_plan_vector_width(info, &options->vector_width, error);
+  if (!s) s = find_library(info, options, error);
   if (s) return s;
   options->compute_units = info->compute_units;
   options->max_group = info->max_group;
@@ -348,6 +406,9 @@ double duet_stage_flops(const duet_plan *plan, const duet_stage *stage) {
     case DUET_STAGE_dense_forward:
     case DUET_STAGE_dense_backward:
     case DUET_STAGE_dense_weights:
+    case DUET_STAGE_product_forward:
+    case DUET_STAGE_product_backward:
+    case DUET_STAGE_product_weights:
       return 2.0 * batch * k->OC * k->IC;
     default:
       return 0;

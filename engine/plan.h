@@ -12,6 +12,9 @@ typedef enum duet_method { DUET_METHOD_SGD, DUET_METHOD_NESTEROV, DUET_METHOD_AD
 /* plain: nothing fused, one stage a launch, for `ref`. */
 typedef enum duet_kernel_class { DUET_CLASS_PLAIN, DUET_CLASS_CPU, DUET_CLASS_GPU } duet_kernel_class;
 
+/* Which dense layers of the gpu class the vendor's library makes, where the device has one. */
+typedef enum duet_gemm_use { DUET_GEMM_NEVER, DUET_GEMM_LARGE, DUET_GEMM_ALWAYS } duet_gemm_use;
+
 typedef struct duet_plan_options {
   int batch;
   bool train;   /* else forward and scores only */
@@ -21,6 +24,8 @@ typedef struct duet_plan_options {
   duet_kernel_class kernel_class;
   bool sections; /* join stages into launches */
   bool direct;   /* convolutions without Winograd's algorithm */
+  duet_gemm_use gemm;
+  char library[32]; /* by what name people know it */
   unsigned compute_units;
   size_t max_group;      /* work-items per group that the device takes */
   unsigned vector_width; /* floats in a vector register of the device (cpu class) */
@@ -34,7 +39,7 @@ static inline bool duet_plan_is_scaled(const duet_plan_options *options) {
   return options->train && options->precision == DUET_PRECISION_fp16;
 }
 
-enum { DUET_MAX_PARTS = 32 };
+enum { DUET_MAX_PARTS = 32 }; /* of a launch; a product by the library is one alone */
 
 typedef struct duet_plan_launch {
   char name[48]; /* entry point of its kernel */
@@ -75,8 +80,9 @@ duet_status duet_plan_create(const duet_network *network, const duet_plan_option
 void duet_plan_destroy(duet_plan *plan); /* takes NULL */
 
 /* Fills in what follows from device and precision: class (fp16 has kernels of the gpu class only, on a CPU too),
-   compute units, groups, vectors. Errors: NO_DEVICE when it has not options->precision, USAGE when $DUET_KERNEL_CLASS
-   is wrong or asks for kernels without it, or $DUET_VECTOR_WIDTH is none. */
+   compute units, groups, vectors, library. Errors: NO_DEVICE when it has not options->precision, USAGE when
+   $DUET_KERNEL_CLASS is wrong or asks for kernels without it, $DUET_VECTOR_WIDTH is none, or $DUET_GEMM is neither on
+   nor off, or asks for a library where there is none. */
 duet_status duet_plan_for(const duet_device_info *info, duet_plan_options *options, duet_error *error);
 
 /* The precision of this name, of those to train in. Errors: USAGE. */

@@ -101,6 +101,20 @@ void duet_planner_cut(duet_planner *planner, int layer, duet_direction direction
   if (done && !planner->status) planner->plan->gains[planner->plan->stage_count - 1] = choice->gain;
 }
 
+void duet_planner_bind_input(duet_planner *planner, int layer, duet_stage *stage, int first) {
+  const duet_unit *input = duet_planner_input(planner, layer, 0);
+  stage->operands[0] = input->value;
+  if (!planner->resident || input != &planner->units[0]) return;
+  stage->constants.RESIDENT = 1;
+  stage->operands[0] = planner->images;
+  if (duet_stage_infos[stage->kind].task) {
+    stage->operands[first] = planner->target;
+  } else {
+    stage->operands[first] = planner->order;
+    stage->operands[first + 1] = planner->control;
+  }
+}
+
 duet_operand duet_planner_gradient(duet_unit *unit, duet_stage *stage) {
   stage->constants.ADD = unit->gradient_written;
   unit->gradient_written = true;
@@ -160,15 +174,16 @@ duet_operand duet_planner_bias(const duet_planner *planner, duet_memory memory, 
   return (duet_operand){.memory = memory, .offset = duet_parameters_bias(&planner->plan->parameters, layer)};
 }
 
-/* Sums over the blocks of partial gradients, if any (memory none: not), where they are scaled the check of the sums,
-   and the update of a parameter tensor. */
-static void add_update(duet_planner *planner, int layer, const char *const what[3], duet_operand partial, size_t offset,
-                       size_t length, size_t total) {
+/* Sums over `parts` of partial gradients, if any (memory none: not), where they are scaled the check of the sums, and
+   the update of a parameter tensor. */
+static void add_update(duet_planner *planner, int layer, const char *const what[3], duet_operand partial, int parts,
+                       size_t offset, size_t length, size_t total) {
   const duet_operand gradient = {.memory = DUET_MEMORY_gradients, .offset = offset};
   if (partial.memory != DUET_MEMORY_none) {
     duet_stage *stage = duet_planner_add(planner, DUET_STAGE_sum, layer, what[0]);
     stage->constants.LENGTH = (int)length;
     stage->constants.TOTAL = (int)total;
+    stage->constants.BLOCKS = parts;
     stage->operands[0] = partial;
     stage->operands[1] = gradient;
   }
@@ -194,17 +209,28 @@ static void add_update(duet_planner *planner, int layer, const char *const what[
   stage->operands[5] = planner->control;
 }
 
-void duet_planner_update(duet_planner *planner, int layer, const duet_operand partial[2], int rows) {
-  static const char *const weight[] = {"weight sum", "weight update", "weight check"}, *const bias[] = {"bias sum",
-                                                                                                        "bias update",
-                                                                                                        "bias check"};
-  static const duet_operand none = {.memory = DUET_MEMORY_none};
+static void update(duet_planner *planner, int layer, const duet_operand partial[2], int parts, int rows) {
+  static const char *const weight[] = {"weight sum", "weight update", "weight check"};
+  static const char *const bias[] = {"bias sum", "bias update", "bias check"};
   const duet_layer *l = &planner->network->layers[layer];
   const duet_parameters *p = &planner->plan->parameters;
   const size_t all = l->weight_rows * l->weight_row_length;
   size_t weights = rows ? (size_t)rows * l->weight_row_length : all, biases = rows ? (size_t)rows : l->bias_rows;
   if (planner->plan->options.kernel_class == DUET_CLASS_GPU)
     weights = biases = UPDATES_PER_ITEM * duet_tiles_group(planner->plan->options.max_group);
-  add_update(planner, layer, weight, partial ? partial[0] : none, duet_parameters_weight(p, layer), weights, all);
-  add_update(planner, layer, bias, partial ? partial[1] : none, duet_parameters_bias(p, layer), biases, l->bias_rows);
+  add_update(planner, layer, weight, partial[0], parts, duet_parameters_weight(p, layer), weights, all);
+  add_update(planner, layer, bias, partial[1], parts, duet_parameters_bias(p, layer), biases, l->bias_rows);
+}
+
+static const duet_operand nothing = {.memory = DUET_MEMORY_none};
+
+void duet_planner_update(duet_planner *planner, int layer, const duet_operand partial[2], int rows) {
+  const duet_operand none[2] = {nothing, nothing};
+  update(planner, layer, partial ? partial : none, planner->plan->blocks, rows);
+}
+
+void duet_planner_update_rows(duet_planner *planner, int layer, duet_operand rows) {
+  rows.stride /= DUET_LANES; /* of one image */
+  const duet_operand partial[2] = {nothing, rows};
+  update(planner, layer, partial, planner->plan->blocks * DUET_LANES, 0);
 }

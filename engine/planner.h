@@ -30,6 +30,9 @@ typedef struct duet_unit {
   duet_operand before;                  /* the gradient before ReLU and pooling, once `backward` has added it */
   duet_operand statistics;              /* of batch normalisation, [4][C] */
   duet_operand transposed;              /* the input with its channels innermost, where that is wanted */
+  bool by_library;                      /* a dense layer that the library makes, as products of rows (kernels.def) */
+  bool in_rows;                         /* all that read it are such too: there is no image-lane tensor of it */
+  duet_operand rows, gradient_rows;     /* the value, its gradient as rows; stride 0: not there (yet) */
 } duet_unit;
 
 /* A range of `work`: of every block (or slot) `stride` floats, or once. */
@@ -46,6 +49,7 @@ struct duet_planner {
   size_t capacity; /* of plan->stages */
   duet_tensor *tensors;
   size_t tensor_count, tensor_capacity;
+  bool resident; /* the one layer that reads the picture finds it in the data set */
   int dropouts;
   duet_status status; /* the first failure of an add */
 };
@@ -71,6 +75,9 @@ duet_unit *duet_planner_input(duet_planner *planner, int layer, int i);
 const duet_choice *duet_planner_choose(duet_planner *planner, int layer);
 /* Cuts the stage that was added last, the main one of a layer's direction, as was chosen. */
 void duet_planner_cut(duet_planner *planner, int layer, duet_direction direction, duet_stage *stage);
+/* Binds operand 0 of a stage to the input of `layer`: where that is the picture and stays in the data set, with
+   RESIDENT and what tells the samples, `first` being the operand `order`, or of a sum over all blocks `target`. */
+void duet_planner_bind_input(duet_planner *planner, int layer, duet_stage *stage, int first);
 
 /* Where a stage writes the gradient of `unit`: sets ADD when one is there already. */
 duet_operand duet_planner_gradient(duet_unit *unit, duet_stage *stage);
@@ -83,8 +90,8 @@ duet_operand duet_planner_transposed(duet_planner *planner, int layer, duet_shap
 size_t duet_planner_transposed_size(duet_shape shape, int pad);
 
 /* The gradient with respect to the result of layer `layer` before its ReLU and pooling, adding the stage that makes it
-   where one is needed. The gpu class's convolutions find the way back through the pooling by themselves: there, before
-   the ReLU only. */
+   where one is needed. Not for units in rows. The gpu class's convolutions find the way back through the pooling by
+   themselves: there, before the ReLU only. */
 duet_operand duet_planner_before_activation(duet_planner *planner, int layer);
 
 /* Operands of a layer's parameters in a memory (parameters, gradients, state). */
@@ -94,6 +101,9 @@ duet_operand duet_planner_bias(const duet_planner *planner, duet_memory memory, 
 /* Adds the updates of a layer's weight and bias, first the sums over the blocks of their gradients where these are
    `partial` (else NULL); `rows` rows a task, 0: all in one (the gpu class: some elements an item). */
 void duet_planner_update(duet_planner *planner, int layer, const duet_operand partial[2], int rows);
+
+/* The same for a layer whose gradient is there as `rows`: the bias's is their sum. */
+void duet_planner_update_rows(duet_planner *planner, int layer, duet_operand rows);
 
 /* Offsets an operand by elements of a block's tensor. */
 static inline duet_operand duet_operand_at(duet_operand operand, size_t elements) {

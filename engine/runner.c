@@ -1,7 +1,9 @@
 #include "engine/runner.h"
 
 #include "engine/build.h"
+#include "engine/product.h"
 #include "engine/schedule.h"
+#include "engine/stage.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -163,12 +165,35 @@ static duet_status make_buffers(duet_runner *runner, const duet_runner_options *
   return s;
 }
 
+/* A launch made ready: its kernel built; or a product made once, for a library that loads and chooses at its first,
+   which belongs to building. That one multiplies what no step has made yet. */
+static duet_status make_launch(duet_runner *runner, size_t i, duet_buffer *const memories[], duet_error *error) {
+  const duet_handle *h = &runner->model->handle;
+  const duet_plan_launch *l = &runner->plan->launches[i];
+  duet_launch *launch = &runner->launches[i];
+  if (duet_stage_is_product(l->parts[0].stages)) {
+    runner->products[i] = duet_product_of(l->parts[0].stages, memories);
+    launch->product = &runner->products[i];
+    duet_error inner;
+    const duet_status s = h->backend->gemm(h->device, launch->product, &inner);
+    return s ? duet_fail(error, s, "%s: %.800s (DUET_GEMM=off does without %s)", l->parts[0].stages->label, inner.text,
+                         runner->plan->options.library)
+             : s;
+  }
+  const duet_status s = duet_build(h, l->name, l->parts, l->part_count, l->group, &runner->kernels[i], error);
+  launch->kernel = runner->kernels[i];
+  launch->groups = l->groups;
+  memcpy(launch->memories, memories, sizeof launch->memories);
+  return s;
+}
+
 static duet_status make_launches(duet_runner *runner, const duet_runner_options *options, duet_error *error) {
   const duet_handle *h = &runner->model->handle;
   const duet_plan *plan = runner->plan;
   runner->kernels = calloc(plan->launch_count, sizeof *runner->kernels);
+  runner->products = calloc(plan->launch_count, sizeof *runner->products);
   runner->launches = calloc(plan->launch_count, sizeof *runner->launches);
-  if (!runner->kernels || !runner->launches)
+  if (!runner->kernels || !runner->products || !runner->launches)
     return duet_fail(error, DUET_OUT_OF_MEMORY, "out of memory for the launches of a step");
   duet_buffer *const memories[DUET_MEMORIES] = {[DUET_MEMORY_images] = runner->resident->images,
                                                 [DUET_MEMORY_labels] = runner->resident->labels,
@@ -182,12 +207,8 @@ static duet_status make_launches(duet_runner *runner, const duet_runner_options 
                                                 [DUET_MEMORY_control] = runner->control};
   for (size_t i = 0; i < plan->launch_count; i++) {
     if (options->building) options->building(options->context, i, plan->launch_count);
-    const duet_plan_launch *l = &plan->launches[i];
-    const duet_status s = duet_build(h, l->name, l->parts, l->part_count, l->group, &runner->kernels[i], error);
+    const duet_status s = make_launch(runner, i, memories, error);
     if (s) return s;
-    runner->launches[i].kernel = runner->kernels[i];
-    runner->launches[i].groups = plan->launches[i].groups;
-    memcpy(runner->launches[i].memories, memories, sizeof memories);
   }
   return h->backend->record(h->device, runner->launches, plan->launch_count, &runner->recording, error);
 }
@@ -241,6 +262,7 @@ void duet_runner_destroy(duet_runner *runner) {
   for (size_t i = 0; runner->kernels && i < runner->plan->launch_count; i++)
     h->backend->release(h->device, runner->kernels[i]);
   free(runner->launches);
+  free(runner->products);
   free(runner->kernels);
   h->backend->free(h->device, runner->control);
   h->backend->free(h->device, runner->results);

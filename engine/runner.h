@@ -67,7 +67,8 @@ typedef struct duet_runner {
   const duet_resident *resident;
   duet_plan *plan;
   size_t max_steps;
-  duet_kernel **kernels; /* one a launch */
+  duet_kernel **kernels;  /* one a launch, NULL where it is a product */
+  duet_product *products; /* one a launch */
   duet_launch *launches;
   duet_buffer *order, *rates, *work, *results, *control;
   duet_scaling scaling; /* that the next epoch begins with */

@@ -34,6 +34,11 @@ const char *const duet_memory_types[DUET_MEMORIES] = {
 
 bool duet_stage_is_by_block(const duet_stage *stage) { return stage->by_block || !duet_stage_infos[stage->kind].task; }
 
+bool duet_stage_is_product(const duet_stage *stage) {
+  return stage->kind == DUET_STAGE_product_forward || stage->kind == DUET_STAGE_product_backward ||
+         stage->kind == DUET_STAGE_product_weights;
+}
+
 size_t duet_stage_tasks(const duet_stage *stage) {
   const duet_constants *k = &stage->constants;
   switch (stage->kind) {

@@ -14,12 +14,17 @@ typedef struct duet_stage_info {
 
 /* Whether a stage runs on one block at a time, else on tasks. */
 bool duet_stage_is_by_block(const duet_stage *stage);
+/* Whether the vendor's library does it, and no kernel. */
+bool duet_stage_is_product(const duet_stage *stage);
 /* How many tasks a TASK stage is cut into; 1 for a kind whose work is one piece. */
 size_t duet_stage_tasks(const duet_stage *stage);
 
 /* Points of one kernel in Winograd's algorithm: T x T of F(M x M, 3x3), or (kernel 5) T of each row of F(M, 5), T = M +
  * kernel - 1. */
 size_t duet_winograd_points(int kernel, int M);
+
+/* Pixels of a picture of the data set, as a RESIDENT stage reads it. */
+int duet_resident_pixels(const duet_constants *constants);
 
 /* Elements that one call touches from each operand on (of one block, where it walks the blocks); 0: operand not used.
    Operands that a plan may leave out where their values serve nobody count only when bound. */

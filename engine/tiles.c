@@ -382,7 +382,7 @@ static bool matrix_tiles(duet_stage *stage, int group, int wanted_groups) {
   if (warps == 0) return false;
   switch (stage->kind) {
     case DUET_STAGE_conv_forward:
-      return matrix_tile(k, destination(stage), k->POOL ? 2 : 1, k->STRIDE, warps, wanted_groups);
+      return !k->RESIDENT && matrix_tile(k, destination(stage), k->POOL ? 2 : 1, k->STRIDE, warps, wanted_groups);
     case DUET_STAGE_conv_backward:
       return matrix_tile(k, destination(stage), 1, 1, warps, wanted_groups);
     case DUET_STAGE_conv_weights:
@@ -481,6 +481,11 @@ void duet_tiles_local(duet_stage *stage, size_t group) {
     case DUET_STAGE_local_read:
       k->LOCAL = LOCAL_FLOATS / 2;
       break;
+    case DUET_STAGE_transpose:
+    case DUET_STAGE_transpose_back:
+    case DUET_STAGE_product_bias:
+      k->LOCAL = items * (DUET_LANES + 1);
+      break;
     default:
       break;
   }
@@ -491,6 +496,10 @@ static void gpu_tiles(duet_stage *stage, int group, const duet_plan *plan) {
   const int wanted_groups = stage->by_block ? ceil_divide(all_groups, plan->blocks) : all_groups;
   duet_constants *k = &stage->constants;
   k->TO = k->TH = k->TW = k->ROWS = 1;
+  if (duet_stage_is_product(stage)) { /* whole */
+    if (plan->options.precision) k->PRECISION = (int)plan->options.precision;
+    return;
+  }
   const duet_precision asked = plan->options.precision;
   if (asked == DUET_PRECISION_fp16 ? suits_halves(stage) : asked && suits_matrices(stage)) k->PRECISION = (int)asked;
   if (stage->kind != DUET_STAGE_peak && k->PRECISION && k->PRECISION != DUET_PRECISION_fp16) {
@@ -540,8 +549,13 @@ size_t duet_tiles_groups(const duet_stage *stage, size_t group) {
     case DUET_STAGE_dense_weights:
       if (k->MATRICES) return (size_t)matrix_slices(k, k->IC, teams);
       return (size_t)dense_weights_slices(k, (int)group);
+    case DUET_STAGE_transpose:
+    case DUET_STAGE_transpose_back:
+      return (size_t)ceil_divide(k->IC, 2 * DUET_LANES * teams); /* two tiles of a team */
+    case DUET_STAGE_product_bias:
+      return (size_t)ceil_divide(k->OC, 2 * DUET_LANES * teams);
     case DUET_STAGE_gather:
-      elements = k->IH * k->IW;
+      elements = k->RESIDENT ? 1 : k->IH * k->IW;
       break;
     case DUET_STAGE_pool_forward:
       elements = k->IC * k->OH * k->OW;

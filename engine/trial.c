@@ -3,6 +3,7 @@
 #include "backends/ref/ref.h"
 #include "engine/build.h"
 #include "engine/planner.h"
+#include "engine/product.h"
 #include "engine/random.h"
 #include "engine/stage.h"
 
@@ -43,10 +44,26 @@ bool duet_case_is_of(const duet_case *which, duet_kernel_class kernel_class) {
   return which->only == DUET_CASE_ANY || (which->only == DUET_CASE_GPU) == (kernel_class == DUET_CLASS_GPU);
 }
 
+/* The stage of a product for that of a kernel of dense layers; DUET_STAGE_KINDS: none. */
+static duet_stage_kind product_kind(duet_stage_kind dense) {
+  return dense == DUET_STAGE_dense_forward    ? DUET_STAGE_product_forward
+         : dense == DUET_STAGE_dense_backward ? DUET_STAGE_product_backward
+         : dense == DUET_STAGE_dense_weights  ? DUET_STAGE_product_weights
+                                              : DUET_STAGE_KINDS;
+}
+
+bool duet_case_by_library(const duet_case *which, duet_case *product) {
+  *product = *which;
+  product->kind = product_kind(which->kind);
+  return product->kind != DUET_STAGE_KINDS;
+}
+
 double duet_case_tolerance(duet_stage_kind kind) {
   double most = 0;
-  for (size_t i = 0; i < duet_case_count; i++)
-    if (duet_cases[i].kind == kind && duet_cases[i].tolerance > most) most = duet_cases[i].tolerance;
+  for (size_t i = 0; i < duet_case_count; i++) {
+    const bool is = duet_cases[i].kind == kind || product_kind(duet_cases[i].kind) == kind;
+    if (is && duet_cases[i].tolerance > most) most = duet_cases[i].tolerance;
+  }
   return most;
 }
 
@@ -80,21 +97,30 @@ static duet_memory memory_of(const char *name) {
   return DUET_MEMORY_work;
 }
 
+static bool reads_pictures(const duet_stage *stage) {
+  return stage->constants.RESIDENT && stage->kind != DUET_STAGE_gather;
+}
+
+static duet_memory memory_in(const duet_stage *stage, const char *name) {
+  return reads_pictures(stage) && !strcmp(name, "x") ? DUET_MEMORY_images : memory_of(name);
+}
+
 /* Whether each block has its own, at a stride. What a stage writes that serves one block at a time are partial sums. */
 static bool is_per_block(const duet_stage *stage, int operand) {
   const duet_stage_info *info = &duet_stage_infos[stage->kind];
   const char *name = info->operands[operand];
   if (stage->by_block && info->access[operand] == 'w') return true;
+  if (duet_stage_is_product(stage)) return false; /* all rows are one matrix */
   static const char *const once[] = {"statistics", "weight", "sink", "wt", "dwt", "u", "du", "a", "b", "c", "sums"};
   for (size_t i = 0; i < sizeof once / sizeof *once; i++)
     if (!strcmp(once[i], name)) return false;
-  return memory_of(name) == DUET_MEMORY_work && stage->kind != DUET_STAGE_update;
+  return memory_in(stage, name) == DUET_MEMORY_work && stage->kind != DUET_STAGE_update;
 }
 
 /* What is there beyond what one call touches. */
-static size_t whole_extent(const duet_constants *k, const char *name, size_t extent) {
+static size_t whole_extent(const duet_constants *k, const char *name, duet_memory memory, size_t extent) {
   const size_t samples = 2 * (size_t)k->BATCH;
-  if (!strcmp(name, "images")) return (samples * (size_t)k->IH * (size_t)k->IW + 3) / 4;
+  if (memory == DUET_MEMORY_images) return (samples * (size_t)duet_resident_pixels(k) + 3) / 4;
   if (!strcmp(name, "labels")) return (samples + 3) / 4;
   if (!strcmp(name, "order")) return samples;
   if (!strcmp(name, "rates") || !strcmp(name, "results")) return (STEP + 1) * extent;
@@ -124,7 +150,7 @@ static void bind(duet_trials *set, duet_trial *t) {
   size_t extents[DUET_MAX_OPERANDS];
   for (int i = 0; i < DUET_MAX_OPERANDS; i++) {
     const bool there = info->operands[i] && !is_left_out(&t->stage, info->operands[i], set->group > 1);
-    t->stage.operands[i].memory = there ? memory_of(info->operands[i]) : DUET_MEMORY_none;
+    t->stage.operands[i].memory = there ? memory_in(&t->stage, info->operands[i]) : DUET_MEMORY_none;
   }
   duet_stage_extents(&t->stage, extents);
   for (int i = 0; i < DUET_MAX_OPERANDS; i++) {
@@ -134,7 +160,7 @@ static void bind(duet_trials *set, duet_trial *t) {
     duet_place *p = &t->places[i];
     *p = (duet_place){.name = info->operands[i],
                       .memory = o->memory,
-                      .extent = whole_extent(&t->stage.constants, info->operands[i], extents[i])};
+                      .extent = whole_extent(&t->stage.constants, info->operands[i], o->memory, extents[i])};
     const bool per_block = is_per_block(&t->stage, i);
     p->copies = per_block ? t->blocks : 1;
     p->stride = (p->extent + 15) / 16 * 16 + GUARD;
@@ -207,7 +233,8 @@ static uint32_t target_word(const duet_constants *k, int block, size_t row, int 
   const int image = block * L + lane, n = images_of(k);
   if (image >= n) return 0; /* padding */
   const uint32_t digit = random_word(drawn) % 10;
-  return row == 3 ? 1000 + (uint32_t)image : duet_trial_bits(row == 2 ? 1.0 / n : row == 1 ? digit + 3 : digit);
+  if (row == 3) return k->RESIDENT ? random_word(drawn) % (2 * (uint32_t)k->BATCH) : 1000 + (uint32_t)image;
+  return duet_trial_bits(row == 2 ? 1.0 / n : row == 1 ? digit + 3 : digit);
 }
 
 static uint32_t rates_word(size_t i) {
@@ -232,8 +259,9 @@ static uint32_t list_word(const duet_constants *k, size_t i, double passing, uin
   return duet_trial_bits((double)(row * width + column));
 }
 
-/* Sums of which the larger is kept are made exact, for equal ones to happen; larger tiles of Winograd's round all. */
-static bool rounds_maxima(const duet_constants *k) { return k->POOL && k->WINOGRAD > 2; }
+/* Sums of which the larger is kept are made exact, for equal ones to happen; larger tiles of Winograd's round
+   all, as pixels of the data set are. */
+static bool rounds_maxima(const duet_constants *k) { return k->POOL && (k->WINOGRAD > 2 || k->RESIDENT); }
 static bool takes_maximum(const duet_constants *k) { return (k->POOL && !rounds_maxima(k)) || k->MAXIMUM; }
 
 /* What stands behind the channels of a sparse stage, to the next multiple of 16, is 0. */
@@ -255,7 +283,7 @@ static uint32_t word_for(const duet_trial *t, double passing, const char *name, 
   if (!strcmp(name, "control")) return control_word(k, i);
   if (!strcmp(name, "target")) return target_word(k, (int)copy, i / L, (int)(i % L), drawn);
   if (!strcmp(name, "rates")) return rates_word(i);
-  if (!strcmp(name, "images")) return random_word(drawn);
+  if (!strcmp(name, "images") || (reads_pictures(&t->stage) && !strcmp(name, "x"))) return random_word(drawn);
   if (!strcmp(name, "labels")) return random_bytes(10, drawn);
   if (!strcmp(name, "order")) return random_word(drawn) % (2 * (uint32_t)k->BATCH);
   if (passing > 0 && ((!strcmp(name, "dy") && k->SPARSE) || (!strcmp(name, "y") && k->RELU)))
@@ -299,7 +327,7 @@ static void fill_operand(duet_trials *set, const duet_trial *t, const duet_place
     uint32_t *at = set->before[p->memory] + p->offset + copy * p->stride;
     for (size_t j = 0; j < p->extent; j++) {
       at[j] = word_for(t, set->passing, p->name, copy, j, drawn);
-      if (set->rounded && is_factor(p->name)) at[j] = rounded(at[j]);
+      if (set->rounded && is_factor(p->name) && p->memory != DUET_MEMORY_images) at[j] = rounded(at[j]);
     }
     if (reads_nan(t, p->name) && p->extent > 7) at[7] = DUET_TRIAL_SENTINEL;
     spoil(t, p, at);
@@ -408,13 +436,28 @@ static duet_status build(const duet_trials *set, const duet_handle *h, duet_kern
   for (size_t i = 0; i < set->count; i++)
     parts[i] = (duet_part){
         .stages = &set->list[i].stage, .stage_count = 1, .count = set->list[i].count, .spread = set->list[i].spread};
+  const duet_kernel_source untold = {
+      .name = "trial", .source = "", .parts = parts, .part_count = 1, .group = set->group};
+  if (duet_stage_is_product(&set->list[0].stage))
+    return h->backend->build(h->device, &untold, kernel, error); /* `ref` */
   return duet_build(h, "trial", parts, set->count, set->group, kernel, error);
+}
+
+static duet_status load_product(const duet_trials *set, duet_launch *launch, duet_error *error) {
+  duet_product *product = malloc(sizeof *product);
+  if (!product) return duet_fail(error, DUET_OUT_OF_MEMORY, "no memory to try a product");
+  *product = duet_product_of(&set->list[0].stage, launch->memories);
+  launch->product = product;
+  return DUET_OK;
 }
 
 duet_status duet_trials_load(const duet_trials *set, const duet_handle *h, duet_launch *launch, duet_error *error) {
   duet_kernel *kernel = NULL;
+  duet_kernel_class class;
   *launch = (duet_launch){0};
-  duet_status s = build(set, h, &kernel, error);
+  duet_status s = duet_plan_class(h->backend->info(h->device), &class, error);
+  const bool product = class != DUET_CLASS_PLAIN && duet_stage_is_product(&set->list[0].stage);
+  if (!s && !product) s = build(set, h, &kernel, error);
   launch->kernel = kernel;
   for (size_t i = 0; i < set->count; i++) launch->groups += set->list[i].count * set->list[i].spread;
   for (int m = 0; !s && m < DUET_MEMORIES; m++) {
@@ -422,12 +465,13 @@ duet_status duet_trials_load(const duet_trials *set, const duet_handle *h, duet_
     s = h->backend->alloc(h->device, set->words[m] * 4, &launch->memories[m], error);
     if (!s) s = h->backend->upload(h->device, launch->memories[m], 0, set->before[m], set->words[m] * 4, error);
   }
-  return s;
+  return s || !product ? s : load_product(set, launch, error);
 }
 
 void duet_trials_unload(const duet_handle *h, duet_launch *launch) {
   for (int m = 0; m < DUET_MEMORIES; m++) h->backend->free(h->device, launch->memories[m]);
   h->backend->release(h->device, (duet_kernel *)launch->kernel);
+  free((void *)launch->product);
   *launch = (duet_launch){0};
 }
 

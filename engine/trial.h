@@ -24,6 +24,8 @@ extern const size_t duet_case_count;
 bool duet_case_is_of(const duet_case *which, duet_kernel_class kernel_class);
 /* The largest tolerance among the cases of a stage. */
 double duet_case_tolerance(duet_stage_kind kind);
+/* Makes the case of a dense layer one of the vendor's library; false: it is of another stage. */
+bool duet_case_by_library(const duet_case *which, duet_case *product);
 /* Multiply-adds that `ref` takes, more or less. */
 double duet_case_cost(const duet_case *which);
 
@@ -72,8 +74,9 @@ bool duet_trials_add_stage(duet_trials *set, const duet_case *which, bool by_blo
 duet_status duet_trials_fill(duet_trials *set, uint32_t seed, duet_error *error);
 void duet_trials_destroy(duet_trials *set);
 
-/* The set's kernel on a device with the memories as they are before: it can be launched as often as one likes.
-   duet_trials_unload takes one that was loaded in part. */
+/* The set's kernel on a device with the memories as they are before: it can be launched as often as one likes. A set of
+   one product is made by the device's library, by `ref` as any stage. duet_trials_unload takes one that was loaded in
+   part. */
 duet_status duet_trials_load(const duet_trials *set, const duet_handle *handle, duet_launch *launch, duet_error *error);
 void duet_trials_unload(const duet_handle *handle, duet_launch *launch);
 

@@ -64,6 +64,10 @@ static const char *name_gpu(const duet_plan *plan, const duet_stage *stage) {
       return k->PRECISION ? "matrix units" : "";
     case DUET_STAGE_dense_weights:
       return k->PRECISION ? "matrix units" : asked ? "fp32: too small for matrix units" : "";
+    case DUET_STAGE_product_forward:
+    case DUET_STAGE_product_backward:
+    case DUET_STAGE_product_weights:
+      return plan->options.library;
     default:
       return "";
   }

@@ -14,6 +14,7 @@
 #define WS (IC * K * K)
 #define TILE_PARAMETERS GLOBAL const float *forward, GLOBAL float *dx, GLOBAL const u8 *index
 #define TILE_ARGUMENTS forward, dx, index
+#define TILE_SOURCE GLOBAL const float *
 #define TILE_LOAD(dy, c, h, w) JOIN(STAGE, _slope)(dy, index, c, h, w)
 #if POOL
 #define TILE_LOAD4(dy, c, h, w) JOIN(STAGE, _slope4)(dy, index, c, h, w)
@@ -76,6 +77,7 @@ STAGE_FN STAGE(TEAM_PARAMETERS, GLOBAL const float *dy, GLOBAL const float *w, G
 #undef FLIP
 #undef TILE_PARAMETERS
 #undef TILE_ARGUMENTS
+#undef TILE_SOURCE
 #undef TILE_LOAD
 #undef TILE_LOAD4
 #undef TILE_PLAIN

@@ -51,7 +51,8 @@ INLINE_FN void JOIN(STAGE, _store)(TILE_PARAMETERS, const vec *a, int d, int h0,
 #include "conv_tile.h"
 #endif
 
-STAGE_FN STAGE(TEAM_PARAMETERS, GLOBAL const float *x, GLOBAL const float *w, GLOBAL const float *bias, GLOBAL float *y, GLOBAL u8 *index) {
+STAGE_FN STAGE(TEAM_PARAMETERS, GLOBAL const float *x, GLOBAL const float *w, GLOBAL const float *bias, GLOBAL float *y, GLOBAL u8 *index,
+               GLOBAL const u32 *order, GLOBAL const u32 *control) {
   JOIN(STAGE, _rows)(team, teams, bias, y, index, x, w);
 }
 #undef FLIP

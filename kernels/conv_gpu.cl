@@ -14,7 +14,10 @@
 #define WS (K * K)
 #define TILE_PARAMETERS GLOBAL const float *bias, GLOBAL float *y, GLOBAL u8 *index
 #define TILE_ARGUMENTS bias, y, index
-#define TILE_LOAD(x, c, h, w) LOAD(x, ((c) * SH + (h)) * SW + (w))
+#define X_PIXELS (IH * IW)
+#include "source_gpu.h"
+#define TILE_SOURCE X_SOURCE
+#define TILE_LOAD(x, c, h, w) X_LOAD(x, ((c) * SH + (h)) * SW + (w))
 #define TILE_LOAD4(x, c, h, w) LOAD4((x) + (((c) * SH + (h)) * SW + (w)) * 16 + 4 * (ITEM % 4))
 #define TILE_PLAIN 1
 #define TILE_ROWS (POOL ? 2 : 1)
@@ -46,8 +49,9 @@ INLINE_FN void JOIN(STAGE, _store)(TILE_PARAMETERS, const float *sums, int d, in
 #include "tile_gpu.h"
 #endif
 
-STAGE_FN STAGE(TEAM_PARAMETERS, GLOBAL const float *x, GLOBAL const float *w, GLOBAL const float *bias, GLOBAL float *y, GLOBAL u8 *index) {
-  JOIN(STAGE, _units)(team, teams, scratch, TILE_ARGUMENTS, x, w);
+STAGE_FN STAGE(TEAM_PARAMETERS, GLOBAL const X_ELEMENT *x, GLOBAL const float *w, GLOBAL const float *bias, GLOBAL float *y, GLOBAL u8 *index,
+               GLOBAL const u32 *order, GLOBAL const u32 *control) {
+  JOIN(STAGE, _units)(team, teams, scratch, TILE_ARGUMENTS, X_OF_BATCH(x), w);
 }
 #undef DC
 #undef DH
@@ -64,6 +68,8 @@ STAGE_FN STAGE(TEAM_PARAMETERS, GLOBAL const float *x, GLOBAL const float *w, GL
 #undef FLIP
 #undef TILE_PARAMETERS
 #undef TILE_ARGUMENTS
+#undef X_PIXELS
+#undef TILE_SOURCE
 #undef TILE_LOAD
 #undef TILE_LOAD4
 #undef TILE_PLAIN

@@ -84,7 +84,7 @@ INLINE_FN void JOIN(STAGE, _channels)(GLOBAL const float *x, GLOBAL const float 
 }
 
 STAGE_FN STAGE(TASK_PARAMETERS, GLOBAL const float *x, GLOBAL const float *dy, GLOBAL float *dw, GLOBAL float *dbias, GLOBAL const float *y,
-               GLOBAL const u8 *index) {
+               GLOBAL const u8 *index, GLOBAL const float *target) {
   const int begin = task * ROWS, end = MIN(begin + ROWS, OC);
   for (int b = 0; b < BLOCKS; b += TH) {
     GLOBAL const float *xb = x + (size_t)b * X_STRIDE, *dyb = dy + (size_t)b * DY_STRIDE;

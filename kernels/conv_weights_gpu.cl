@@ -4,8 +4,11 @@
    local memory. `dy` is never behind a ReLU here.
    Needs: as many groups a task as its units fill; TH divides TEAMS_IN_GROUP; TO and TW divide K; LOCAL >= ROWS * TO * TW * PITCH. */
 #define SIDE (POOL ? 2 : 1) /* of the window of pixels that share a value of dy */
-#define HEIGHT (OH / SIDE)  /* of dy */
-#define WIDTH (OW / SIDE)
+#define DY_HEIGHT (OH / SIDE)  /* of dy */
+#define DY_WIDTH (OW / SIDE)
+
+#define X_PIXELS (IH * IW)
+#include "source_gpu.h"
 
 #if MATRICES
 #define WINDOW K
@@ -37,18 +40,18 @@
 
 /* The value of dy at column `w` of a row that begins at `at`, 0 where it is not `there`. */
 INLINE_FN float JOIN(STAGE, _slope)(GLOBAL const float *dy, int at, int w, int there) {
-  const float v = LOAD(dy, at + MIN(w, WIDTH - 1));
-  return (there & (w < WIDTH)) ? v : 0.0f;
+  const float v = LOAD(dy, at + MIN(w, DY_WIDTH - 1));
+  return (there & (w < DY_WIDTH)) ? v : 0.0f;
 }
 
-/* Adds the patch under the SEGMENT / SIDE values of dy from row h, column w0 of it on, if it is `there`; x is the unit's channel. */
-INLINE_FN void JOIN(STAGE, _patch)(float acc[ROWS][TAPS], GLOBAL const float *x, GLOBAL const float *dy, GLOBAL const u8 *index, int rows, int unit,
+/* Adds the patch under the SEGMENT / SIDE values of dy from row h, column w0 of it on, if it is `there`. */
+INLINE_FN void JOIN(STAGE, _patch)(float acc[ROWS][TAPS], X_SOURCE x, GLOBAL const float *dy, GLOBAL const u8 *index, int rows, int unit,
                                    int h, int w0, int there) {
   float patch[PATCH_ROWS][PATCH_COLUMNS];
   UNROLL for (int r = 0; r < PATCH_ROWS; r++) UNROLL for (int j = 0; j < PATCH_COLUMNS; j++) {
     const int ih = h * SIDE * STRIDE + UNIT_ROW(unit) + r - PAD, iw = w0 * SIDE * STRIDE + UNIT_COLUMN(unit) + j - PAD;
     const int inside = (ih >= 0) & (ih < IH) & (iw >= 0) & (iw < IW);
-    const float v = LOAD(x, MAX(MIN(ih, IH - 1), 0) * IW + MAX(MIN(iw, IW - 1), 0)); /* not under a condition, for PoCL 3.1 */
+    const float v = X_LOAD(x, (UNIT_CHANNEL(unit) * IH + MAX(MIN(ih, IH - 1), 0)) * IW + MAX(MIN(iw, IW - 1), 0)); /* not under a condition, for PoCL 3.1 */
     patch[r][j] = inside ? v : 0.0f;
   }
 #if PACK == 2
@@ -56,10 +59,10 @@ INLINE_FN void JOIN(STAGE, _patch)(float acc[ROWS][TAPS], GLOBAL const float *x,
     patch[r][j] = WORD(patch[r][j], patch[r][j + STRIDE]);
 #endif
   UNROLL for (int o = 0; o < ROWS; o++) UNROLL for (int i = 0; i < SEGMENT / SIDE; i += POOL ? 1 : PACK) {
-    const int at = (MIN(o, rows - 1) * HEIGHT + h) * WIDTH;
+    const int at = (MIN(o, rows - 1) * DY_HEIGHT + h) * DY_WIDTH;
     const float slope = JOIN(STAGE, _slope)(dy, at, w0 + i, there);
 #if POOL
-    const int winner = LOAD_INDEX(index, at + MIN(w0 + i, WIDTH - 1));
+    const int winner = LOAD_INDEX(index, at + MIN(w0 + i, DY_WIDTH - 1));
 #endif
     UNROLL for (int q = 0; q < SIDE * SIDE; q += POOL ? PACK : 1) {
 #if POOL
@@ -74,17 +77,17 @@ INLINE_FN void JOIN(STAGE, _patch)(float acc[ROWS][TAPS], GLOBAL const float *x,
 }
 
 /* dw of `rows` output channels and UNITS_IN_GROUP units from `first` on. */
-INLINE_FN void JOIN(STAGE, _group)(LOCAL_PTR float *scratch, GLOBAL const float *x, GLOBAL const float *dy, GLOBAL const u8 *index, GLOBAL float *dw,
-                                   int rows, int first) {
+INLINE_FN void JOIN(STAGE, _group)(LOCAL_PTR float *scratch, GLOBAL const X_ELEMENT *x, GLOBAL const float *dy, GLOBAL const u8 *index,
+                                   GLOBAL const float *target, GLOBAL float *dw, int rows, int first) {
   float acc[ROWS][TAPS];
   UNROLL for (int i = 0; i < SUMS; i++) acc[i / TAPS][i % TAPS] = 0.0f;
   const int unit = MIN(first + TEAM_IN_GROUP / TH, UNITS - 1);
-  x += UNIT_CHANNEL(unit) * (IH * IW * 16);
-  for (int first_row = 0; first_row < BLOCKS * HEIGHT; first_row += TH) { /* as often for every team: PoCL 3.1 takes it for granted */
-    const int mine = first_row + TEAM_IN_GROUP % TH, i = MIN(mine, BLOCKS * HEIGHT - 1);
-    const size_t b = i / HEIGHT;
-    NO_UNROLL for (int w0 = 0; w0 < WIDTH; w0 += SEGMENT / SIDE)
-      JOIN(STAGE, _patch)(acc, x + b * X_STRIDE, dy + b * DY_STRIDE, index + b * (INDEX_STRIDE * sizeof(float)), rows, unit, i % HEIGHT, w0, i == mine);
+  for (int first_row = 0; first_row < BLOCKS * DY_HEIGHT; first_row += TH) { /* as often for every team: PoCL 3.1 takes it for granted */
+    const int mine = first_row + TEAM_IN_GROUP % TH, i = MIN(mine, BLOCKS * DY_HEIGHT - 1);
+    const size_t b = i / DY_HEIGHT;
+    X_SOURCE xb = X_OF_BLOCK(x, b);
+    NO_UNROLL for (int w0 = 0; w0 < DY_WIDTH; w0 += SEGMENT / SIDE)
+      JOIN(STAGE, _patch)(acc, xb, dy + b * DY_STRIDE, index + b * (INDEX_STRIDE * sizeof(float)), rows, unit, i % DY_HEIGHT, w0, i == mine);
   }
   UNROLL for (int i = 0; i < SUMS; i++) scratch[i * PITCH + ITEM] = acc[i / TAPS][i % TAPS];
   BARRIER();
@@ -98,7 +101,7 @@ INLINE_FN void JOIN(STAGE, _group)(LOCAL_PTR float *scratch, GLOBAL const float 
 #endif
 
 /* The sum of dy over all images and pixels, before or behind the pooling alike. */
-#define PIXELS (HEIGHT * WIDTH)
+#define PIXELS (DY_HEIGHT * DY_WIDTH)
 INLINE_FN void JOIN(STAGE, _bias)(LOCAL_PTR float *scratch, GLOBAL const float *dy, GLOBAL float *dbias, int rows) {
   for (int o = 0; o < rows; o++) {
     float sum = 0.0f;
@@ -109,15 +112,16 @@ INLINE_FN void JOIN(STAGE, _bias)(LOCAL_PTR float *scratch, GLOBAL const float *
   }
 }
 
-STAGE_FN STAGE(TASK_PARAMETERS, GLOBAL const float *x, GLOBAL const float *dy, GLOBAL float *dw, GLOBAL float *dbias, GLOBAL const float *y,
-               GLOBAL const u8 *index) {
+STAGE_FN STAGE(TASK_PARAMETERS, GLOBAL const X_ELEMENT *x, GLOBAL const float *dy, GLOBAL float *dw, GLOBAL float *dbias, GLOBAL const float *y,
+               GLOBAL const u8 *index, GLOBAL const float *target) {
   const int row = task * ROWS, rows = MIN(ROWS, OC - row);
   dy += (size_t)row * (PIXELS * 16);
   index += (size_t)row * (PIXELS * 16);
-  JOIN(STAGE, _group)(scratch, x, dy, index, dw + (size_t)row * (IC * K * K), rows, slice * UNITS_IN_GROUP);
+  JOIN(STAGE, _group)(scratch, x, dy, index, target, dw + (size_t)row * (IC * K * K), rows, slice * UNITS_IN_GROUP);
   /* last: PoCL 3.1 breaks the sums of a loop that follows a conditional with barriers */
   if (slice == 0) JOIN(STAGE, _bias)(scratch, dy, dbias + row, rows);
 }
+#undef X_PIXELS
 #undef TAPS
 #undef SUMS
 #undef PITCH
@@ -125,8 +129,8 @@ STAGE_FN STAGE(TASK_PARAMETERS, GLOBAL const float *x, GLOBAL const float *dy, G
 #undef UNITS_IN_GROUP
 #undef SEGMENT
 #undef SIDE
-#undef HEIGHT
-#undef WIDTH
+#undef DY_HEIGHT
+#undef DY_WIDTH
 #undef PATCH_ROWS
 #undef PATCH_COLUMNS
 #undef UNIT_ROW

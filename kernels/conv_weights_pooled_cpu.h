@@ -77,7 +77,7 @@ INLINE_FN void JOIN(STAGE, _lanes)(vec *sums, GLOBAL const float *x, GLOBAL cons
 }
 
 STAGE_FN STAGE(TASK_PARAMETERS, GLOBAL const float *x, GLOBAL const float *dy, GLOBAL float *dw, GLOBAL float *dbias, GLOBAL const float *y,
-               GLOBAL const u8 *index) {
+               GLOBAL const u8 *index, GLOBAL const float *target) {
   const int begin = task * ROWS, end = MIN(begin + ROWS, OC);
   for (int b = 0; b < BLOCKS; b++, x += X_STRIDE, dy += DY_STRIDE, y += Y_STRIDE, index += INDEX_STRIDE * sizeof(float))
     for (int o = begin; o < end; o++) {

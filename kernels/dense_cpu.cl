@@ -8,7 +8,8 @@
 #define TILE_STORE(a, d) STORE(y, d, RELU ? CLIP(a + bias[d]) : a + bias[d]);
 #include "dense_tile.h"
 
-STAGE_FN STAGE(TEAM_PARAMETERS, GLOBAL const float *x, GLOBAL const float *w, GLOBAL const float *bias, GLOBAL float *y) {
+STAGE_FN STAGE(TEAM_PARAMETERS, GLOBAL const float *x, GLOBAL const float *w, GLOBAL const float *bias, GLOBAL float *y,
+               GLOBAL const u32 *order, GLOBAL const u32 *control) {
   JOIN(STAGE, _all)(team, teams, bias, y, x, w);
 }
 #undef DC

@@ -8,13 +8,16 @@ INLINE_FN void JOIN(STAGE, _store)(TILE_PARAMETERS, float sum, int d) {
   const float v = sum + bias[d];
   STORE(y, d, RELU ? CLIP(v) : v);
 }
+#define X_PIXELS IC
 #include "dense_tile_gpu.h"
 
-STAGE_FN STAGE(TEAM_PARAMETERS, GLOBAL const float *x, GLOBAL const float *w, GLOBAL const float *bias, GLOBAL float *y) {
-  JOIN(STAGE, _units)(team, teams, scratch, TILE_ARGUMENTS, x, w);
+STAGE_FN STAGE(TEAM_PARAMETERS, GLOBAL const X_ELEMENT *x, GLOBAL const float *w, GLOBAL const float *bias, GLOBAL float *y,
+               GLOBAL const u32 *order, GLOBAL const u32 *control) {
+  JOIN(STAGE, _units)(team, teams, scratch, TILE_ARGUMENTS, X_OF_BATCH(x), w);
 }
 #undef FORWARD
 #undef DC
 #undef SC
 #undef TILE_PARAMETERS
+#undef X_PIXELS
 #undef TILE_ARGUMENTS

@@ -3,12 +3,13 @@
    each team a feature at a time.
    Given: DC, SC (features of destination and source), FORWARD (w[DC][SC], else w[SC][DC]), <stage>_store(TILE_ARGUMENTS, sum, feature).
    Needs: LOCAL >= GROUP * TO; TO a multiple of 4 where IC is. */
+#include "source_gpu.h"
 #if LOCAL == 0
 #define WEIGHT(d, s) w[FORWARD ? (d) * SC + (s) : (s) * DC + (d)]
-INLINE_FN void JOIN(STAGE, _units)(int team, int teams, LOCAL_PTR float *scratch, TILE_PARAMETERS, GLOBAL const float *x, GLOBAL const float *w) {
+INLINE_FN void JOIN(STAGE, _units)(int team, int teams, LOCAL_PTR float *scratch, TILE_PARAMETERS, X_SOURCE x, GLOBAL const float *w) {
   for (int d = team; d < DC; d += teams) {
     float sum = 0.0f;
-    for (int s = 0; s < SC; s++) sum = fma(WEIGHT(d, s), LOAD(x, s), sum);
+    for (int s = 0; s < SC; s++) sum = fma(WEIGHT(d, s), X_LOAD(x, s), sum);
     JOIN(STAGE, _store)(TILE_ARGUMENTS, sum, d);
   }
 }
@@ -23,11 +24,11 @@ INLINE_FN void JOIN(STAGE, _units)(int team, int teams, LOCAL_PTR float *scratch
 #include "dense_tile_half.h"
 #else
 /* Adds the team's source features to features d0... of the destination; beyond the last, to copies of the last ones. */
-INLINE_FN void JOIN(STAGE, _sums)(float acc[TO], LOCAL_PTR float *scratch, GLOBAL const float *x, GLOBAL const float *w, int d0) {
+INLINE_FN void JOIN(STAGE, _sums)(float acc[TO], LOCAL_PTR float *scratch, X_SOURCE x, GLOBAL const float *w, int d0) {
   const int begin = TEAM_IN_GROUP * SHARE, end = MIN(begin + SHARE, SC);
 #if IC % 4 == 0 && FORWARD
   NO_UNROLL for (int s = begin; s < end; s += 4) {
-    const float v0 = LOAD(x, s), v1 = LOAD(x, s + 1), v2 = LOAD(x, s + 2), v3 = LOAD(x, s + 3);
+    const float v0 = X_LOAD(x, s), v1 = X_LOAD(x, s + 1), v2 = X_LOAD(x, s + 2), v3 = X_LOAD(x, s + 3);
     UNROLL for (int o = 0; o < TO; o++) {
       const float4 q = LOAD4(w + MIN(d0 + o, DC - 1) * SC + s);
       acc[o] = fma(q.w, v3, fma(q.z, v2, fma(q.y, v1, fma(q.x, v0, acc[o]))));
@@ -35,7 +36,7 @@ INLINE_FN void JOIN(STAGE, _sums)(float acc[TO], LOCAL_PTR float *scratch, GLOBA
   }
 #elif IC % 4 == 0
   for (int s = begin; s < end; s++) {
-    const float v = LOAD(x, s);
+    const float v = X_LOAD(x, s);
     UNROLL for (int o = 0; o < TO; o += 4) {
       const float4 q = LOAD4(w + s * DC + MIN(d0 + o, DC - 4));
       acc[o] = fma(q.x, v, acc[o]);
@@ -46,7 +47,7 @@ INLINE_FN void JOIN(STAGE, _sums)(float acc[TO], LOCAL_PTR float *scratch, GLOBA
   }
 #else
   for (int s = begin; s < end; s++) {
-    const float v = LOAD(x, s);
+    const float v = X_LOAD(x, s);
     UNROLL for (int o = 0; o < TO; o++) {
       const int d = MIN(d0 + o, DC - 1);
       acc[o] = fma(w[FORWARD ? d * SC + s : s * DC + d], v, acc[o]);
@@ -56,7 +57,7 @@ INLINE_FN void JOIN(STAGE, _sums)(float acc[TO], LOCAL_PTR float *scratch, GLOBA
 }
 #endif
 
-INLINE_FN void JOIN(STAGE, _units)(int team, int teams, LOCAL_PTR float *scratch, TILE_PARAMETERS, GLOBAL const float *x, GLOBAL const float *w) {
+INLINE_FN void JOIN(STAGE, _units)(int team, int teams, LOCAL_PTR float *scratch, TILE_PARAMETERS, X_SOURCE x, GLOBAL const float *w) {
   for (int unit = (team - TEAM_IN_GROUP) / TEAMS_IN_GROUP; unit < UNITS; unit += teams / TEAMS_IN_GROUP) {
     float acc[TO];
     UNROLL for (int o = 0; o < TO; o++) acc[o] = 0.0f;

@@ -23,11 +23,17 @@ INLINE_FN float4 JOIN(STAGE, _four)(GLOBAL const float *w, int d, int s) {
 }
 
 /* Adds 16 source features from `s` on to those from d0 on, beyond the last to copies of it. */
-INLINE_FN void JOIN(STAGE, _add)(float (*acc)[2][4], GLOBAL const float *x, GLOBAL const float *w, int d0, int s) {
+INLINE_FN void JOIN(STAGE, _add)(float (*acc)[2][4], X_SOURCE x, GLOBAL const float *w, int d0, int s) {
   float2 v[4];
   UNROLL for (int i = 0; i < 4; i++) {
     const float2 none = {0.0f, 0.0f};
+#if RESIDENT
+    const int at = MIN(s + 4 * MMA_PLACE + i, SC - 1);
+    const float2 pair = {PIXEL(x.of[0], at), PIXEL(x.of[1], at)};
+    v[i] = s + 4 * MMA_PLACE + i < SC ? pair : none;
+#else
     v[i] = s + 4 * MMA_PLACE + i < SC ? LOAD2(x + (s + 4 * MMA_PLACE + i) * 16 + 2 * MMA_ROW) : none;
+#endif
   }
   const float4 even = {v[0].x, v[1].x, v[2].x, v[3].x}, odd = {v[0].y, v[1].y, v[2].y, v[3].y}; /* images */
   u32 b[2][4];
@@ -41,7 +47,7 @@ INLINE_FN void JOIN(STAGE, _add)(float (*acc)[2][4], GLOBAL const float *x, GLOB
   }
 }
 
-INLINE_FN void JOIN(STAGE, _units)(int team, int teams, LOCAL_PTR float *scratch, TILE_PARAMETERS, GLOBAL const float *x, GLOBAL const float *w) {
+INLINE_FN void JOIN(STAGE, _units)(int team, int teams, LOCAL_PTR float *scratch, TILE_PARAMETERS, X_SOURCE x, GLOBAL const float *w) {
   for (int unit = (team - TEAM_IN_GROUP) / TEAMS_IN_GROUP; unit < UNITS; unit += teams / TEAMS_IN_GROUP) {
     float acc[TO / 16][2][4];
     UNROLL for (int i = 0; i < TO / 2; i++) acc[i / 8][i / 4 % 2][i % 4] = 0.0f;

@@ -34,7 +34,8 @@ INLINE_FN void JOIN(STAGE, _rows)(GLOBAL const float *xt, GLOBAL const float *dy
   NO_UNROLL for (int v = VECTORS / TW * TW; v < VECTORS; v++) JOIN(STAGE, _tile)(xt, dy, dw, v, to, 1);
 }
 
-STAGE_FN STAGE(TASK_PARAMETERS, GLOBAL const float *x, GLOBAL const float *xt, GLOBAL const float *dy, GLOBAL float *dw, GLOBAL float *dbias) {
+STAGE_FN STAGE(TASK_PARAMETERS, GLOBAL const float *x, GLOBAL const float *xt, GLOBAL const float *dy, GLOBAL float *dw, GLOBAL float *dbias,
+               GLOBAL const float *target) {
   const int begin = task * ROWS, end = MIN(begin + ROWS, OC);
   for (int o = begin; o < end; o++) {
     lanes sum = ZERO;

@@ -13,7 +13,8 @@ INLINE_FN void JOIN(STAGE, _tile)(const float *values, const int *images, int co
   UNROLL for (int v = 0; v < TW; v++) if (v < tv) STORE(dw, v0 + v, acc[v]);
 }
 
-STAGE_FN STAGE(TASK_PARAMETERS, GLOBAL const float *x, GLOBAL const float *xt, GLOBAL const float *dy, GLOBAL float *dw, GLOBAL float *dbias) {
+STAGE_FN STAGE(TASK_PARAMETERS, GLOBAL const float *x, GLOBAL const float *xt, GLOBAL const float *dy, GLOBAL float *dw, GLOBAL float *dbias,
+               GLOBAL const float *target) {
   for (int o = task * ROWS; o < MIN(task * ROWS + ROWS, OC); o++) {
     float values[BLOCKS * 16 + 1];
     int images[BLOCKS * 16 + 1], count = 0;

@@ -1,10 +1,8 @@
 /* Stage gather (see kernels.def): one batch of the resident data set in image-lane form. BATCH, IH, IW, GIVEN, AUGMENT; target has 4 rows. */
-/* 1 / 255 / 0.3081 and 0.1307 / 0.3081 to the last bit: a device without double would round each division. */
-#define NORMAL(pixel) ((pixel) * 0.0127282329f - 0.424212933f)
-
+/* RESIDENT: x is not made; who reads pictures finds them in the data set. */
 #if AUGMENT
 #include "augment.h"
-#elif GROUP == 1
+#elif GROUP == 1 && !RESIDENT
 /* x[IH*IW][16] from sixteen images: 16 x 16 pixels are turned at a time. */
 INLINE_FN void JOIN(STAGE, _pixels)(GLOBAL const u8 *images, const u32 *samples, ilanes there, GLOBAL float *x, int team, int teams) {
   for (int p = team * 16; p + 16 <= IH * IW; p += teams * 16) {
@@ -32,7 +30,7 @@ STAGE_FN STAGE(TEAM_PARAMETERS, GLOBAL const u8 *images, GLOBAL const u8 *labels
     control[CONTROL_scale] = scale;
     control[CONTROL_overflow] = 0;
   }
-#if GROUP == 1
+#if GROUP == 1 && !RESIDENT
   u32 samples_here[16];
   for (int l = 0; l < 16; l++) samples_here[l] = (u32)block * 16 + l < n ? order[first + l] : 0;
 #if AUGMENT
@@ -46,9 +44,9 @@ STAGE_FN STAGE(TEAM_PARAMETERS, GLOBAL const u8 *images, GLOBAL const u8 *labels
   augment_map(map, sample_ids, control[CONTROL_epoch], control[CONTROL_seed_low], control[CONTROL_seed_high], (float)IH, (float)IW);
   for (int p = team; p < IH * IW; p += teams)
     STORE(x, p, PICK(ZERO, NORMAL(JOIN(STAGE, _moved)(images, samples_here, map, p / IW, p % IW)), LANE_IDS + block * 16 < (ilanes)(int)n));
-#elif GROUP == 1
+#elif GROUP == 1 && !RESIDENT
   JOIN(STAGE, _pixels)(images, samples_here, LANE_IDS + block * 16 < (ilanes)(int)n, x, team, teams);
-#else
+#elif !RESIDENT
   FOR_LANES(l) {
     const int valid = (u32)block * 16 + l < n;
     GLOBAL const u8 *image = images + (size_t)(valid ? order[first + l] : 0) * (IH * IW);
@@ -76,4 +74,3 @@ STAGE_FN STAGE(TEAM_PARAMETERS, GLOBAL const u8 *images, GLOBAL const u8 *labels
   STORE(target, 1, PICK(ZERO, LOAD(target, 0) + drawn, image));
   for (int i = 0; i < 10; i++) STORE(number, i, PICK(ZERO, SPLAT(1.0f), (drawn == SPLAT((float)i)) & image));
 }
-#undef NORMAL

@@ -28,7 +28,7 @@ STAGE_FN STAGE(TEAM_PARAMETERS, GLOBAL const float *x, GLOBAL const float *targe
     ulanes c[4] = {sample, (ulanes)control[CONTROL_epoch], (ulanes)(((u32)LAYER << 20) + (u32)i / 4), (ulanes)5};
     philox(c, control[CONTROL_seed_low], control[CONTROL_seed_high]);
     for (int j = 0; j < 4 && i + j < COUNT; j++)
-      RESULT(i + j, PICK(ZERO, LOAD(x, i + j) * (float)(1.0 / (1.0 - PER_MILLE * 1e-3)), c[j] >= (ulanes)threshold));
+      RESULT(i + j, PICK(ZERO, LOAD(x, i + j) * (1000.0f / (float)(1000 - PER_MILLE)), c[j] >= (ulanes)threshold));
   }
 }
 #endif

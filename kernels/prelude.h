@@ -15,6 +15,12 @@
 #define MIN(a, b) ((a) < (b) ? (a) : (b))
 #define MAX(a, b) ((a) > (b) ? (a) : (b))
 
+/* A pixel as networks see it, (v / 255 - 0.1307) / 0.3081: 1 / 255 / 0.3081 and 0.1307 / 0.3081 to the last bit, for a device without double
+   would round each division. */
+#define NORMAL_SCALE 0.0127282329f
+#define NORMAL_SHIFT (-0.424212933f)
+#define NORMAL(pixel) ((pixel) * NORMAL_SCALE + NORMAL_SHIFT)
+
 #if GROUP == 1
 #ifdef __CUDACC__
 #error "the cpu class is made of OpenCL's vectors; unset DUET_KERNEL_CLASS"
@@ -142,6 +148,41 @@ typedef u32 ulanes;
 #define TASK_PARAMETERS int task, int slice, int slices, LOCAL_PTR float *scratch
 /* A function that is called and holds a barrier runs wrongly, without a word, on PoCL 3.1. */
 #define STAGE_FN INLINE_FN void
+/* An image of the data set where it lies; of padding, every pixel is 0. */
+typedef struct picture {
+  GLOBAL const u8 *pixels;
+  float scale, shift;
+} picture;
+#define PIXEL(p, i) ((float)(p).pixels[i] * (p).scale + (p).shift)
+INLINE_FN picture picture_at(GLOBAL const u8 *images, u32 sample, int there, int pixels) {
+  const picture p = {images + (size_t)sample * pixels, there ? NORMAL_SCALE : 0.0f, there ? NORMAL_SHIFT : 0.0f};
+  return p;
+}
+/* Image `i` of the step's batch, from the order of the samples... */
+INLINE_FN picture picture_of_batch(GLOBAL const u8 *images, GLOBAL const u32 *order, GLOBAL const u32 *control, int i, int batch, int pixels) {
+  const u32 first = control[CONTROL_next] * (u32)batch, n = MIN((u32)batch, control[CONTROL_samples] - first);
+  const int there = (u32)i < n;
+  return picture_at(images, order[first + (u32)(there ? i : 0)], there, pixels);
+}
+/* ... or image `l` of a block, from what `gather` has told of it. */
+INLINE_FN picture picture_of_target(GLOBAL const u8 *images, GLOBAL const float *target, int l, int pixels) {
+  return picture_at(images, as_uint(target[48 + l]), target[32 + l] > 0.0f, pixels);
+}
+/* Images side by side, for stages whose items do not keep to one: two from `i` of the batch on, four from `l` of a block on. */
+typedef struct pictures {
+  picture of[4];
+} pictures;
+INLINE_FN pictures pictures_of_batch(GLOBAL const u8 *images, GLOBAL const u32 *order, GLOBAL const u32 *control, int i, int batch, int pixels) {
+  pictures p;
+  p.of[0] = p.of[2] = picture_of_batch(images, order, control, i, batch, pixels);
+  p.of[1] = p.of[3] = picture_of_batch(images, order, control, i + 1, batch, pixels);
+  return p;
+}
+INLINE_FN pictures pictures_of_target(GLOBAL const u8 *images, GLOBAL const float *target, int l, int pixels) {
+  pictures p;
+  UNROLL for (int i = 0; i < 4; i++) p.of[i] = picture_of_target(images, target, l + i, pixels);
+  return p;
+}
 /* The sum over the sixteen lanes of a team, in lane order, for every member. All items of the group must call it; scratch[GROUP]. */
 #define LANE_SUM(v) lane_sum(v, scratch)
 INLINE_FN float lane_sum(float v, LOCAL_PTR float *scratch) {

@@ -3,7 +3,7 @@
    rows (word of source channels, kh) at a time; the source is read where it is. Words: words.h.
    Serves forward and, with FLIP, backward (weights read backwards). Given: DC, DH, DW (destination), SC, SH, SW (source), WINDOW (kernel side),
    P (padding), STEP (stride), DILATE (distance of source pixels on the grid that is walked; 1 unless FLIP), WD, WS (distance of two
-   destination, source channels in w), TILE_LOAD(x, channel, row, column) of the source, and the function <stage>_store, which takes the sums
+   destination, source channels in w), the source's type TILE_SOURCE and TILE_LOAD(x, channel, row, column) of it, and the function <stage>_store, which takes the sums
    [TILE_ROWS * TW] of a channel from row `h` and column w0 on (beyond DW: not wanted). TILE_ROWS divides DH.
    Needs: TH divides TEAMS_IN_GROUP; LOCAL floats hold a kernel row, WINDOW * PITCH. */
 #include "words.h"
@@ -32,7 +32,7 @@ INLINE_FN void JOIN(STAGE, _stage)(LOCAL_PTR float *scratch, GLOBAL const float 
 }
 
 /* Adds kernel row `kh` of source word `c`: weights[tap][PITCH], pixels from column w0 of destination row `h` on. */
-INLINE_FN void JOIN(STAGE, _row)(float (*acc)[TO], TILE_PARAMETERS, GLOBAL const float *x, LOCAL_PTR const float *weights, int c, int kh, int h, int w0) {
+INLINE_FN void JOIN(STAGE, _row)(float (*acc)[TO], TILE_PARAMETERS, TILE_SOURCE x, LOCAL_PTR const float *weights, int c, int kh, int h, int w0) {
   const int sh = h * STEP + kh - P;
   if (sh < 0 || sh % DILATE != 0 || sh / DILATE >= SH) return;
   for (int k0 = 0; k0 < WINDOW; k0 += SEGMENT) {
@@ -68,7 +68,7 @@ INLINE_FN void JOIN(STAGE, _row)(float (*acc)[TO], TILE_PARAMETERS, GLOBAL const
 }
 
 /* Every item of the group comes along, that of a tile beyond the last as well: the barriers are for all. */
-INLINE_FN void JOIN(STAGE, _unit)(LOCAL_PTR float *scratch, TILE_PARAMETERS, GLOBAL const float *x, GLOBAL const float *w, int unit) {
+INLINE_FN void JOIN(STAGE, _unit)(LOCAL_PTR float *scratch, TILE_PARAMETERS, TILE_SOURCE x, GLOBAL const float *w, int unit) {
   const int d0 = unit / TILE_GROUPS * CHANNELS, mine = TEAM_IN_GROUP / TH * TO;
   const int tile = unit % TILE_GROUPS * TH + TEAM_IN_GROUP % TH, h = MIN(tile, PIXEL_TILES - 1) / ROW_TILES * TILE_ROWS, w0 = tile % ROW_TILES * TW;
   float acc[TILE_ROWS * TW][TO];
@@ -89,7 +89,7 @@ INLINE_FN void JOIN(STAGE, _unit)(LOCAL_PTR float *scratch, TILE_PARAMETERS, GLO
   }
 }
 
-INLINE_FN void JOIN(STAGE, _units)(int team, int teams, LOCAL_PTR float *scratch, TILE_PARAMETERS, GLOBAL const float *x, GLOBAL const float *w) {
+INLINE_FN void JOIN(STAGE, _units)(int team, int teams, LOCAL_PTR float *scratch, TILE_PARAMETERS, TILE_SOURCE x, GLOBAL const float *w) {
   for (int unit = (team - TEAM_IN_GROUP) / TEAMS_IN_GROUP; unit < UNITS; unit += teams / TEAMS_IN_GROUP)
     JOIN(STAGE, _unit)(scratch, TILE_ARGUMENTS, x, w, unit);
 }

@@ -64,6 +64,11 @@ static duet_status fault_launch(duet_device *device, const duet_launch *launch, 
   return inner->launch(device, launch, error);
 }
 
+static duet_status fault_gemm(duet_device *device, const duet_product *product, duet_error *error) {
+  FAIL_IF_DUE("gemm");
+  return inner->gemm(device, product, error);
+}
+
 static duet_status fault_record(duet_device *device, const duet_launch *launches, size_t count,
                                 duet_recording **recording, duet_error *error) {
   FAIL_IF_DUE("record");
@@ -86,7 +91,7 @@ static duet_status fault_sync(duet_device *device, duet_ticket ticket, duet_erro
   return inner->sync(device, ticket, error);
 }
 
-/* `enumerate` and `open` come before there is a device to wrap; `gemm` and `elapsed` are optional. */
+/* `enumerate` and `open` come before there is a device to wrap; `elapsed` is optional. */
 const duet_backend fault_backend = {.version = DUET_BACKEND_VERSION,
                                     .name = "fault",
                                     .close = fault_close,
@@ -98,6 +103,7 @@ const duet_backend fault_backend = {.version = DUET_BACKEND_VERSION,
                                     .build = fault_build,
                                     .release = fault_release,
                                     .launch = fault_launch,
+                                    .gemm = fault_gemm,
                                     .record = fault_record,
                                     .forget = fault_forget,
                                     .replay = fault_replay,

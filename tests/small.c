@@ -39,6 +39,12 @@ const char small_strided[] =
     "c1 = conv image channels=5 kernel=3 stride=2 pad=1\nr1 = relu c1\nc2 = conv r1 channels=7 kernel=2 stride=2\n"
     "r2 = relu c2\nc3 = conv r2 channels=9 kernel=1 stride=2\ndigit = dense c3 units=10\n" HEADS;
 
+const char small_dense[] =
+    "f1 = dense image units=33\nr1 = relu f1\nf2 = dense r1 units=20\nr2 = relu f2\nf3 = dense r2 units=17\n"
+    "digit = dense f3 units=10\nboth = concat digit number\nf4 = dense both units=16\nr4 = relu f4\n"
+    "f5 = dense r4 units=19\nf6 = dense r4 units=19\nsum = add f5 f6\n"
+    "ld = cross_entropy digit target=digit\nls = cross_entropy sum target=sum\n";
+
 /* ---- data ---- */
 
 duet_dataset *small_dataset(size_t count, int height, int width, uint64_t seed) {

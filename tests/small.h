@@ -12,6 +12,8 @@ void small_write(const char *directory, duet_split split, const duet_dataset *da
 
 /* Networks for 12x12 pictures: `plain` convolution and dense layers; `norm`, `drop`, `average`, `added`, `strided`. */
 extern const char small_plain[], small_norm[], small_drop[], small_average[], small_added[], small_strided[];
+/* Dense layers behind one another, two behind one, with and without ReLU, of no even number of features. */
+extern const char small_dense[];
 
 /* Everything that training needs. Zeroed before use; small_close takes one that was made in part. */
 typedef struct small_rig {

@@ -401,44 +401,69 @@ static void test_cache_may_be_absent(void **state) {
 
 /* ---- gemm ---- */
 
-/* One product with offsets; c lies between sentinels and, when nothing is added to it, is NaN before. */
-static void check_gemm(size_t m, size_t n, size_t k, bool ta, bool tb, bool add) {
-  enum { BEFORE = 3, AFTER = 5 };
-  size_t sizes[3] = {m * k, k * n, m * n};
+/* At once, or as a recording that is replayed. */
+static void multiply(const duet_product *product, bool recorded) {
+  const duet_launch launch = {.product = product};
+  duet_recording *recording = NULL;
+  if (!recorded) {
+    OK(h.backend->gemm(h.device, product, &error));
+    return;
+  }
+  OK(h.backend->record(h.device, &launch, 1, &recording, &error));
+  OK(h.backend->replay(h.device, recording, 1, NULL, &error));
+  h.backend->forget(h.device, recording);
+}
+
+/* One product with offsets, rows `gap` elements apart; c lies between sentinels and, when nothing is added to it, is
+   NaN before. */
+static void check_gemm(size_t m, size_t n, size_t k, size_t gap, bool ta, bool tb, bool add, bool recorded) {
+  enum { BEFORE = 4, AFTER = 5 };
+  const size_t pitches[3] = {(ta ? m : k) + gap, (tb ? k : n) + gap, n + gap};
+  const size_t sizes[3] = {(ta ? k : m) * pitches[0], (tb ? n : k) * pitches[1], m * pitches[2]};
   float *x[3];
   duet_buffer *buffers[3];
   for (size_t t = 0; t < 3; t++) {
-    size_t count = sizes[t] + BEFORE + AFTER;
-    x[t] = malloc(count * sizeof(float));
+    size_t count = sizes[t] - gap + BEFORE + AFTER;
+    x[t] = malloc((count + gap) * sizeof(float));
     assert_non_null(x[t]);
     for (size_t i = 0; i < count; i++) {
-      bool inside = i >= BEFORE && i < BEFORE + sizes[t];
+      bool inside = i >= BEFORE && i < BEFORE + sizes[t] && (i - BEFORE) % pitches[t] < pitches[t] - gap;
       x[t][i] = !inside ? 12345.0F : t == 2 && !add ? NAN : (float)((i * 2654435761u + t * 40503u) % 2001) / 1000 - 1;
     }
     buffers[t] = allocate(count * sizeof(float));
     upload(buffers[t], x[t], count * sizeof(float));
   }
-  float *c = malloc((m * n + BEFORE + AFTER) * sizeof *c);
+  const duet_product product = {.m = m,
+                                .n = n,
+                                .k = k,
+                                .a = {buffers[0], BEFORE, gap ? pitches[0] : 0},
+                                .b = {buffers[1], BEFORE, gap ? pitches[1] : 0},
+                                .c = {buffers[2], BEFORE, gap ? pitches[2] : 0},
+                                .transpose_a = ta,
+                                .transpose_b = tb,
+                                .add = add};
+  multiply(&product, recorded);
+  const size_t count = sizes[2] - gap + BEFORE + AFTER;
+  float *c = malloc(count * sizeof *c);
   assert_non_null(c);
-  OK(h.backend->gemm(h.device, ta, tb, add, m, n, k, buffers[0], BEFORE, buffers[1], BEFORE, buffers[2], BEFORE,
-                     &error));
-  download(buffers[2], c, (m * n + BEFORE + AFTER) * sizeof *c);
+  download(buffers[2], c, count * sizeof *c);
   for (size_t i = 0; i < m; i++) {
     for (size_t j = 0; j < n; j++) {
-      double sum = add ? x[2][BEFORE + i * n + j] : 0, size = fabs(sum);
+      const size_t at = BEFORE + i * pitches[2] + j;
+      double sum = add ? x[2][at] : 0, size = fabs(sum);
       for (size_t p = 0; p < k; p++) {
-        double term =
-            (double)x[0][BEFORE + (ta ? p * m + i : i * k + p)] * (double)x[1][BEFORE + (tb ? j * k + p : p * n + j)];
+        double term = (double)x[0][BEFORE + (ta ? p * pitches[0] + i : i * pitches[0] + p)] *
+                      (double)x[1][BEFORE + (tb ? j * pitches[1] + p : p * pitches[1] + j)];
         sum += term;
         size += fabs(term);
       }
-      double got = c[BEFORE + i * n + j], allowed = 6e-8 * (double)(k + 4) * size;
+      double got = c[at], allowed = 6e-8 * (double)(k + 4) * size;
       if (!(fabs(got - sum) <= allowed)) /* NaN fails as well */
         fail_msg("%zux%zux%zu %d%d%d at %zu,%zu: %g, want %g +- %g", m, n, k, ta, tb, add, i, j, got, sum, allowed);
+      c[at] = 12345.0F;
     }
   }
-  for (size_t i = 0; i < BEFORE; i++) assert_true(c[i] == 12345.0F);
-  for (size_t i = 0; i < AFTER; i++) assert_true(c[BEFORE + m * n + i] == 12345.0F);
+  for (size_t i = 0; i < count; i++) assert_true(c[i] == 12345.0F); /* all else is as it was */
   free(c);
   for (size_t t = 0; t < 3; t++) {
     free(x[t]);
@@ -449,24 +474,55 @@ static void check_gemm(size_t m, size_t n, size_t k, bool ta, bool tb, bool add)
 static void test_gemm_agrees_with_the_sum(void **state) {
   (void)state;
   if (!h.backend->gemm) skip();
+  assert_true(h.backend->info(h.device)->library[0] != 0);
   const size_t shapes[][3] = {{1, 1, 1}, {3, 5, 7}, {17, 33, 65}, {128, 10, 130}, {129, 67, 31}, {64, 64, 64}};
   for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++)
     for (int flags = 0; flags < 8; flags++)
-      check_gemm(shapes[s][0], shapes[s][1], shapes[s][2], flags & 1, (flags & 2) != 0, (flags & 4) != 0);
+      check_gemm(shapes[s][0], shapes[s][1], shapes[s][2], s % 2 ? 0 : 3, flags & 1, (flags & 2) != 0, (flags & 4) != 0,
+                 flags == 0);
+}
+
+static void test_gemm_gives_the_same_bits(void **state) {
+  (void)state;
+  enum { ROWS = 16, COLUMNS = 48, DEPTH = 2048 };
+  if (!h.backend->gemm) skip();
+  float *in = malloc(sizeof(float) * (ROWS + COLUMNS) * DEPTH), first[ROWS * COLUMNS], again[ROWS * COLUMNS];
+  assert_non_null(in);
+  for (size_t i = 0; i < (size_t)(ROWS + COLUMNS) * DEPTH; i++) in[i] = (float)((i * 2654435761u) % 2001) / 1000 - 1;
+  duet_buffer *b = allocate(sizeof(float) * (ROWS + COLUMNS) * DEPTH), *c = allocate(sizeof first);
+  upload(b, in, sizeof(float) * (ROWS + COLUMNS) * DEPTH);
+  const duet_product product = {.m = ROWS,
+                                .n = COLUMNS,
+                                .k = DEPTH,
+                                .a = {b, 0, 0},
+                                .b = {b, (size_t)ROWS * DEPTH, 0},
+                                .c = {c, 0, 0},
+                                .transpose_b = true};
+  for (int i = 0; i < 3; i++) {
+    multiply(&product, i == 2);
+    download(c, i ? again : first, sizeof first);
+    if (i) assert_memory_equal(first, again, sizeof first);
+  }
+  free(in);
+  h.backend->free(h.device, b);
+  h.backend->free(h.device, c);
 }
 
 static void test_gemm_checks_its_shapes(void **state) {
   (void)state;
   if (!h.backend->gemm) skip();
   duet_buffer *b = allocate(100 * sizeof(float));
-#define GEMM(m, n, k, a_offset, b_offset, c_offset) \
-  h.backend->gemm(h.device, false, false, false, m, n, k, b, a_offset, b, b_offset, b, c_offset, &error)
-  REFUSED(DUET_TOO_LARGE, "a ends outside", GEMM(10, 1, 11, 0, 0, 0));
-  REFUSED(DUET_TOO_LARGE, "b ends outside", GEMM(1, 10, 10, 0, 1, 0));
-  REFUSED(DUET_TOO_LARGE, "c ends outside", GEMM(2, 3, 1, 0, 0, 95));
-  REFUSED(DUET_TOO_LARGE, "outside", GEMM(SIZE_MAX, SIZE_MAX, SIZE_MAX, 0, 0, 0));
-  REFUSED(DUET_TOO_LARGE, "outside", GEMM(1, 1, 1, SIZE_MAX, 0, 0));
-  REFUSED(DUET_USAGE, "0", GEMM(0, 1, 1, 0, 0, 0));
+#define GEMM(M, N, K, A, B, C, PITCH) \
+  h.backend->gemm(h.device,           \
+                  &(duet_product){.m = M, .n = N, .k = K, .a = {b, A, 0}, .b = {b, B, 0}, .c = {b, C, PITCH}}, &error)
+  REFUSED(DUET_TOO_LARGE, "a ends outside", GEMM(10, 1, 11, 0, 0, 0, 0));
+  REFUSED(DUET_TOO_LARGE, "b ends outside", GEMM(1, 10, 10, 0, 1, 0, 0));
+  REFUSED(DUET_TOO_LARGE, "c ends outside", GEMM(2, 3, 1, 0, 0, 95, 0));
+  REFUSED(DUET_TOO_LARGE, "c ends outside", GEMM(2, 3, 1, 0, 0, 0, 98));
+  REFUSED(DUET_USAGE, "c has rows that overlap", GEMM(2, 3, 1, 0, 0, 0, 2));
+  REFUSED(DUET_TOO_LARGE, "outside", GEMM(SIZE_MAX, SIZE_MAX, SIZE_MAX, 0, 0, 0, 0));
+  REFUSED(DUET_TOO_LARGE, "outside", GEMM(1, 1, 1, SIZE_MAX, 0, 0, 0));
+  REFUSED(DUET_USAGE, "0", GEMM(0, 1, 1, 0, 0, 0, 0));
 #undef GEMM
   h.backend->free(h.device, b);
 }
@@ -505,6 +561,7 @@ int main(void) {
       cmocka_unit_test(test_cache_survives_what_the_driver_refuses),
       cmocka_unit_test(test_cache_may_be_absent),
       cmocka_unit_test(test_gemm_agrees_with_the_sum),
+      cmocka_unit_test(test_gemm_gives_the_same_bits),
       cmocka_unit_test(test_gemm_checks_its_shapes),
   };
   return cmocka_run_group_tests(tests, set_up, tear_down);

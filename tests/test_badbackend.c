@@ -128,12 +128,12 @@ static void test_product(void **state) {
   ask_for("DUET_BAD_GEMM", "wrong");
   OK(bad.backend->alloc(bad.device, sizeof in, &buffer, &error));
   OK(bad.backend->upload(bad.device, buffer, 0, in, sizeof in, &error));
-  OK(bad.backend->gemm(bad.device, false, false, false, 1, 1, 1, buffer, 0, buffer, 1, buffer, 2, &error));
+  const duet_product product = {.m = 1, .n = 1, .k = 1, .a = {buffer, 0, 0}, .b = {buffer, 1, 0}, .c = {buffer, 2, 0}};
+  OK(bad.backend->gemm(bad.device, &product, &error));
   OK(bad.backend->download(bad.device, buffer, 8, &out, sizeof out, &error));
   assert_true(out == 6.75f);
   assert_int_equal(setenv("DUET_BAD_GEMM", "absent", 1), 0);
-  REFUSED(DUET_UNSUPPORTED, "planted",
-          bad.backend->gemm(bad.device, false, false, false, 1, 1, 1, buffer, 0, buffer, 1, buffer, 2, &error));
+  REFUSED(DUET_UNSUPPORTED, "planted", bad.backend->gemm(bad.device, &product, &error));
   bad.backend->free(bad.device, buffer);
 }
 

@@ -243,7 +243,7 @@ static void check_plan(const duet_network *network, duet_plan_options options) {
     const int precision = plan->stages[i].constants.PRECISION;
     assert_true(precision == DUET_PRECISION_fp32 ||
                 (options.kernel_class == DUET_CLASS_GPU && precision == (int)options.precision));
-    if (options.kernel_class == DUET_CLASS_GPU)
+    if (options.kernel_class == DUET_CLASS_GPU && !duet_stage_is_product(&plan->stages[i]))
       (plan->stages[i].constants.MATRICES ? check_matrix_tile : check_gpu_tile)(&plan->stages[i],
                                                                                 (int)plan->launches[0].group);
   }
@@ -258,15 +258,17 @@ static void check_all_classes(const duet_network *network) {
       for (int train = 0; train < 2; train++)
         for (size_t u = 0; u < sizeof units / sizeof *units; u++)
           for (size_t group = 16; group <= 256; group *= 4)
-            check_plan(network, (duet_plan_options){.batch = batches[b],
-                                                    .train = train,
-                                                    .method = (duet_method)(b % 4),
-                                                    .kernel_class = (duet_kernel_class) class,
-                                                    .sections = u % 2,
-                                                    .precision = (duet_precision)((b + u) % DUET_PRECISIONS),
-                                                    .compute_units = units[u],
-                                                    .max_group = group,
-                                                    .vector_width = 4U << b % 3});
+            check_plan(network, (duet_plan_options){
+                                    .batch = batches[b],
+                                    .train = train,
+                                    .method = (duet_method)(b % 4),
+                                    .kernel_class = (duet_kernel_class) class,
+                                    .gemm = class == DUET_CLASS_GPU && u > 1 ? DUET_GEMM_ALWAYS : DUET_GEMM_NEVER,
+                                    .sections = u % 2,
+                                    .precision = (duet_precision)((b + u) % DUET_PRECISIONS),
+                                    .compute_units = units[u],
+                                    .max_group = group,
+                                    .vector_width = 4U << b % 3});
 }
 
 static void test_presets(void **state) {
@@ -285,7 +287,8 @@ static void test_presets(void **state) {
 
 static void test_small_networks(void **state) {
   (void)state;
-  static const char *const texts[] = {small_plain, small_norm, small_drop, small_average, small_added, small_strided};
+  static const char *const texts[] = {small_plain, small_norm,    small_drop, small_average,
+                                      small_added, small_strided, small_dense};
   for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
     duet_network *network;
     OK(duet_network_parse("small.net", texts[i], 12, 12, &network, &error));
@@ -382,14 +385,100 @@ static void test_launches_of_a_gpu(void **state) {
   for (size_t i = 0; i < plan->launch_count; i++)
     for (size_t p = 0; p < plan->launches[i].part_count; p++)
       if (plan->launches[i].parts[p].stage_count > longest) longest = plan->launches[i].parts[p].stage_count;
-  assert_int_equal(plan->launch_count, 9);
-  assert_int_equal(longest, 11); /* from the digit's logits to the gradient that goes back from them */
+  assert_int_equal(plan->launch_count, 8); /* numbers and targets beside the first convolution */
+  assert_int_equal(longest, 11);           /* from the digit's logits to the gradient that goes back from them */
   duet_plan_destroy(plan);
   options.sections = false;
   plan = plan_of(network, options);
   assert_int_equal(plan->launch_count, plan->stage_count);
   duet_plan_destroy(plan);
   duet_network_destroy(network);
+}
+
+static const duet_stage *stage_of(const duet_plan *plan, const char *label) {
+  for (size_t i = 0; i < plan->stage_count; i++)
+    if (!strcmp(plan->stages[i].label, label)) return &plan->stages[i];
+  fail_msg("no stage %s", label);
+  return NULL;
+}
+
+static void expect_variant(const duet_plan *plan, const char *label, const char *words) {
+  char text[DUET_VARIANT_TEXT];
+  duet_stage_variant(plan, stage_of(plan, label), text);
+  if (*words ? !strstr(text, words) : *text) fail_msg("%s: '%s', not '%s'", label, text, words);
+}
+
+static size_t count_products(const duet_plan *plan) {
+  size_t count = 0;
+  for (size_t i = 0; i < plan->launch_count; i++) {
+    const duet_plan_launch *l = &plan->launches[i];
+    if (!duet_stage_is_product(l->parts[0].stages)) continue;
+    assert_true(l->part_count == 1 && l->parts[0].stage_count == 1); /* alone */
+    count++;
+  }
+  return count;
+}
+
+/* Large dense layers go by the library, those of the presets by kernels. */
+static void test_library(void **state) {
+  (void)state;
+  static const char large[] =
+      "a = dense image units=4096\nra = relu a\nb = dense ra units=4096\nrb = relu b\ndigit = dense rb units=10\n"
+      "both = concat digit number\nsum = dense both units=19\n"
+      "ld = cross_entropy digit target=digit\nls = cross_entropy sum target=sum\n";
+  duet_plan_options options = {.batch = 128,
+                               .train = true,
+                               .kernel_class = DUET_CLASS_GPU,
+                               .gemm = DUET_GEMM_LARGE,
+                               .library = "of products",
+                               .sections = true,
+                               .compute_units = 132};
+  duet_network *network;
+  for (const char *const *name = duet_network_presets; *name; name++) {
+    OK(duet_network_load(*name, 28, 28, &network, &error));
+    duet_plan *plan = plan_of(network, options);
+    assert_int_equal(count_products(plan), 0);
+    duet_plan_destroy(plan);
+    duet_network_destroy(network);
+  }
+  OK(duet_network_parse("large.net", large, 28, 28, &network, &error));
+  duet_plan *plan = plan_of(network, options);
+  assert_int_equal(count_products(plan), 5);                   /* of two layers; the picture's gradient serves nobody */
+  assert_int_equal(count_kind(plan, DUET_STAGE_transpose), 2); /* the picture, the gradient of b's result */
+  assert_int_equal(count_kind(plan, DUET_STAGE_transpose_back), 0);
+  expect_variant(plan, "b backward", "of products");
+  expect_variant(plan, "digit forward", "");
+  check_flops(network, plan);
+  duet_plan_destroy(plan);
+  options.gemm = DUET_GEMM_NEVER;
+  plan = plan_of(network, options);
+  assert_int_equal(count_products(plan), 0);
+  duet_plan_destroy(plan);
+  duet_network_destroy(network);
+}
+
+/* What $DUET_GEMM asks for, and where it cannot be had. */
+static void test_library_of_a_device(void **state) {
+  (void)state;
+  duet_device_info info = {.id = "cuda:0", .type = DUET_DEVICE_GPU, .vector_width = 1, .library = "some"};
+  duet_plan_options options = {.batch = 1};
+  OK(duet_plan_for(&info, &options, &error));
+  assert_int_equal(options.gemm, DUET_GEMM_LARGE);
+  assert_string_equal(options.library, "some");
+  assert_int_equal(setenv("DUET_GEMM", "off", 1), 0);
+  OK(duet_plan_for(&info, &options, &error));
+  assert_int_equal(options.gemm, DUET_GEMM_NEVER);
+  assert_int_equal(setenv("DUET_GEMM", "on", 1), 0);
+  OK(duet_plan_for(&info, &options, &error));
+  assert_int_equal(options.gemm, DUET_GEMM_ALWAYS);
+  info.library[0] = 0;
+  REFUSED(DUET_USAGE, "DUET_GEMM=on: cuda:0 has no library", duet_plan_for(&info, &options, &error));
+  info.type = DUET_DEVICE_CPU, info.vector_width = 8;
+  (void)snprintf(info.library, sizeof info.library, "some");
+  REFUSED(DUET_USAGE, "DUET_KERNEL_CLASS=gpu", duet_plan_for(&info, &options, &error));
+  assert_int_equal(setenv("DUET_GEMM", "perhaps", 1), 0);
+  REFUSED(DUET_USAGE, "DUET_GEMM=perhaps: neither on nor off", duet_plan_for(&info, &options, &error));
+  assert_int_equal(unsetenv("DUET_GEMM"), 0);
 }
 
 /* Matrix units multiply what is large, where the device has them; the rest of the network stays fp32. */
@@ -499,19 +588,6 @@ static void test_generated_text(void **state) {
   }
   duet_plan_destroy(plan);
   duet_network_destroy(network);
-}
-
-static const duet_stage *stage_of(const duet_plan *plan, const char *label) {
-  for (size_t i = 0; i < plan->stage_count; i++)
-    if (!strcmp(plan->stages[i].label, label)) return &plan->stages[i];
-  fail_msg("no stage %s", label);
-  return NULL;
-}
-
-static void expect_variant(const duet_plan *plan, const char *label, const char *words) {
-  char text[DUET_VARIANT_TEXT];
-  duet_stage_variant(plan, stage_of(plan, label), text);
-  if (*words ? !strstr(text, words) : *text) fail_msg("%s: '%s', not '%s'", label, text, words);
 }
 
 /* Tiles for another machine than the driver's. */
@@ -636,11 +712,13 @@ static void test_half_precision(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_presets),           cmocka_unit_test(test_small_networks),
-                                     cmocka_unit_test(test_sections),          cmocka_unit_test(test_many_layers),
-                                     cmocka_unit_test(test_class_of_a_device), cmocka_unit_test(test_generated_text),
-                                     cmocka_unit_test(test_launches_of_a_gpu), cmocka_unit_test(test_branches),
-                                     cmocka_unit_test(test_precision),         cmocka_unit_test(test_words_on_stages),
-                                     cmocka_unit_test(test_told_vector_width), cmocka_unit_test(test_half_precision)};
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_presets),           cmocka_unit_test(test_small_networks),
+      cmocka_unit_test(test_sections),          cmocka_unit_test(test_many_layers),
+      cmocka_unit_test(test_class_of_a_device), cmocka_unit_test(test_generated_text),
+      cmocka_unit_test(test_launches_of_a_gpu), cmocka_unit_test(test_branches),
+      cmocka_unit_test(test_precision),         cmocka_unit_test(test_words_on_stages),
+      cmocka_unit_test(test_told_vector_width), cmocka_unit_test(test_half_precision),
+      cmocka_unit_test(test_library),           cmocka_unit_test(test_library_of_a_device)};
   return cmocka_run_group_tests_name("plans", tests, NULL, NULL);
 }

@@ -274,16 +274,26 @@ static void gemm_multiplies(void **state) {
   duet_buffer *left[] = {buffer_of(f, sizeof a, a), buffer_of(f, sizeof at, at)};
   duet_buffer *right[] = {buffer_of(f, sizeof b, b), buffer_of(f, sizeof bt, bt)};
   duet_buffer *result = buffer_of(f, 10 * sizeof(float), NULL);
+  duet_product product;
   float c[10];
   for (int i = 0; i < 4; i++) {
-    assert_int_equal(ref->gemm(f->device, i & 1, i & 2, i > 0, 2, 4, 3, left[i & 1], 0, right[i / 2], i & 2 ? 0 : 1,
-                               result, 2, &f->error),
-                     DUET_OK);
+    product = (duet_product){.m = 2,
+                             .n = 4,
+                             .k = 3,
+                             .a = {left[i & 1], 0, 0},
+                             .b = {right[i / 2], i & 2 ? 0 : 1, 0},
+                             .c = {result, 2, 0},
+                             .transpose_a = i & 1,
+                             .transpose_b = i & 2,
+                             .add = i > 0};
+    assert_int_equal(ref->gemm(f->device, &product, &f->error), DUET_OK);
     assert_int_equal(ref->download(f->device, result, 0, c, sizeof c, &f->error), DUET_OK);
     for (int j = 0; j < 8; j++) assert_true(c[2 + j] == (float)(i + 1) * expected[j]);
   }
-  assert_int_equal(ref->gemm(f->device, false, false, false, 2, 4, 3, left[0], 0, right[0], 2, result, 2, &f->error),
-                   DUET_TOO_LARGE);
+  product.a = (duet_matrix){left[0], 0, 0};
+  product.transpose_a = product.transpose_b = false;
+  product.b = (duet_matrix){right[0], 2, 0};
+  assert_int_equal(ref->gemm(f->device, &product, &f->error), DUET_TOO_LARGE);
   for (int i = 0; i < 2; i++) ref->free(f->device, left[i]), ref->free(f->device, right[i]);
   ref->free(f->device, result);
 }

@@ -89,8 +89,8 @@ duet_status cuda_replay(duet_device *device, duet_recording *recording, size_t t
                         duet_error *error);
 duet_status cuda_sync(duet_device *device, duet_ticket ticket, duet_error *error);
 duet_status cuda_elapsed(duet_device *device, duet_ticket ticket, double *seconds, duet_error *error);
-duet_status cuda_gemm(duet_device *device, bool transpose_a, bool transpose_b, bool add, size_t m, size_t n, size_t k,
-                      const duet_buffer *a, size_t a_offset, const duet_buffer *b, size_t b_offset, duet_buffer *c,
-                      size_t c_offset, duet_error *error);
+duet_status cuda_gemm(duet_device *device, const duet_product *product, duet_error *error);
+/* All that a product needs before it can be part of a graph: memory and an algorithm. */
+duet_status cuda_gemm_prepare(duet_device *device, const duet_product *product, duet_error *error);
 
 #endif

@@ -70,6 +70,7 @@ static int describe(int index, duet_device_info *info) {
                    "%s: the device has compute capability %d.%d, CUDA %d needs %d.%d (use it by OpenCL)", info->id,
                    p.major, p.minor, CUDART_VERSION / 1000, LEAST_CAPABILITY / 10, LEAST_CAPABILITY % 10);
   info->usable = !info->reason[0];
+  (void)snprintf(info->library, sizeof info->library, "cuBLASLt");
   info->precisions = 1U << DUET_PRECISION_fp32;
   if (capability >= MATRIX_CAPABILITY) info->precisions |= 1U << DUET_PRECISION_tf32 | 1U << DUET_PRECISION_bf16;
   info->peaks = info->precisions | 1U << DUET_PRECISION_fp16;

@@ -5,7 +5,7 @@
 #include <cublasLt.h>
 #include <stdlib.h>
 
-enum { WORKSPACE = 32 << 20, PRODUCTS = 32, ALIGNMENT = 256 };
+enum { WORKSPACE = 32 << 20, ALIGNMENT = 256 };
 
 // clang-format off
 #define CUBLASLT_CALLS(X)                                                                                  \
@@ -25,13 +25,15 @@ static duet_status load(duet_error *error) {
 
 /* What a product is, and all that an algorithm depends on. */
 typedef struct shape {
-  size_t m, n, k, alignment; /* bytes, of all three matrices */
+  size_t m, n, k, a_pitch, b_pitch, c_pitch, alignment; /* bytes, of all three matrices */
   bool transpose_a, transpose_b;
+  duet_precision precision;
 } shape;
 
 /* A shape with its algorithm. cuBLASLt's matrices are column-major: to it ours are transposed, so it multiplies b by a.
  */
 typedef struct product {
+  struct product *next;
   shape shape;
   cublasLtMatmulDesc_t operation;
   cublasLtMatrixLayout_t a, b, c;
@@ -40,9 +42,8 @@ typedef struct product {
 
 struct cuda_gemms {
   cublasLtHandle_t handle;
-  void *workspace;            /* [WORKSPACE] */
-  product products[PRODUCTS]; /* number i at i % PRODUCTS */
-  size_t count;
+  void *workspace;   /* [WORKSPACE] */
+  product *products; /* every shape that was asked for */
 };
 
 static duet_status check(duet_error *error, const duet_device *device, const char *call, cublasStatus_t code) {
@@ -59,19 +60,23 @@ static duet_status check(duet_error *error, const duet_device *device, const cha
 }
 #define LT_TRY(call, ...) check(error, device, #call, lt.call(__VA_ARGS__))
 
-/* Takes one made in part. */
-static void clear(product *p) {
+/* Takes one made in part, and NULL. */
+static void destroy(product *p) {
+  if (!p) return;
   if (p->operation) (void)lt.cublasLtMatmulDescDestroy(p->operation);
   if (p->a) (void)lt.cublasLtMatrixLayoutDestroy(p->a);
   if (p->b) (void)lt.cublasLtMatrixLayoutDestroy(p->b);
   if (p->c) (void)lt.cublasLtMatrixLayoutDestroy(p->c);
-  *p = (product){0};
+  free(p);
 }
 
 void cuda_gemm_close(duet_device *device) {
   cuda_gemms *g = device->gemms;
   if (!g) return;
-  for (size_t i = 0; i < PRODUCTS; i++) clear(&g->products[i]);
+  for (product *p = g->products, *next; p; p = next) {
+    next = p->next;
+    destroy(p);
+  }
   if (g->handle) (void)lt.cublasLtDestroy(g->handle);
   if (g->workspace) (void)cudaFree(g->workspace);
   free(g);
@@ -91,12 +96,14 @@ static duet_status open_library(duet_device *device, duet_error *error) {
   return s;
 }
 
-/* Asks the library for the algorithm of a product that is described. */
+/* Asks the library for the algorithm of a product that is described. Of those that split the depth, only such as keep
+   the parts' sums in the workspace and add them up in a step of its own: the same bits each time. */
 static duet_status choose(duet_device *device, product *p, duet_error *error) {
   static const cublasLtMatmulPreferenceAttributes_t alignments[] = {
       CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES,
       CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES};
   const size_t most = WORKSPACE;
+  const uint32_t in_order = CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE;
   const uint32_t alignment = (uint32_t)p->shape.alignment;
   cublasLtMatmulPreference_t preference = NULL;
   cublasLtMatmulHeuristicResult_t best;
@@ -105,6 +112,9 @@ static duet_status choose(duet_device *device, product *p, duet_error *error) {
   if (!s)
     s = LT_TRY(cublasLtMatmulPreferenceSetAttribute, preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &most,
                sizeof most);
+  if (!s)
+    s = LT_TRY(cublasLtMatmulPreferenceSetAttribute, preference, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, &in_order,
+               sizeof in_order);
   for (size_t i = 0; i < sizeof alignments / sizeof *alignments && !s; i++)
     s = LT_TRY(cublasLtMatmulPreferenceSetAttribute, preference, alignments[i], &alignment, sizeof alignment);
   if (!s)
@@ -116,49 +126,89 @@ static duet_status choose(duet_device *device, product *p, duet_error *error) {
   return s;
 }
 
-/* Finds a shape among the latest ones or makes it ready in the place of the oldest. */
-static duet_status prepare(duet_device *device, const shape *t, product **out, duet_error *error) {
-  cuda_gemms *g = device->gemms;
-  for (size_t i = 0; i < PRODUCTS; i++) {
-    const shape *o = &g->products[i].shape;
-    *out = &g->products[i];
-    if (o->m == t->m && o->n == t->n && o->k == t->k && o->alignment == t->alignment &&
-        o->transpose_a == t->transpose_a && o->transpose_b == t->transpose_b)
-      return DUET_OK;
-  }
-  product *p = *out = &g->products[g->count++ % PRODUCTS];
-  clear(p);
+static bool same(const shape *a, const shape *b) {
+  return a->m == b->m && a->n == b->n && a->k == b->k && a->a_pitch == b->a_pitch && a->b_pitch == b->b_pitch &&
+         a->c_pitch == b->c_pitch && a->alignment == b->alignment && a->transpose_a == b->transpose_a &&
+         a->transpose_b == b->transpose_b && a->precision == b->precision;
+}
+
+/* The descriptions of the operation and of its matrices, to the library [columns][rows]. */
+static duet_status describe(duet_device *device, product *p, duet_error *error) {
+  static const cublasComputeType_t compute[] = {[DUET_PRECISION_fp32] = CUBLAS_COMPUTE_32F,
+                                                [DUET_PRECISION_tf32] = CUBLAS_COMPUTE_32F_FAST_TF32,
+                                                [DUET_PRECISION_bf16] = CUBLAS_COMPUTE_32F_FAST_16BF};
+  const shape *t = &p->shape;
   const cublasOperation_t first = t->transpose_b ? CUBLAS_OP_T : CUBLAS_OP_N,
                           second = t->transpose_a ? CUBLAS_OP_T : CUBLAS_OP_N;
-  p->shape = *t;
-  duet_status s = LT_TRY(cublasLtMatmulDescCreate, &p->operation, CUBLAS_COMPUTE_32F, CUDA_R_32F);
+  duet_status s = LT_TRY(cublasLtMatmulDescCreate, &p->operation, compute[t->precision], CUDA_R_32F);
   if (!s) s = LT_TRY(cublasLtMatmulDescSetAttribute, p->operation, CUBLASLT_MATMUL_DESC_TRANSA, &first, sizeof first);
   if (!s) s = LT_TRY(cublasLtMatmulDescSetAttribute, p->operation, CUBLASLT_MATMUL_DESC_TRANSB, &second, sizeof second);
-  const size_t b_rows = t->transpose_b ? t->k : t->n, a_rows = t->transpose_a ? t->m : t->k; /* of columns */
-  if (!s) s = LT_TRY(cublasLtMatrixLayoutCreate, &p->b, CUDA_R_32F, b_rows, t->k * t->n / b_rows, (int64_t)b_rows);
-  if (!s) s = LT_TRY(cublasLtMatrixLayoutCreate, &p->a, CUDA_R_32F, a_rows, t->m * t->k / a_rows, (int64_t)a_rows);
-  if (!s) s = LT_TRY(cublasLtMatrixLayoutCreate, &p->c, CUDA_R_32F, t->n, t->m, (int64_t)t->n);
-  if (!s) s = choose(device, p, error);
-  if (s) clear(p);
+  const struct {
+    cublasLtMatrixLayout_t *layout;
+    size_t rows, columns, pitch;
+  } matrices[] = {{&p->b, t->transpose_b ? t->k : t->n, t->transpose_b ? t->n : t->k, t->b_pitch},
+                  {&p->a, t->transpose_a ? t->m : t->k, t->transpose_a ? t->k : t->m, t->a_pitch},
+                  {&p->c, t->n, t->m, t->c_pitch}};
+  for (size_t i = 0; i < sizeof matrices / sizeof *matrices && !s; i++)
+    s = LT_TRY(cublasLtMatrixLayoutCreate, matrices[i].layout, CUDA_R_32F, matrices[i].rows, matrices[i].columns,
+               (int64_t)matrices[i].pitch);
   return s;
 }
 
-duet_status cuda_gemm(duet_device *device, bool transpose_a, bool transpose_b, bool add, size_t m, size_t n, size_t k,
-                      const duet_buffer *a, size_t a_offset, const duet_buffer *b, size_t b_offset, duet_buffer *c,
-                      size_t c_offset, duet_error *error) {
-  duet_status s = duet_check_gemm(&device->info, m, n, k, (duet_matrix){a->bytes, a_offset},
-                                  (duet_matrix){b->bytes, b_offset}, (duet_matrix){c->bytes, c_offset}, error);
-  const size_t offsets = (a_offset | b_offset | c_offset) * sizeof(float) | ALIGNMENT;
-  const shape t = {
-      .m = m, .n = n, .k = k, .alignment = offsets & -offsets, .transpose_a = transpose_a, .transpose_b = transpose_b};
-  const float alpha = 1, beta = add ? 1 : 0;
-  product *p;
+/* Finds a shape or makes it ready. */
+static duet_status find(duet_device *device, const shape *t, product **out, duet_error *error) {
+  cuda_gemms *g = device->gemms;
+  for (product *p = g->products; p; p = p->next)
+    if (same(&p->shape, t)) return *out = p, DUET_OK;
+  product *p = calloc(1, sizeof *p);
+  if (!p) return duet_fail(error, DUET_OUT_OF_MEMORY, "%s: no memory for products", device->info.id);
+  p->shape = *t;
+  duet_status s = describe(device, p, error);
+  if (!s) s = choose(device, p, error);
+  if (s) {
+    destroy(p);
+    return s;
+  }
+  p->next = g->products;
+  *out = g->products = p;
+  return DUET_OK;
+}
+
+static duet_status prepare(duet_device *device, const duet_product *of, product **out, duet_error *error) {
+  duet_status s =
+      duet_check_gemm(&device->info, of, of->a.buffer->bytes, of->b.buffer->bytes, of->c.buffer->bytes, error);
+  if (!s && !(device->info.precisions & 1U << of->precision))
+    s = duet_fail(error, DUET_UNSUPPORTED, "%s: a product in a precision that the device has not", device->info.id);
   if (!s) s = cuda_use(device, error);
   if (!s) s = open_library(device, error);
-  if (!s) s = prepare(device, &t, &p, error);
   if (s) return s;
-  float *result = (float *)c->memory + c_offset;
-  return LT_TRY(cublasLtMatmul, device->gemms->handle, p->operation, &alpha, (const float *)b->memory + b_offset, p->b,
-                (const float *)a->memory + a_offset, p->a, &beta, result, p->c, result, p->c, &p->algorithm,
-                device->gemms->workspace, WORKSPACE, device->stream);
+  const size_t offsets = (of->a.offset | of->b.offset | of->c.offset) * sizeof(float) | ALIGNMENT;
+  const shape t = {.m = of->m,
+                   .n = of->n,
+                   .k = of->k,
+                   .a_pitch = duet_product_pitch(of, 'a'),
+                   .b_pitch = duet_product_pitch(of, 'b'),
+                   .c_pitch = duet_product_pitch(of, 'c'),
+                   .alignment = offsets & -offsets,
+                   .transpose_a = of->transpose_a,
+                   .transpose_b = of->transpose_b,
+                   .precision = of->precision};
+  return find(device, &t, out, error);
+}
+
+duet_status cuda_gemm_prepare(duet_device *device, const duet_product *of, duet_error *error) {
+  product *ignored;
+  return prepare(device, of, &ignored, error);
+}
+
+duet_status cuda_gemm(duet_device *device, const duet_product *of, duet_error *error) {
+  const float alpha = 1, beta = of->add ? 1 : 0;
+  product *p;
+  const duet_status s = prepare(device, of, &p, error);
+  if (s) return s;
+  float *result = (float *)of->c.buffer->memory + of->c.offset;
+  return LT_TRY(cublasLtMatmul, device->gemms->handle, p->operation, &alpha,
+                (const float *)of->b.buffer->memory + of->b.offset, p->b,
+                (const float *)of->a.buffer->memory + of->a.offset, p->a, &beta, result, p->c, result, p->c,
+                &p->algorithm, device->gemms->workspace, WORKSPACE, device->stream);
 }

@@ -10,8 +10,9 @@ struct duet_recording {
 };
 
 /* Enqueues a launch, or adds it to the graph that is being captured; its arguments are copied. */
-static duet_status enqueue(const duet_device *device, const duet_launch *launch, duet_error *error) {
+static duet_status enqueue(duet_device *device, const duet_launch *launch, duet_error *error) {
   const duet_kernel *k = launch->kernel;
+  if (launch->product) return cuda_gemm(device, launch->product, error);
   if (launch->groups == 0 || launch->groups > INT_MAX)
     return duet_fail(error, DUET_TOO_LARGE, "%s: kernel %s: a launch of %zu groups of %zu work-items", device->info.id,
                      k->name, launch->groups, k->group);
@@ -40,7 +41,7 @@ void cuda_forget(duet_device *device, duet_recording *recording) {
 }
 
 /* The launches as a graph; the caller destroys it, after a failure as well. */
-static duet_status capture(const duet_device *device, const duet_launch *launches, size_t count, cudaGraph_t *graph,
+static duet_status capture(duet_device *device, const duet_launch *launches, size_t count, cudaGraph_t *graph,
                            duet_error *error) {
   duet_status s = CUDA_TRY(cudaStreamBeginCapture, device->stream, cudaStreamCaptureModeThreadLocal);
   if (s) return s;
@@ -61,6 +62,8 @@ duet_status cuda_record(duet_device *device, const duet_launch *launches, size_t
   r->count = count;
   cudaGraph_t graph = NULL;
   duet_status s = cuda_use(device, error);
+  for (size_t i = 0; i < count && !s; i++)
+    if (launches[i].product) s = cuda_gemm_prepare(device, launches[i].product, error);
   if (!s) s = capture(device, launches, count, &graph, error);
   if (!s) s = CUDA_TRY(cudaGraphInstantiate, &r->graph, graph, 0);
   if (graph) (void)cudaGraphDestroy(graph);

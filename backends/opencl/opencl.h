@@ -116,9 +116,9 @@ duet_status opencl_replay(duet_device *device, duet_recording *recording, size_t
                           duet_error *error);
 duet_status opencl_sync(duet_device *device, duet_ticket ticket, duet_error *error);
 duet_status opencl_elapsed(duet_device *device, duet_ticket ticket, double *seconds, duet_error *error);
-duet_status opencl_gemm(duet_device *device, bool transpose_a, bool transpose_b, bool add, size_t m, size_t n, size_t k,
-                        const duet_buffer *a, size_t a_offset, const duet_buffer *b, size_t b_offset, duet_buffer *c,
-                        size_t c_offset, duet_error *error);
+duet_status opencl_gemm(duet_device *device, const duet_product *product, duet_error *error);
+/* The same; *event, where `event` is not NULL, becomes that of its end. */
+duet_status opencl_multiply(duet_device *device, const duet_product *product, cl_event *event, duet_error *error);
 /* Lets go of CLBlast's programs, which would keep the context alive. */
 void opencl_gemm_close(void);
 

@@ -3,15 +3,17 @@
 
 #include <stdlib.h>
 
-/* A launch with its arguments set: a kernel object of its own, so that a replay sets nothing. */
+/* A launch with its arguments set: a kernel object of its own, so that a replay sets nothing. Or a product. */
 typedef struct prepared {
   cl_kernel kernel;
+  const duet_product *product; /* NULL: a kernel */
   const char *name;
   size_t global, group;
 } prepared;
 
 struct duet_recording {
-  opencl_command_buffer *commands; /* of all launches, ready to enqueue; NULL: they are enqueued one by one */
+  opencl_command_buffer
+      *commands; /* of all launches, ready to enqueue; NULL: one by one, as with products among them */
   size_t count;
   prepared launches[];
 };
@@ -47,14 +49,16 @@ static duet_status fail_launch(const duet_device *device, const prepared *p, con
 }
 
 static duet_status enqueue(duet_device *device, const prepared *p, cl_event *event, duet_error *error) {
+  if (p->product) return opencl_multiply(device, p->product, event, error);
   cl_int code = clEnqueueNDRangeKernel(device->queue, p->kernel, 1, NULL, &p->global, &p->group, 0, NULL, event);
   return code == CL_SUCCESS ? DUET_OK : fail_launch(device, p, "clEnqueueNDRangeKernel", code, error);
 }
 
 duet_status opencl_launch(duet_device *device, const duet_launch *launch, duet_error *error) {
-  prepared p;
+  prepared p = {.product = launch->product};
   cl_event event = NULL;
-  duet_status status = prepare(device, launch, launch->kernel->kernel, &p, error);
+  duet_status status = DUET_OK;
+  if (!p.product) status = prepare(device, launch, launch->kernel->kernel, &p, error);
   if (status == DUET_OK) status = enqueue(device, &p, &event, error);
   if (status != DUET_OK) return status;
   opencl_note_failure(device, device->newest);
@@ -68,7 +72,8 @@ void opencl_forget(duet_device *device, duet_recording *recording) {
     (void)opencl_finish(device); /* not every driver keeps one that still runs */
     (void)device->commands.release(recording->commands);
   }
-  for (size_t i = 0; recording && i < recording->count; i++) clReleaseKernel(recording->launches[i].kernel);
+  for (size_t i = 0; recording && i < recording->count; i++)
+    if (recording->launches[i].kernel) clReleaseKernel(recording->launches[i].kernel);
   free(recording);
 }
 
@@ -94,18 +99,25 @@ duet_status opencl_record(duet_device *device, const duet_launch *launches, size
   duet_recording *r = calloc(1, sizeof *r + count * sizeof *r->launches);
   if (!r) return duet_fail(error, DUET_OUT_OF_MEMORY, "%s: no memory to record %zu launches", device->info.id, count);
   duet_status status = DUET_OK;
+  bool products = false;
   for (size_t i = 0; i < count && status == DUET_OK; i++) {
     const duet_kernel *k = launches[i].kernel;
     cl_int code;
+    r->count = i + 1;
+    if (launches[i].product) {
+      r->launches[i] = (prepared){.product = launches[i].product};
+      products = true;
+      continue;
+    }
     cl_kernel kernel = clCreateKernel(k->program, k->name, &code);
     if (!kernel) {
       status = opencl_fail(error, device, "clCreateKernel", code);
       break;
     }
+    r->launches[i].kernel = kernel;
     status = prepare(device, &launches[i], kernel, &r->launches[i], error);
-    r->count = i + 1;
   }
-  if (status == DUET_OK && count > 0 && device->commands.create) status = make_commands(device, r, error);
+  if (status == DUET_OK && count > 0 && !products && device->commands.create) status = make_commands(device, r, error);
   if (status != DUET_OK) {
     opencl_forget(device, r);
     return status;

@@ -1,6 +1,7 @@
 /* The built-in backend `ref`: host memory, and kernels that are lists of stages to walk. Everything is done when its
    call returns. */
 #include "backends/ref/ref.h"
+#include "engine/check.h"
 #include "engine/clock.h"
 #include "engine/registry.h"
 
@@ -43,6 +44,7 @@ static duet_device_info describe(void) {
   (void)snprintf(info.platform, sizeof info.platform, "built in");
   (void)snprintf(info.driver, sizeof info.driver, "sums in double, one thread");
   (void)snprintf(info.note, sizeof info.note, "steps recorded as list (plain C); kernel cache: not needed");
+  (void)snprintf(info.library, sizeof info.library, "plain C");
   info.local_memory = 64 * 1024;
   info.precisions = info.peaks = 1U << DUET_PRECISION_fp32;
   for (int p = 0; p < DUET_PRECISIONS; p++)
@@ -184,8 +186,7 @@ no_memory:
   return duet_fail(error, DUET_OUT_OF_MEMORY, "ref: %s: no memory for the kernel", source->name);
 }
 
-static duet_status ref_launch(duet_device *device, const duet_launch *launch, duet_error *error) {
-  (void)device;
+static duet_status launch_kernel(const duet_launch *launch, duet_error *error) {
   const duet_kernel *kernel = launch->kernel;
   if (launch->groups != kernel->groups)
     return duet_fail(error, DUET_BAD_INPUT, "ref: %s: launched over %zu groups, its parts make %zu", kernel->name,
@@ -202,34 +203,29 @@ static duet_status ref_launch(duet_device *device, const duet_launch *launch, du
   return DUET_OK;
 }
 
-static duet_status ref_gemm(duet_device *device, bool transpose_a, bool transpose_b, bool add, size_t m, size_t n,
-                            size_t k, const duet_buffer *a, size_t a_offset, const duet_buffer *b, size_t b_offset,
-                            duet_buffer *c, size_t c_offset, duet_error *error) {
-  (void)device;
-  const struct {
-    const duet_buffer *buffer;
-    size_t offset, rows, columns;
-  } matrices[] = {{a, a_offset, m, k}, {b, b_offset, k, n}, {c, c_offset, m, n}};
-  for (int i = 0; i < 3; i++) {
-    const size_t length = matrices[i].buffer->bytes / sizeof(float);
-    size_t end;
-    if (__builtin_mul_overflow(matrices[i].rows, matrices[i].columns, &end) ||
-        __builtin_add_overflow(end, matrices[i].offset, &end) || end > length)
-      return duet_fail(error, DUET_TOO_LARGE, "ref: gemm: matrix %c [%zu][%zu] at %zu leaves a buffer of %zu floats",
-                       "abc"[i], matrices[i].rows, matrices[i].columns, matrices[i].offset, length);
-  }
-  const float *left = (const float *)(const void *)a->data + a_offset,
-              *right = (const float *)(const void *)b->data + b_offset;
-  float *result = (float *)(void *)c->data + c_offset;
-  for (size_t i = 0; i < m; i++) {
-    for (size_t j = 0; j < n; j++) {
-      double sum = add ? result[i * n + j] : 0;
-      for (size_t l = 0; l < k; l++)
-        sum += (double)left[transpose_a ? l * m + i : i * k + l] * right[transpose_b ? j * k + l : l * n + j];
-      result[i * n + j] = (float)sum;
+static duet_status ref_gemm(duet_device *device, const duet_product *p, duet_error *error) {
+  const duet_status status =
+      duet_check_gemm(&device->info, p, p->a.buffer->bytes, p->b.buffer->bytes, p->c.buffer->bytes, error);
+  if (status) return status;
+  const float *a = (const float *)(const void *)p->a.buffer->data + p->a.offset,
+              *b = (const float *)(const void *)p->b.buffer->data + p->b.offset;
+  float *c = (float *)(void *)p->c.buffer->data + p->c.offset;
+  const size_t a_pitch = duet_product_pitch(p, 'a'), b_pitch = duet_product_pitch(p, 'b');
+  for (size_t i = 0; i < p->m; i++) {
+    for (size_t j = 0; j < p->n; j++) {
+      float *result = c + i * duet_product_pitch(p, 'c') + j;
+      double sum = p->add ? *result : 0;
+      for (size_t l = 0; l < p->k; l++)
+        sum += (double)a[p->transpose_a ? l * a_pitch + i : i * a_pitch + l] *
+               b[p->transpose_b ? j * b_pitch + l : l * b_pitch + j];
+      *result = (float)sum;
     }
   }
   return DUET_OK;
+}
+
+static duet_status ref_launch(duet_device *device, const duet_launch *launch, duet_error *error) {
+  return launch->product ? ref_gemm(device, launch->product, error) : launch_kernel(launch, error);
 }
 
 /* ---- recordings ---- */

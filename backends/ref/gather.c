@@ -42,6 +42,12 @@ static void draw(const uint32_t *control, uint32_t sample, double u[6]) {
   for (int i = 0; i < 6; i++) u[i] = (words[i] >> 8) * 0x1p-23 - 1;
 }
 
+REF_INLINE ref_real normal(double pixel) { return (ref_real)((pixel / 255.0 - 0.1307) / 0.3081); }
+
+void REF_TWIN(picture)(const uint8_t *pixels, size_t count, size_t lane, ref_real *x) {
+  for (size_t i = 0; i < count; i++) x[i * REF_LANES + lane] = normal(pixels[i]);
+}
+
 void REF_TWIN(gather)(const ref_call *call) {
   const duet_constants *k = call->k;
   const uint8_t *images = call->operand[0], *labels = call->operand[1];
@@ -57,7 +63,7 @@ void REF_TWIN(gather)(const ref_call *call) {
   for (size_t l = 0; l < REF_LANES; l++) {
     const size_t p = call->index * REF_LANES + l;
     if (p >= n) {
-      for (size_t i = 0; i < pixels; i++) x[i * REF_LANES + l] = 0;
+      for (size_t i = 0; !k->RESIDENT && i < pixels; i++) x[i * REF_LANES + l] = 0;
       continue;
     }
     const uint32_t sample = order[(size_t)step * (size_t)k->BATCH + p];
@@ -67,9 +73,9 @@ void REF_TWIN(gather)(const ref_call *call) {
     const picture shown = {images + sample * pixels, k->IH, k->IW};
     double u[6] = {0};
     if (k->AUGMENT) draw(control, sample, u);
-    for (size_t i = 0; i < pixels; i++) {
+    for (size_t i = 0; !k->RESIDENT && i < pixels; i++) {
       const double pixel = k->AUGMENT ? moved_pixel(&shown, u, (int)i / k->IW, (int)i % k->IW) : shown.pixels[i];
-      x[i * REF_LANES + l] = (ref_real)((pixel / 255.0 - 0.1307) / 0.3081);
+      x[i * REF_LANES + l] = normal(pixel);
     }
     if (drawn < 10) number[drawn * REF_LANES + l] = 1; /* a given one may be any byte */
     target[l] = (ref_real)digit;

@@ -65,6 +65,9 @@ typedef struct ref_winograd {
 void REF_TWIN(winograd_begin)(ref_winograd *w, const ref_call *call, bool back, ptrdiff_t channel);
 void REF_TWIN(winograd_row)(ref_winograd *w, int row, double out[][REF_LANES]);
 
+/* Lane `lane` of x[count][16] = an image's pixels as `gather` gives them. */
+void REF_TWIN(picture)(const uint8_t *pixels, size_t count, size_t lane, ref_real *x);
+
 /* Runs a checked stage on one block or task. Errors: BAD_INPUT (a memory is missing), TOO_LARGE (an operand leaves its
    memory); then nothing was written. */
 duet_status ref_stage_run(const duet_stage *stage, size_t index, duet_buffer *const memories[], duet_error *error);

@@ -2,6 +2,7 @@
 #include "backends/ref/ref.h"
 #include "engine/stage.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 enum { BLOCK = 0, TASK = 1, LARGEST_CONSTANT = 1 << 30 };
@@ -36,6 +37,10 @@ static const char *const positive[DUET_STAGE_KINDS] = {
     [DUET_STAGE_dense_weights] = "IC OC BLOCKS ROWS",
     [DUET_STAGE_transpose] = "IC IH IW",
     [DUET_STAGE_transpose_back] = "IC IH IW",
+    [DUET_STAGE_product_forward] = "IC OC BLOCKS",
+    [DUET_STAGE_product_backward] = "IC OC BLOCKS",
+    [DUET_STAGE_product_weights] = "IC OC BLOCKS",
+    [DUET_STAGE_product_bias] = "OC",
     [DUET_STAGE_sparse_gradient] = "IH IW OC OH OW K STRIDE",
     [DUET_STAGE_sparse_backward] = "IC IH IW OC OH OW K STRIDE",
     [DUET_STAGE_sparse_weights] = "IC IH IW OC OH OW K STRIDE BLOCKS ROWS",
@@ -197,6 +202,51 @@ static bool places_fit(const duet_stage *stage, const ref_call *call, const size
   }
 }
 
+/* ---- pictures that are read where they lie (RESIDENT) ---- */
+
+typedef struct sample {
+  bool there;
+  size_t number;
+} sample;
+
+/* Image `lane` of block `block`: by order and control (operands `first`, `first` + 1) or by target (`first`). */
+static sample find_sample(const ref_call *call, bool task, int first, int block, int lane, size_t order_length) {
+  if (task) {
+    const ref_real *target = ref_at(call, first, block);
+    uint32_t number;
+    memcpy(&number, &target[3 * REF_LANES + lane], sizeof number);
+    return (sample){ref_is_image(target, lane), number};
+  }
+  const uint32_t *order = call->operand[first], *control = call->operand[first + 1], step = control[DUET_CONTROL_next];
+  const size_t p = call->index * REF_LANES + (size_t)lane, place = (size_t)step * (size_t)call->k->BATCH + p;
+  const bool there = p < ref_batch_images(control, step, call->k);
+  return (sample){there, there ? place < order_length ? order[place] : SIZE_MAX : 0};
+}
+
+/* Puts x as `gather` makes it, of all blocks that the call sees, in the place of operand 0; the caller frees it. */
+static duet_status take_pictures(const duet_stage *stage, ref_call *call, const size_t rest[], ref_real **made,
+                                 duet_error *error) {
+  const duet_constants *k = &stage->constants;
+  const bool task = stage_table[stage->kind].task,
+             dense = stage->kind == DUET_STAGE_dense_forward || stage->kind == DUET_STAGE_dense_weights;
+  const int first = dense ? (task ? 5 : 4) : (task ? 6 : 5), blocks = task ? k->BLOCKS : 1;
+  const size_t pixels = (size_t)duet_resident_pixels(k);
+  ref_real *x = *made = calloc((size_t)blocks * pixels * REF_LANES, sizeof *x);
+  if (!x) return duet_fail(error, DUET_OUT_OF_MEMORY, "ref: %s: no memory for pictures", stage->label);
+  for (int b = 0; b < blocks; b++)
+    for (int l = 0; l < REF_LANES; l++) {
+      const sample s = find_sample(call, task, first, b, l, rest[first]);
+      if (!s.there) continue;
+      if (s.number >= rest[0] / pixels)
+        return duet_fail(error, DUET_TOO_LARGE, "ref: %s: a sample lies outside its memory", stage->label);
+      REF_TWIN(picture)
+      ((const uint8_t *)call->operand[0] + s.number * pixels, pixels, (size_t)l, x + (size_t)b * pixels * REF_LANES);
+    }
+  call->operand[0] = x;
+  call->stride[0] = pixels * REF_LANES;
+  return DUET_OK;
+}
+
 duet_status ref_stage_run(const duet_stage *stage, size_t index, duet_buffer *const memories[], duet_error *error) {
   ref_call call = {.k = &stage->constants, .index = index};
   size_t extents[DUET_MAX_OPERANDS], rest[DUET_MAX_OPERANDS] = {0};
@@ -209,7 +259,11 @@ duet_status ref_stage_run(const duet_stage *stage, size_t index, duet_buffer *co
     return duet_fail(error, DUET_TOO_LARGE,
                      "ref: %s: block or task %zu: a sample, step or channel lies outside its memory", stage->label,
                      index);
+  ref_real *pictures = NULL;
+  const bool resident = stage->constants.RESIDENT && stage->kind != DUET_STAGE_gather;
+  const duet_status status = resident ? take_pictures(stage, &call, rest, &pictures, error) : DUET_OK;
   if (stage->by_block) call.index = 0; /* its only task */
-  stage_table[stage->kind].twin(&call);
-  return DUET_OK;
+  if (!status) stage_table[stage->kind].twin(&call);
+  free(pictures);
+  return status;
 }

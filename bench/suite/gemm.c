@@ -19,8 +19,9 @@ typedef struct product {
 
 static duet_status multiply(const product *p, duet_error *error) {
   const bench_job *j = p->job;
-  return p->handle->backend->gemm(p->handle->device, false, false, false, j->m, j->n, j->k, p->a, 0, p->b, 0, p->c, 0,
-                                  error);
+  const duet_product all = {
+      .m = j->m, .n = j->n, .k = j->k, .a = {.buffer = p->a}, .b = {.buffer = p->b}, .c = {.buffer = p->c}};
+  return p->handle->backend->gemm(p->handle->device, &all, error);
 }
 
 static duet_status run_products(void *context, size_t times, double *seconds, duet_error *error) {

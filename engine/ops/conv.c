@@ -175,7 +175,7 @@ void duet_op_conv_forward(duet_planner *planner, int layer) {
   set_constants(planner, layer, stage);
   stage->constants.RELU = unit->relu;
   stage->constants.POOL = unit->pool >= 0 ? 2 : 0;
-  stage->operands[0] = input->value;
+  duet_planner_bind_input(planner, layer, stage, 5);
   stage->operands[1] = kernel_operand(planner, unit, layer, false, stage);
   stage->operands[2] = duet_planner_bias(planner, DUET_MEMORY_parameters, layer);
   stage->operands[3] = unit->value;
@@ -231,7 +231,7 @@ static void bind_sparse_weights(duet_planner *planner, int layer, const duet_uni
 }
 
 static void bind_weights(duet_planner *planner, int layer, const duet_unit *unit, duet_stage *stage) {
-  stage->operands[0] = duet_planner_input(planner, layer, 0)->value;
+  duet_planner_bind_input(planner, layer, stage, 6);
   stage->operands[1] = unit->before;
   stage->operands[2] = unit->partial[0];
   stage->operands[3] = unit->partial[1];

@@ -19,13 +19,111 @@ static void set_constants(duet_planner *planner, int layer, duet_stage *stage) {
   stage->constants.OC = l->shape.channels;
 }
 
+/* ---- by the vendor's library: products of rows, an image each (kernels.def) ---- */
+
+static size_t row_of(int features) { return ((size_t)features + DUET_LANES - 1) / DUET_LANES * DUET_LANES; }
+
+/* An image-lane tensor of `features` as rows. */
+static duet_operand add_rows(duet_planner *planner, int layer, duet_operand lanes, int features, const char *what) {
+  const duet_operand rows = duet_planner_blocks(planner, row_of(features));
+  duet_stage *stage = duet_planner_add(planner, DUET_STAGE_transpose, layer, what);
+  stage->constants.IC = features, stage->constants.IH = stage->constants.IW = 1;
+  stage->operands[0] = lanes;
+  stage->operands[1] = rows;
+  duet_tiles_set(stage, planner->plan);
+  return rows;
+}
+
+/* A product with its operands; rows of all blocks are one matrix, so nothing strides. */
+static duet_stage *add_product(duet_planner *planner, int layer, duet_stage_kind kind, const char *what, duet_operand a,
+                               duet_operand b, duet_operand c) {
+  duet_stage *stage = duet_planner_add(planner, kind, layer, what);
+  set_constants(planner, layer, stage);
+  duet_tiles_set(stage, planner->plan);
+  const duet_operand operands[] = {a, b, c};
+  for (int i = 0; i < 3; i++) {
+    stage->operands[i] = operands[i];
+    stage->operands[i].stride = 0;
+  }
+  return stage;
+}
+
+static void forward_by_library(duet_planner *planner, int layer, duet_unit *unit) {
+  const duet_layer *l = &planner->network->layers[layer];
+  duet_unit *input = duet_planner_input(planner, layer, 0);
+  if (!input->rows.stride) input->rows = add_rows(planner, layer, input->value, (int)l->weight_row_length, "rows");
+  const duet_operand rows = duet_planner_blocks(planner, row_of(l->shape.channels));
+  add_product(planner, layer, DUET_STAGE_product_forward, "forward", input->rows,
+              duet_planner_weight(planner, DUET_MEMORY_parameters, layer), rows);
+  duet_stage *stage = duet_planner_add(planner, DUET_STAGE_product_bias, layer, "bias");
+  set_constants(planner, layer, stage);
+  stage->constants.RELU = unit->relu;
+  stage->constants.LANES = !unit->in_rows;
+  stage->operands[0] = rows;
+  stage->operands[1] = duet_planner_bias(planner, DUET_MEMORY_parameters, layer);
+  stage->operands[2] = unit->in_rows ? rows : unit->value;
+  duet_tiles_set(stage, planner->plan);
+  if (unit->in_rows) unit->rows = rows;
+}
+
+/* To an input that is in rows: added by the product, clipped where it lies. */
+static void backward_to_rows(duet_planner *planner, int layer, const duet_unit *unit, duet_unit *input) {
+  const size_t row = row_of((int)planner->network->layers[layer].weight_row_length);
+  if (!input->gradient_rows.stride) input->gradient_rows = duet_planner_blocks(planner, row);
+  duet_stage *stage = add_product(planner, layer, DUET_STAGE_product_backward, "backward", unit->gradient_rows,
+                                  duet_planner_weight(planner, DUET_MEMORY_parameters, layer), input->gradient_rows);
+  (void)duet_planner_gradient(input, stage);
+  if (!input->masked) return;
+  stage = duet_planner_add(planner, DUET_STAGE_relu_backward, layer, "backward relu");
+  stage->constants.COUNT = (int)row;
+  stage->operands[0] = stage->operands[2] = input->gradient_rows;
+  stage->operands[1] = input->rows;
+}
+
+static void backward_to_lanes(duet_planner *planner, int layer, const duet_unit *unit, duet_unit *input) {
+  const int features = (int)planner->network->layers[layer].weight_row_length;
+  const duet_operand rows = duet_planner_blocks(planner, row_of(features));
+  add_product(planner, layer, DUET_STAGE_product_backward, "backward", unit->gradient_rows,
+              duet_planner_weight(planner, DUET_MEMORY_parameters, layer), rows);
+  duet_stage *stage = duet_planner_add(planner, DUET_STAGE_transpose_back, layer, "backward lanes");
+  stage->constants.IC = features, stage->constants.IH = stage->constants.IW = 1;
+  stage->constants.MASK = input->masked;
+  stage->operands[0] = rows;
+  if (input->masked) stage->operands[1] = input->value;
+  stage->operands[2] = duet_planner_gradient(input, stage);
+  duet_tiles_set(stage, planner->plan);
+}
+
+static void backward_by_library(duet_planner *planner, int layer, duet_unit *unit) {
+  duet_unit *input = duet_planner_input(planner, layer, 0);
+  if (!unit->in_rows) {
+    const duet_operand before = duet_planner_before_activation(planner, layer);
+    const int features = planner->network->layers[layer].shape.channels;
+    unit->gradient_rows = add_rows(planner, layer, before, features, "gradient rows");
+  }
+  if (!input->needs_gradient) return;
+  (input->in_rows ? backward_to_rows : backward_to_lanes)(planner, layer, unit, input);
+}
+
+static void weights_by_library(duet_planner *planner, int layer, const duet_unit *unit) {
+  add_product(planner, layer, DUET_STAGE_product_weights, "weights", duet_planner_input(planner, layer, 0)->rows,
+              unit->gradient_rows, duet_planner_weight(planner, DUET_MEMORY_gradients, layer));
+  duet_planner_update_rows(planner, layer, unit->gradient_rows);
+}
+
+/* ---- by kernels ---- */
+
 void duet_op_dense_forward(duet_planner *planner, int layer) {
-  const duet_unit *unit = duet_planner_unit(planner, layer);
+  duet_unit *unit = duet_planner_unit(planner, layer);
+  if (unit->by_library) {
+    forward_by_library(planner, layer, unit);
+    return;
+  }
   (void)duet_planner_choose(planner, layer);
   duet_stage *stage = duet_planner_add(planner, DUET_STAGE_dense_forward, layer, "forward");
   set_constants(planner, layer, stage);
   stage->constants.RELU = unit->relu;
-  stage->operands[0] = duet_planner_input(planner, layer, 0)->value;
+  duet_planner_bind_input(planner, layer, stage, 4);
   stage->operands[1] = duet_planner_weight(planner, DUET_MEMORY_parameters, layer);
   stage->operands[2] = duet_planner_bias(planner, DUET_MEMORY_parameters, layer);
   stage->operands[3] = unit->value;
@@ -34,6 +132,10 @@ void duet_op_dense_forward(duet_planner *planner, int layer) {
 
 void duet_op_dense_backward(duet_planner *planner, int layer) {
   duet_unit *unit = duet_planner_unit(planner, layer), *input = duet_planner_input(planner, layer, 0);
+  if (unit->by_library) {
+    backward_by_library(planner, layer, unit);
+    return;
+  }
   unit->before = duet_planner_before_activation(planner, layer);
   unit->transposed = (duet_operand){.memory = DUET_MEMORY_none};
   if (planner->plan->options.kernel_class != DUET_CLASS_GPU) {
@@ -55,10 +157,14 @@ void duet_op_dense_backward(duet_planner *planner, int layer) {
 
 void duet_op_dense_weights(duet_planner *planner, int layer) {
   const duet_unit *unit = duet_planner_unit(planner, layer);
+  if (unit->by_library) {
+    weights_by_library(planner, layer, unit);
+    return;
+  }
   duet_stage *stage = duet_planner_add(planner, DUET_STAGE_dense_weights, layer, "weights");
   set_constants(planner, layer, stage);
   stage->constants.SPARSE = unit->choices[DUET_WEIGHTS].way == DUET_WAY_lists;
-  stage->operands[0] = duet_planner_input(planner, layer, 0)->value;
+  duet_planner_bind_input(planner, layer, stage, 5);
   stage->operands[1] = unit->transposed;
   stage->operands[2] = unit->before;
   stage->operands[3] = duet_planner_weight(planner, DUET_MEMORY_gradients, layer);

@@ -207,29 +207,28 @@ static void spoil(const duet_stage *stage, duet_buffer *const memories[]) {
   }
 }
 
-static duet_status bad_launch(duet_device *device, const duet_launch *launch, duet_error *error) {
+static duet_status bad_gemm(duet_device *device, const duet_product *product, duet_error *error) {
   const double started = duet_now();
-  duet_launch inner = *launch;
-  duet_status s = misbehave("DUET_BAD_LAUNCH", launch->kernel->stages, error);
-  inner.kernel = launch->kernel->ref;
-  if (!s) s = ref->launch(device->ref, &inner, error);
-  if (!s && launch->kernel->spoiled) spoil(&launch->kernel->wrong, launch->memories);
+  if (is_wished("DUET_BAD_GEMM", "absent"))
+    return duet_fail(error, DUET_UNSUPPORTED, "cuda:0: no library for products (planted)");
+  const duet_status s = ref->gemm(device->ref, product, error);
+  if (!s && is_wished("DUET_BAD_GEMM", "wrong")) {
+    const duet_stage stage = {.kind = DUET_STAGE_peak,
+                              .operands = {{.memory = DUET_MEMORY_work, .offset = product->c.offset}}};
+    spoil(&stage, (duet_buffer *[DUET_MEMORIES]){[DUET_MEMORY_work] = product->c.buffer});
+  }
   linger(started);
   return s;
 }
 
-static duet_status bad_gemm(duet_device *device, bool transpose_a, bool transpose_b, bool add, size_t m, size_t n,
-                            size_t k, const duet_buffer *a, size_t a_offset, const duet_buffer *b, size_t b_offset,
-                            duet_buffer *c, size_t c_offset, duet_error *error) {
+static duet_status bad_launch(duet_device *device, const duet_launch *launch, duet_error *error) {
   const double started = duet_now();
-  if (is_wished("DUET_BAD_GEMM", "absent"))
-    return duet_fail(error, DUET_UNSUPPORTED, "cuda:0: no library for products (planted)");
-  const duet_status s =
-      ref->gemm(device->ref, transpose_a, transpose_b, add, m, n, k, a, a_offset, b, b_offset, c, c_offset, error);
-  if (!s && is_wished("DUET_BAD_GEMM", "wrong")) {
-    const duet_stage stage = {.kind = DUET_STAGE_peak, .operands = {{.memory = DUET_MEMORY_work, .offset = c_offset}}};
-    spoil(&stage, (duet_buffer *[DUET_MEMORIES]){[DUET_MEMORY_work] = c});
-  }
+  duet_launch inner = *launch;
+  if (launch->product) return bad_gemm(device, launch->product, error);
+  duet_status s = misbehave("DUET_BAD_LAUNCH", launch->kernel->stages, error);
+  inner.kernel = launch->kernel->ref;
+  if (!s) s = ref->launch(device->ref, &inner, error);
+  if (!s && launch->kernel->spoiled) spoil(&launch->kernel->wrong, launch->memories);
   linger(started);
   return s;
 }

@@ -57,13 +57,13 @@ static duet_status build(const duet_handle *h, duet_kernel **kernel, duet_error 
 
 static bool worked; /* nothing had failed when things began to be given back */
 
-/* One launch, two replays, a product; `values` come back. */
+/* One launch, two replays, a product, and the same recorded; `values` come back. */
 static duet_status use(const duet_handle *h, float values[N], duet_error *error) {
   const duet_backend *b = h->backend;
   duet_launch launch = {.groups = 1};
   duet_buffer *work = NULL;
   duet_kernel *kernel = NULL;
-  duet_recording *recording = NULL;
+  duet_recording *recording = NULL, *multiplied = NULL;
   duet_ticket ticket = 0;
   double seconds;
   duet_status s = b->alloc(h->device, N * sizeof *values, &work, error);
@@ -75,10 +75,21 @@ static duet_status use(const duet_handle *h, float values[N], duet_error *error)
   if (!s) s = b->record(h->device, &launch, 1, &recording, error);
   if (!s) s = b->replay(h->device, recording, 2, &ticket, error);
   if (!s) s = b->elapsed(h->device, ticket, &seconds, error);
-  if (!s) s = b->gemm(h->device, false, true, true, 2, 2, 2, work, 0, work, 4, work, 8, error);
+  const duet_product product = {.m = 2,
+                                .n = 2,
+                                .k = 2,
+                                .a = {work, 0, 0},
+                                .b = {work, 4, 0},
+                                .c = {work, 8, 0},
+                                .transpose_b = true,
+                                .add = true};
+  if (!s) s = b->gemm(h->device, &product, error);
+  if (!s) s = b->record(h->device, &(duet_launch){.product = &product}, 1, &multiplied, error);
+  if (!s) s = b->replay(h->device, multiplied, 1, NULL, error);
   if (!s) s = b->sync(h->device, 0, error);
   if (!s) s = b->download(h->device, work, 0, values, N * sizeof *values, error);
   worked = !*failed();
+  b->forget(h->device, multiplied);
   b->forget(h->device, recording);
   b->release(h->device, kernel);
   b->free(h->device, work);
@@ -131,7 +142,7 @@ static bool fail_once(int n, int code, int *complaints) {
   const char *call = failed();
   if (!*call) {
     assert_int_equal(s, DUET_OK);
-    assert_true(values[0] == 3 && values[7] == 10 && values[8] == 8 + 3 + 3 * 7 + 4 * 8);
+    assert_true(values[0] == 3 && values[7] == 10 && values[8] == 8 + 3 + 2 * (3 * 7 + 4 * 8));
     return false;
   }
   const char *wrong = complaint(call, before, s, &error);

@@ -1,0 +1,25 @@
+/* Where an item finds its image of the input x: in an image-lane tensor, or (RESIDENT) in the data set, pixel by pixel. For the block that is
+   made, or by number of the block where all are summed. Given: X_PIXELS, pixels of an image; `order` and `control`, or `target`. */
+#undef X_ELEMENT
+#undef X_SOURCE
+#undef X_LOAD
+#undef X_OF_BATCH
+#undef X_OF_BLOCK
+#if RESIDENT && MATRICES /* matrix units: some images an item */
+#define X_ELEMENT u8
+#define X_SOURCE pictures
+#define X_OF_BATCH(x) pictures_of_batch(x, order, control, block * 16 + 2 * MMA_ROW, BATCH, X_PIXELS)
+#define X_OF_BLOCK(x, b) pictures_of_target(x, target + (size_t)(b) * TARGET_STRIDE, 4 * MMA_PLACE, X_PIXELS)
+#elif RESIDENT
+#define X_ELEMENT u8
+#define X_SOURCE picture
+#define X_LOAD(x, i) PIXEL(x, i)
+#define X_OF_BATCH(x) picture_of_batch(x, order, control, block * 16 + LANE, BATCH, X_PIXELS)
+#define X_OF_BLOCK(x, b) picture_of_target(x, target + (size_t)(b) * TARGET_STRIDE, LANE, X_PIXELS)
+#else
+#define X_ELEMENT float
+#define X_SOURCE GLOBAL const float *
+#define X_LOAD(x, i) LOAD(x, i)
+#define X_OF_BATCH(x) (x)
+#define X_OF_BLOCK(x, b) ((x) + (size_t)(b) * X_STRIDE)
+#endif
