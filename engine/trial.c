@@ -55,7 +55,7 @@ static duet_stage_kind product_kind(duet_stage_kind dense) {
 bool duet_case_by_library(const duet_case *which, duet_case *product) {
   *product = *which;
   product->kind = product_kind(which->kind);
-  return product->kind != DUET_STAGE_KINDS;
+  return product->kind != DUET_STAGE_KINDS && !which->constants.RESIDENT; /* which reads pictures */
 }
 
 double duet_case_tolerance(duet_stage_kind kind) {
