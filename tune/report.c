@@ -41,13 +41,15 @@ char *tune_report(const json_t *result) {
   const json_t *item;
   duet_text_add(&out, "%-10s %-9s %-36s %10s %10s %7s  %s\n", "layer", "direction", "by the rule", "us", "tuned us",
                 "gain", "tuned");
-  json_array_foreach(json_object_get(result, "layers"), i, item) for (int d = 0; d < DUET_DIRECTIONS; d++)
-      add_choice(&out, item, duet_direction_names[d]);
-  json_array_foreach(json_object_get(result, "steps"), i, item) duet_text_add(
-      &out, "step of %s, batch %d: by the rule %.3f ms, tuned %.3f ms: %.3f times as fast (%.3f to %.3f)\n",
-      text_of(item, "network"), (int)number_of(item, "batch"), 1e3 * number_of(item, "rule_seconds"),
-      1e3 * number_of(item, "seconds"), number_of(item, "ratio"), number_of(item, "ratio_low"),
-      number_of(item, "ratio_high"));
+  json_array_foreach(json_object_get(result, "layers"), i, item) {
+    for (int d = 0; d < DUET_DIRECTIONS; d++) add_choice(&out, item, duet_direction_names[d]);
+  }
+  json_array_foreach(json_object_get(result, "steps"), i, item) {
+    duet_text_add(&out, "step of %s, batch %d: by the rule %.3f ms, tuned %.3f ms: %.3f times as fast (%.3f to %.3f)\n",
+                  text_of(item, "network"), (int)number_of(item, "batch"), 1e3 * number_of(item, "rule_seconds"),
+                  1e3 * number_of(item, "seconds"), number_of(item, "ratio"), number_of(item, "ratio_low"),
+                  number_of(item, "ratio_high"));
+  }
   duet_text_add(&out, "recorded in %s (DUET_TUNE=off ignores it)\n", text_of(result, "path"));
   return out.failed ? NULL : out.data;
 }

@@ -326,7 +326,7 @@ static duet_status tune_whole_step(run *r, duet_error *error) {
   r->failed = true;
   size_t i;
   json_t *key;
-  json_array_foreach(r->changed, i, key) put_back(r, json_string_value(key), 0, "the whole step failed");
+  json_array_foreach(r->changed, i, key) { put_back(r, json_string_value(key), 0, "the whole step failed"); }
   say(r, "%s: %s", trying, why);
   return DUET_OK;
 }

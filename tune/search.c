@@ -122,7 +122,7 @@ static double best_time(const search *s) {
 
 /* Keeps the rule's and the fastest of each way that may become the fastest, or is of its family. */
 static void thin_out(search *s) {
-  bool stays[MOST];
+  bool stays[MOST] = {false};
   const double most = NEAR * best_time(s);
   for (size_t i = 0; i < s->count; i++) {
     tune_candidate *c = s->list[i];

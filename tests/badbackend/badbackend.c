@@ -198,7 +198,7 @@ static void spoil(const duet_stage *stage, duet_buffer *const memories[]) {
   for (size_t i = 0; access[i]; i++) {
     const duet_operand *o = &stage->operands[i];
     float value;
-    if (access[i] != 'w' || o->memory == DUET_MEMORY_none) continue;
+    if (access[i] != 'w' || o->memory == DUET_MEMORY_none || !memories[o->memory]) continue;
     unsigned char *at = memories[o->memory]->data + o->offset * sizeof value;
     memcpy(&value, at, sizeof value);
     value = value == 0 ? 1 : 1.125f * value;
