@@ -30,7 +30,7 @@ typedef struct duet_plan_options {
   size_t max_group;      /* work-items per group that the device takes */
   unsigned vector_width; /* floats in a vector register of the device (cpu class) */
   duet_precision
-      precision; /* of the convolutions and dense layers that have it (engine/tiles.c); the others are fp32 */
+      precision; /* of the convolutions and dense layers that have it (engine/tiles_gpu.c); the others are fp32 */
   const struct duet_record *tuned; /* measured choices, borrowed until the plan is there; NULL: the rule's alone */
 } duet_plan_options;
 

@@ -13,7 +13,7 @@ duet_status gpu_kernels(const duet_network *network, bool train, duet_precision 
                                      .precision = precision,
                                      .sections = true,
                                      .compute_units = compute_units,
-                                     .max_group = 256, /* AMD's; more changes nothing (engine/tiles.c) */
+                                     .max_group = 256, /* AMD's; more changes nothing (engine/tiles_gpu.c) */
                                      .vector_width = 1};
   duet_plan *plan;
   duet_status s = duet_plan_create(network, &options, &plan, error);

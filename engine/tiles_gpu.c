@@ -1,0 +1,335 @@
+/* How stages of the gpu class are cut: register tiles of items, teams of a group, local memory, matrix units. */
+#include "engine/stage.h"
+#include "engine/tiles.h"
+
+enum {
+  GPU_CHANNELS = 8,    /* register tile of an item of the gpu class: channels ... */
+  GPU_COLUMNS = 5,     /* ... and pixels of a row */
+  GPU_SUMS = 50,       /* weight gradients that an item of the gpu class sums */
+  GROUPS_PER_UNIT = 1, /* groups of one stage per compute unit that a smaller tile is taken for */
+  LOCAL_FLOATS = 4096, /* local memory that every device has */
+  WARP = 32,           /* items that multiply matrices together */
+  WARP_ROWS = 16,      /* rows of such a product */
+  WARP_COLUMNS = 8,    /* ... and columns */
+  WARP_SUMS = 8,       /* tiles of 16 rows by 16 columns that a warp sums */
+  WARP_LOCAL = 12288,  /* floats of local memory that devices with matrix units have */
+  WARP_CHANNELS =
+      4, /* source channels of a convolution from which matrix units are worth their trouble: they take eight at once */
+  SMALL_PRODUCT = 10240, /* multiplications per image of a dense layer that one group does for a block */
+};
+
+/* Groups of the gpu class: eight teams where the device allows. */
+size_t duet_tiles_group(size_t max_group) {
+  return max_group >= 128 ? 128 : max_group >= 64 ? 64 : max_group >= 32 ? 32 : 16;
+}
+
+/* What a tiled stage makes: channels x height x width of a block; rows of a pooled convolution in pairs. */
+typedef struct extent {
+  int channels, height, width;
+} extent;
+
+static extent destination(const duet_stage *stage) {
+  const duet_constants *k = &stage->constants;
+  switch (stage->kind) {
+    case DUET_STAGE_conv_forward:
+      return k->POOL ? (extent){k->OC, k->OH / 2, k->OW / 2 * 2} : (extent){k->OC, k->OH, k->OW};
+    default:
+      return (extent){k->IC, k->IH, k->IW};
+  }
+}
+
+/* Groups that a block of a tiled stage takes (kernels/tile_gpu.h), when each makes one unit. */
+static int tile_groups(const duet_constants *k, extent e, int teams) {
+  return ceil_divide(e.height * ceil_divide(e.width, k->TW), k->TH) * ceil_divide(e.channels, teams / k->TH * k->TO);
+}
+
+/* Teams of a group side by side on the pixels (the others take further channels): the division that leaves the fewest
+ * idle. */
+static int pixel_teams(duet_constants k, extent e, int teams) {
+  int best = teams, fewest = 0;
+  for (k.TH = teams; k.TH > 0; k.TH /= 2) {
+    const int groups = tile_groups(&k, e, teams);
+    if (fewest == 0 || groups < fewest) best = k.TH, fewest = groups;
+  }
+  return best;
+}
+
+/* Floats of local memory for a tap of all channels of a group (kernels/tile_gpu.h). */
+static int pitch_of(const duet_constants *k, int teams) { return ceil_divide(teams / k->TH * k->TO, 4) * 4 + 4; }
+
+/* `step`: columns come in so many, and each is as many rows (of a pooled convolution), which an item sums as well. */
+static void gpu_tile(duet_constants *k, extent e, int step, int teams, int wanted_groups) {
+  const int window = at_least(k->K, 1);
+  k->TW = near_divisor(e.width / step, GPU_COLUMNS / step) * step;
+  k->TO = near_divisor(e.channels, at_most(GPU_CHANNELS, GPU_CHANNELS * GPU_COLUMNS / (k->TW * step)));
+  while (k->TH = pixel_teams(*k, e, teams), tile_groups(k, e, teams) * k->BLOCKS < wanted_groups && k->TO * k->TW > 2) {
+    const bool columns = k->TW >= 2 * step && k->TW >= k->TO;
+    if (!columns && k->TO == 1) break;
+    *(columns ? &k->TW : &k->TO) /= 2;
+    k->TW -= k->TW % step;
+  }
+  while (pitch_of(k, teams) * window > LOCAL_FLOATS && k->TH < teams) k->TH *= 2; /* a large window */
+}
+
+/* Features that a dense stage makes. */
+static int dense_features(const duet_stage *stage) {
+  return stage->kind == DUET_STAGE_dense_forward ? stage->constants.OC : stage->constants.IC;
+}
+
+/* Floats of local memory for a convolution by matrix units (kernels/tile_mma.h): two chunks, or all sums. */
+static int matrix_local(const duet_constants *k, int rows, int step, int warps) {
+  const int source = 8 * (k->TH * rows * ((k->TW - 1) * step + k->K) * DUET_LANES + 8);
+  const int weights = warps / k->TH * k->TO * (k->K | 1) * 8;
+  return at_least(2 * (source + weights), warps * k->TO * rows * k->TW * DUET_LANES);
+}
+
+/* A tile of `rows` pixel rows for matrix units, its source pixels `step` apart; false when none has room: a large
+   window. */
+static bool matrix_tile(duet_constants *k, extent e, int rows, int step, int warps, int wanted_groups) {
+  k->TO = at_most(ceil_divide(e.channels, WARP_ROWS), 2) * WARP_ROWS;
+  k->TW = near_divisor(e.width / rows, WARP_SUMS * WARP_ROWS / k->TO / rows / rows) * rows;
+  for (;;) {
+    k->TH = pixel_teams(*k, e, warps);
+    while ((k->LOCAL = matrix_local(k, rows, step, warps)) > WARP_LOCAL && k->TH > 1) k->TH /= 2;
+    const bool fits = k->LOCAL <= WARP_LOCAL;
+    if (fits && tile_groups(k, e, warps) * k->BLOCKS >= wanted_groups) return true;
+    if (k->TO > WARP_ROWS)
+      k->TO /= 2;
+    else if (k->TW >= 2 * rows)
+      k->TW = k->TW / 2 / rows * rows;
+    else
+      return fits;
+  }
+}
+
+/* A weight gradient of `columns` weights a row (kernels/weights_mma.h): warps share the depth, then units shrink, where
+   there are too few for all compute units. */
+static int matrix_slices(const duet_constants *k, int columns, int warps) {
+  return ceil_divide(ceil_divide(columns, WARP_COLUMNS * k->TO), warps / k->TH);
+}
+
+static void matrix_weights(duet_constants *k, int columns, int depth, int warps, int wanted_groups) {
+  k->ROWS = k->OC > WARP_ROWS ? 2 * WARP_ROWS : WARP_ROWS;
+  k->TO = near_divisor(ceil_divide(columns, WARP_COLUMNS), WARP_SUMS);
+  while (ceil_divide(k->OC, k->ROWS) * matrix_slices(k, columns, warps) < wanted_groups) {
+    if (k->TH < warps && k->TH < depth)
+      k->TH *= 2;
+    else if (k->TO > 2)
+      k->TO /= 2;
+    else if (k->ROWS > WARP_ROWS)
+      k->ROWS /= 2;
+    else
+      break;
+  }
+  k->LOCAL = warps * k->ROWS * WARP_COLUMNS * k->TO;
+}
+
+static void matrix_dense(duet_stage *stage, int warps, int wanted_groups) {
+  duet_constants *k = &stage->constants;
+  const int features = dense_features(stage);
+  k->TO = 2 * WARP_ROWS;
+  if (ceil_divide(features, k->TO) * k->BLOCKS < wanted_groups) k->TO = WARP_ROWS;
+  k->LOCAL = warps * k->TO * DUET_LANES;
+}
+
+/* Cuts a stage for matrix units; false where they do not serve it. */
+static bool matrix_tiles(duet_stage *stage, int group, int wanted_groups) {
+  duet_constants *k = &stage->constants;
+  const int warps = group / WARP;
+  if (warps == 0) return false;
+  switch (stage->kind) {
+    case DUET_STAGE_conv_forward:
+      return !k->RESIDENT && matrix_tile(k, destination(stage), k->POOL ? 2 : 1, k->STRIDE, warps, wanted_groups);
+    case DUET_STAGE_conv_backward:
+      return matrix_tile(k, destination(stage), 1, 1, warps, wanted_groups);
+    case DUET_STAGE_conv_weights:
+      matrix_weights(k, k->IC * k->K * k->K, k->POOL ? k->OH / 2 : k->OH, warps, wanted_groups);
+      return true;
+    case DUET_STAGE_dense_weights:
+      matrix_weights(k, k->IC, k->BLOCKS, warps, wanted_groups);
+      return true;
+    case DUET_STAGE_dense_forward:
+    case DUET_STAGE_dense_backward:
+      matrix_dense(stage, warps, wanted_groups);
+      return true;
+    default:
+      return false;
+  }
+}
+
+/* Whether matrix units are worth it for this shape. */
+static bool suits_matrices(const duet_stage *stage) {
+  const duet_constants *k = &stage->constants;
+  switch (stage->kind) {
+    case DUET_STAGE_conv_forward:
+      return k->IC >= WARP_CHANNELS;
+    case DUET_STAGE_conv_backward:
+    case DUET_STAGE_conv_weights:
+      return k->OC >= WARP_CHANNELS;
+    case DUET_STAGE_dense_forward:
+    case DUET_STAGE_dense_backward:
+    case DUET_STAGE_dense_weights:
+      return k->IC * k->OC > SMALL_PRODUCT;
+    default:
+      return false;
+  }
+}
+
+/* Whether pairs of halves are: one channel has no neighbour, a small dense layer no tile in local memory. */
+static bool suits_halves(const duet_stage *stage) {
+  const duet_constants *k = &stage->constants;
+  if (stage->kind == DUET_STAGE_conv_weights) return true;
+  if (stage->kind == DUET_STAGE_conv_forward) return k->IC > 1;
+  if (stage->kind == DUET_STAGE_conv_backward) return k->OC > 1;
+  return suits_matrices(stage);
+}
+
+static int conv_weights_slices(const duet_constants *k, int teams) {
+  return ceil_divide(k->IC * (k->K / k->TO) * (k->K / k->TW), teams / k->TH);
+}
+
+/* An item's sums: whole kernels of some output channels where they fit, else whole kernel rows, else single taps. Teams
+   share the pixels where there are too few units for all compute units. */
+static void gpu_conv_weights(duet_constants *k, int teams, int wanted_groups) {
+  k->TW = k->K <= GPU_SUMS ? k->K : 1;
+  k->TO = k->K * k->TW <= GPU_SUMS ? k->K : 1;
+  k->ROWS = near_divisor(k->OC, at_least(GPU_SUMS / (k->TO * k->TW), 1));
+  k->TH = 1;
+  while (ceil_divide(k->OC, k->ROWS) * conv_weights_slices(k, teams) < wanted_groups && k->TH < teams) k->TH *= 2;
+}
+
+/* A dense layer that one group does for a block, without local memory. */
+static bool is_small(const duet_constants *k) { return k->IC * k->OC <= SMALL_PRODUCT && !k->PRECISION; }
+
+static void gpu_dense(duet_stage *stage, int wanted_groups) {
+  duet_constants *k = &stage->constants;
+  if (is_small(k)) return;
+  k->TO = GPU_CHANNELS;
+  if (ceil_divide(dense_features(stage), k->TO) * k->BLOCKS < wanted_groups) k->TO /= 2;
+}
+
+static int dense_weights_slices(const duet_constants *k, int group) { return ceil_divide(k->IC, group); }
+
+static void gpu_dense_weights(duet_constants *k, int group, int wanted_groups) {
+  k->ROWS = near_divisor(k->OC, GPU_CHANNELS);
+  while (ceil_divide(k->OC, k->ROWS) * dense_weights_slices(k, group) < wanted_groups && k->ROWS > 1) k->ROWS /= 2;
+}
+
+/* Floats of local memory for the tile that a stage has; matrix units count their own. */
+void duet_tiles_local(duet_stage *stage, size_t group) {
+  duet_constants *k = &stage->constants;
+  const int items = (int)group, teams = items / DUET_LANES;
+  const int words = DUET_LANES / (k->PRECISION ? 2 : 1); /* of a block's images, pairs of halves */
+  switch (stage->kind) {
+    case DUET_STAGE_conv_forward:
+    case DUET_STAGE_conv_backward:
+      k->LOCAL = at_least(LOCAL_FLOATS / 2, pitch_of(k, teams) * at_least(k->K, 1));
+      break;
+    case DUET_STAGE_conv_weights:
+      k->LOCAL = k->ROWS * k->TO * k->TW * (items + 1);
+      break;
+    case DUET_STAGE_dense_forward:
+    case DUET_STAGE_dense_backward:
+      k->LOCAL = is_small(k) ? 0 : items * k->TO;
+      break;
+    case DUET_STAGE_dense_weights:
+      k->LOCAL = items * (words + 4) + k->ROWS * words;
+      break;
+    case DUET_STAGE_local_read:
+      k->LOCAL = LOCAL_FLOATS / 2;
+      break;
+    case DUET_STAGE_transpose:
+    case DUET_STAGE_transpose_back:
+    case DUET_STAGE_product_bias:
+      k->LOCAL = items * (DUET_LANES + 1);
+      break;
+    default:
+      break;
+  }
+}
+
+void duet_tiles_gpu(duet_stage *stage, int group, const duet_plan *plan) {
+  const int teams = group / DUET_LANES, all_groups = GROUPS_PER_UNIT * (int)plan->options.compute_units;
+  const int wanted_groups = stage->by_block ? ceil_divide(all_groups, plan->blocks) : all_groups;
+  duet_constants *k = &stage->constants;
+  k->TO = k->TH = k->TW = k->ROWS = 1;
+  if (duet_stage_is_product(stage)) { /* whole */
+    if (plan->options.precision) k->PRECISION = (int)plan->options.precision;
+    return;
+  }
+  const duet_precision asked = plan->options.precision;
+  if (asked == DUET_PRECISION_fp16 ? suits_halves(stage) : asked && suits_matrices(stage)) k->PRECISION = (int)asked;
+  if (stage->kind != DUET_STAGE_peak && k->PRECISION && k->PRECISION != DUET_PRECISION_fp16) {
+    k->MATRICES = matrix_tiles(stage, group, wanted_groups);
+    if (k->MATRICES) return;
+    k->PRECISION = DUET_PRECISION_fp32;
+  }
+  switch (stage->kind) {
+    case DUET_STAGE_dense_forward:
+    case DUET_STAGE_dense_backward:
+      gpu_dense(stage, wanted_groups);
+      break;
+    case DUET_STAGE_conv_forward:
+      gpu_tile(k, destination(stage), k->POOL ? 2 : 1, teams, wanted_groups);
+      break;
+    case DUET_STAGE_conv_backward:
+      gpu_tile(k, destination(stage), 1, teams, wanted_groups);
+      break;
+    case DUET_STAGE_conv_weights:
+      gpu_conv_weights(k, teams, wanted_groups);
+      break;
+    case DUET_STAGE_dense_weights:
+      gpu_dense_weights(k, group, wanted_groups);
+      break;
+    case DUET_STAGE_peak:
+      k->TO = DUET_PEAK_CHAINS;
+      break;
+    default:
+      break;
+  }
+  duet_tiles_local(stage, (size_t)group);
+}
+
+size_t duet_tiles_groups(const duet_stage *stage, size_t group) {
+  const duet_constants *k = &stage->constants;
+  const int teams = (int)group / (k->MATRICES ? WARP : DUET_LANES); /* or warps */
+  int elements;                                                     /* of a pointwise stage: four a team and more */
+  switch (stage->kind) {
+    case DUET_STAGE_conv_forward:
+    case DUET_STAGE_conv_backward:
+      return (size_t)tile_groups(k, destination(stage), teams);
+    case DUET_STAGE_dense_forward:
+    case DUET_STAGE_dense_backward:
+      return (size_t)ceil_divide(dense_features(stage), k->LOCAL ? k->TO : teams);
+    case DUET_STAGE_conv_weights:
+      return (size_t)(k->MATRICES ? matrix_slices(k, k->IC * k->K * k->K, teams) : conv_weights_slices(k, teams));
+    case DUET_STAGE_dense_weights:
+      if (k->MATRICES) return (size_t)matrix_slices(k, k->IC, teams);
+      return (size_t)dense_weights_slices(k, (int)group);
+    case DUET_STAGE_transpose:
+    case DUET_STAGE_transpose_back:
+      return (size_t)ceil_divide(k->IC, 2 * DUET_LANES * teams); /* two tiles of a team */
+    case DUET_STAGE_product_bias:
+      return (size_t)ceil_divide(k->OC, 2 * DUET_LANES * teams);
+    case DUET_STAGE_gather:
+      elements = k->RESIDENT ? 1 : k->IH * k->IW;
+      break;
+    case DUET_STAGE_pool_forward:
+      elements = k->IC * k->OH * k->OW;
+      break;
+    case DUET_STAGE_pool_backward:
+    case DUET_STAGE_norm_forward:
+    case DUET_STAGE_norm_backward:
+      elements = k->IC * k->IH * k->IW;
+      break;
+    case DUET_STAGE_relu_forward:
+    case DUET_STAGE_relu_backward:
+    case DUET_STAGE_copy:
+    case DUET_STAGE_dropout:
+      elements = k->COUNT;
+      break;
+    default:
+      return 1; /* a head, or a task of its own */
+  }
+  return (size_t)ceil_divide(elements, 4 * teams);
+}
