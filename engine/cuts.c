@@ -5,10 +5,11 @@
 #include <string.h>
 
 enum {
-  MOST_SUMS = 64,      /* vectors of sums in a register tile, cpu class; what spills shows in its time */
-  MOST_ITEM_SUMS = 64, /* floats of sums of an item, gpu class */
-  MOST_LOCAL = 8000,   /* floats of local memory: below 32 KiB, that every device has */
-  LONGEST = 64         /* steps from one tile to the next that fits */
+  MOST_SUMS = 64,       /* vectors of sums in a register tile, cpu class; what spills shows in its time */
+  MOST_ITEM_SUMS = 64,  /* floats of sums of an item, gpu class */
+  MOST_LOCAL = 8000,    /* floats of local memory: below 32 KiB, that every device has */
+  MOST_RESULTS = 65536, /* of a tile, far beyond any that fits: what is checked can be multiplied */
+  LONGEST = 64          /* steps from one tile to the next that fits */
 };
 
 typedef duet_constants constants;
@@ -122,11 +123,13 @@ duet_tile duet_tile_of(const duet_stage *stage) {
 /* Gives a stage a tile; false where its template does not take it. */
 static bool apply(const duet_plan *plan, duet_stage *stage, const duet_tile *tile) {
   constants *k = &stage->constants;
+  if ((double)tile->TO * tile->TH * tile->TW > MOST_RESULTS) return false;
   k->TO = tile->TO, k->TH = tile->TH, k->TW = tile->TW, k->ROWS = tile->ROWS, k->TILES = tile->TILES,
   k->WIDTH = tile->WIDTH;
   if (plan->options.kernel_class != DUET_CLASS_GPU)
     return plan->options.kernel_class == DUET_CLASS_CPU && fits_cpu(stage, duet_tiles_width(plan));
   const size_t group = duet_tiles_group(plan->options.max_group);
+  if (k->ROWS > MOST_ITEM_SUMS) return false;
   if (!k->PRECISION) duet_tiles_local(stage, group);
   return fits_gpu(stage, (int)group);
 }

@@ -155,11 +155,15 @@ static duet_status put_updates_last(duet_plan *plan) {
   duet_stage *updates = malloc(plan->stage_count * sizeof *updates);
   size_t others = 0, count = 0;
   if (!updates) return DUET_OUT_OF_MEMORY;
-  for (size_t i = 0; i < plan->stage_count; i++)
-    if (plan->stages[i].kind == DUET_STAGE_update)
+  for (size_t i = 0; i < plan->stage_count; i++) {
+    if (plan->stages[i].kind == DUET_STAGE_update) {
       updates[count++] = plan->stages[i];
-    else
-      plan->stages[others++] = plan->stages[i];
+      continue;
+    }
+    plan->gains[others] = plan->gains[i];
+    plan->stages[others++] = plan->stages[i];
+  }
+  for (size_t i = others; i < plan->stage_count; i++) plan->gains[i] = DUET_UNTUNED; /* updates are not cut */
   memcpy(plan->stages + others, updates, count * sizeof *updates);
   free(updates);
   return DUET_OK;

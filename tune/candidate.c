@@ -159,6 +159,7 @@ static duet_status make_stage(tune_layer *layer, const duet_stage *stage, duet_l
                            .constants = stage->constants};
   duet_trials set = duet_trials_for(rig->info, kernel_class);
   set.passing = PASSING;
+  set.rounded = stage->constants.PRECISION != DUET_PRECISION_fp32; /* factors that the format has: as exact as fp32 */
   if (!duet_trials_add_stage(&set, &which, stage->by_block, kernel_class, rig->info->compute_units))
     return duet_fail(error, DUET_UNSUPPORTED, "%s: cannot be tried alone", stage->label);
   s = duet_trials_fill(&set, 1000 * (uint32_t)stage->kind, error); /* for all tiles alike */

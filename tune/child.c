@@ -31,6 +31,9 @@ static duet_status open_child(char **argv, child *c, duet_error *error) {
                                    .sections = true,
                                    .precision = precision};
   if (!s) s = duet_plan_for(c->rig.info, &c->options, error);
+  if (!s && c->options.kernel_class != c->rig.kernel_class)
+    s = duet_fail(error, DUET_UNSUPPORTED, "precision %s: %s has kernels of another class for it, which are not tuned",
+                  argv[3], c->rig.info->id);
   if (!s) s = duet_plan_create(c->network, &c->options, &c->plan, error);
   return s;
 }
