@@ -78,18 +78,6 @@ static duet_status check_place(const char *path, duet_error *error) {
   return duet_fail(error, DUET_IO, "%s: cannot be written: %s: %s", path, directory, strerror(errno));
 }
 
-static int print_table(const json_t *result) {
-  char *table = bench_report(result);
-  duet_error error;
-  if (!table) {
-    (void)duet_fail(&error, DUET_OUT_OF_MEMORY, "no memory for the table");
-    return cli_fail(&error);
-  }
-  (void)fputs(table, stdout);
-  free(table);
-  return 0;
-}
-
 int cli_bench(const cli_options *o) {
   bool bar = isatty(STDERR_FILENO);
   const struct sigaction action = {.sa_handler = on_signal};
@@ -108,7 +96,7 @@ int cli_bench(const cli_options *o) {
   int exit_status = duet_status_exit(s);
   if (result) {
     if (o->out && write_file(result, o->out, &write_error)) exit_status = cli_fail(&write_error);
-    const int printed = o->json ? cli_print_json(json_incref(result)) : print_table(result);
+    const int printed = o->json ? cli_print_json(json_incref(result)) : cli_print_table(bench_report(result));
     if (printed) exit_status = printed;
   }
   if (s) (void)cli_fail(&error);

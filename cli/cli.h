@@ -36,5 +36,7 @@ int cli_fail(const duet_error *error);
 /* Prints an object on stdout, numbers with 9 digits (all that a float has), and releases it. NULL (jansson had no
    memory) is an error. Returns the exit status. */
 int cli_print_json(json_t *object);
+/* Prints and frees it; NULL: there was no memory for it. */
+int cli_print_table(char *table);
 
 #endif

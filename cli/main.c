@@ -24,6 +24,17 @@ int cli_print_json(json_t *object) {
   return 0;
 }
 
+int cli_print_table(char *table) {
+  duet_error error;
+  if (!table) {
+    (void)duet_fail(&error, DUET_OUT_OF_MEMORY, "no memory for the table");
+    return cli_fail(&error);
+  }
+  (void)fputs(table, stdout);
+  free(table);
+  return 0;
+}
+
 static int run(const cli_options *options) {
   static int (*const commands[CLI_COMMANDS])(const cli_options *) = {
 #define COMMAND(name, ...) cli_##name,

@@ -33,18 +33,6 @@ static void show_words(void *context, const char *text) {
   (void)fprintf(stderr, "%s%s", text, length && text[length - 1] == '\n' ? "" : "\n");
 }
 
-static int print_table(const json_t *result) {
-  char *table = tune_report(result);
-  duet_error error;
-  if (!table) {
-    (void)duet_fail(&error, DUET_OUT_OF_MEMORY, "no memory for the table");
-    return cli_fail(&error);
-  }
-  (void)fputs(table, stdout);
-  free(table);
-  return 0;
-}
-
 int cli_tune(const cli_options *o) {
   bool bar = isatty(STDERR_FILENO);
   const struct sigaction action = {.sa_handler = on_signal};
@@ -61,7 +49,7 @@ int cli_tune(const cli_options *o) {
   if (bar) (void)fputs("\r\033[K", stderr);
   int exit_status = duet_status_exit(s);
   if (result) {
-    const int printed = o->json ? cli_print_json(json_incref(result)) : print_table(result);
+    const int printed = o->json ? cli_print_json(json_incref(result)) : cli_print_table(tune_report(result));
     if (printed) exit_status = printed;
   }
   if (s) (void)cli_fail(&error);
