@@ -103,5 +103,5 @@ void doctor_check_product(doctor_patient *p, size_t item, doctor_finding *f) {
   free(memory);
   if (f->outcome == DOCTOR_OK) return;
   doctor_detail(f, "`duet bench` measures such products; training does not need them");
-  doctor_advise(f, &p->machine, DOCTOR_REMEDY_driver);
+  doctor_advise(f, &p->machine, f->outcome == DOCTOR_HINT ? DOCTOR_REMEDY_library : DOCTOR_REMEDY_driver);
 }

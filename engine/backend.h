@@ -119,7 +119,7 @@ typedef struct duet_device_info {
   /* Of a usable device without that precision: what it lacks and what has it, as the end of a sentence that begins with
    * its id. */
   char lacks[DUET_PRECISIONS][200];
-  char library[32];        /* that makes products of matrices (`gemm`), as people call it; empty: there is none */
+  char library[32]; /* of an open device: that makes products of matrices (`gemm`), as people call it; empty: none */
   uint64_t global_memory;  /* bytes */
   uint64_t max_allocation; /* bytes in one buffer */
   bool keeps_kernels;      /* the driver keeps what it has compiled by itself: the backend stores nothing */

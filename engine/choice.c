@@ -141,10 +141,11 @@ bool duet_choices_agree(const duet_problem *p, const duet_choice c[DUET_DIRECTIO
 /* ---- the choice ---- */
 
 void duet_problem_key(const duet_plan *plan, const duet_problem *p, char key[DUET_KEY_SIZE]) {
-  (void)snprintf(key, DUET_KEY_SIZE, "%s %dx%dx%d to %dx%dx%d, kernel %d, stride %d, pad %d%s%s%s; %d blocks, %s",
+  (void)snprintf(key, DUET_KEY_SIZE, "%s %dx%dx%d to %dx%dx%d, kernel %d, stride %d, pad %d%s%s%s%s; %d blocks, %s",
                  duet_ops[p->op].name, p->in.channels, p->in.height, p->in.width, p->out.channels, p->out.height,
                  p->out.width, p->kernel, p->stride, p->pad, p->pool ? ", pooled" : "", p->relu ? ", relu" : "",
-                 p->back ? ", back" : "", plan->blocks, duet_precision_names[plan->options.precision]);
+                 p->back ? ", back" : "", p->resident ? ", resident" : "", plan->blocks,
+                 duet_precision_names[plan->options.precision]);
 }
 
 void duet_choose(const duet_plan *plan, const duet_problem *p, duet_choice c[DUET_DIRECTIONS]) {

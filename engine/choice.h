@@ -39,6 +39,7 @@ typedef struct duet_problem {
   int kernel, stride, pad;
   bool pool, relu; /* in the same unit */
   bool back;       /* its input needs a gradient */
+  bool resident;   /* its input are pictures of the data set (constant RESIDENT) */
 } duet_problem;
 
 /* "conv 24x12x12 to 32x10x10, kernel 3, stride 1, pad 0, pooled, relu, back; 8 blocks, fp32": what measurements of one

@@ -366,6 +366,12 @@ static duet_status find_library(const duet_device_info *info, duet_plan_options 
   return DUET_OK;
 }
 
+/* Whether the environment switches off what is on by itself. */
+static bool is_off(const char *variable) {
+  const char *value = getenv(variable);
+  return value && strcmp(value, "off") == 0;
+}
+
 duet_status duet_plan_for(const duet_device_info *info, duet_plan_options *options, duet_error *error) {
   duet_status s = duet_plan_class(info, &options->kernel_class, error);
   if (!s) s = duet_plan_vector_width(info, &options->vector_width, error);
@@ -373,6 +379,8 @@ duet_status duet_plan_for(const duet_device_info *info, duet_plan_options *optio
   if (s) return s;
   options->compute_units = info->compute_units;
   options->max_group = info->max_group;
+  options->direct = options->direct || is_off("DUET_WINOGRAD");
+  options->sections = options->sections && !is_off("DUET_SECTIONS");
   const duet_precision precision = options->precision;
   if (precision == DUET_PRECISION_fp32) return DUET_OK;
   if (!(info->precisions & 1U << precision))

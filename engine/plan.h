@@ -79,10 +79,11 @@ duet_status duet_plan_create(const duet_network *network, const duet_plan_option
                              duet_error *error);
 void duet_plan_destroy(duet_plan *plan); /* takes NULL */
 
-/* Fills in what follows from device and precision: class (fp16 has kernels of the gpu class only, on a CPU too),
-   compute units, groups, vectors, library. Errors: NO_DEVICE when it has not options->precision, USAGE when
-   $DUET_KERNEL_CLASS is wrong or asks for kernels without it, $DUET_VECTOR_WIDTH is none, or $DUET_GEMM is neither on
-   nor off, or asks for a library where there is none. */
+/* Fills in what follows from device, precision and environment: class (fp16 has kernels of the gpu class only, on a CPU
+   too), compute units, groups, vectors, library; and takes away what $DUET_WINOGRAD or $DUET_SECTIONS switches off.
+   Errors: NO_DEVICE when it has not options->precision, USAGE when $DUET_KERNEL_CLASS is wrong or asks for kernels
+   without it, $DUET_VECTOR_WIDTH is none, or $DUET_GEMM is neither on nor off, or asks for a library where there is
+   none. */
 duet_status duet_plan_for(const duet_device_info *info, duet_plan_options *options, duet_error *error);
 
 /* The precision of this name, of those to train in. Errors: USAGE. */

@@ -75,6 +75,11 @@ duet_unit *duet_planner_input(duet_planner *planner, int layer, int i) {
   return duet_planner_unit(planner, planner->network->layers[layer].inputs[i]);
 }
 
+/* Whether a layer reads the picture where it is in the data set. */
+static bool reads_pictures(duet_planner *planner, int layer) {
+  return planner->resident && duet_planner_input(planner, layer, 0) == &planner->units[0];
+}
+
 const duet_choice *duet_planner_choose(duet_planner *planner, int layer) {
   const duet_network *network = planner->network;
   const duet_layer *l = &network->layers[layer];
@@ -87,7 +92,8 @@ const duet_choice *duet_planner_choose(duet_planner *planner, int layer) {
                                 .pad = (int)l->options.pad,
                                 .pool = unit->pool >= 0,
                                 .relu = unit->relu,
-                                .back = duet_planner_input(planner, layer, 0)->needs_gradient};
+                                .back = duet_planner_input(planner, layer, 0)->needs_gradient,
+                                .resident = reads_pictures(planner, layer)};
   duet_choose(planner->plan, &problem, unit->choices);
   duet_plan_layer *noted = &planner->plan->layers[planner->plan->layer_count++];
   *noted = (duet_plan_layer){.layer = layer, .problem = problem};
@@ -102,9 +108,8 @@ void duet_planner_cut(duet_planner *planner, int layer, duet_direction direction
 }
 
 void duet_planner_bind_input(duet_planner *planner, int layer, duet_stage *stage, int first) {
-  const duet_unit *input = duet_planner_input(planner, layer, 0);
-  stage->operands[0] = input->value;
-  if (!planner->resident || input != &planner->units[0]) return;
+  stage->operands[0] = duet_planner_input(planner, layer, 0)->value;
+  if (!reads_pictures(planner, layer)) return;
   stage->constants.RESIDENT = 1;
   stage->operands[0] = planner->images;
   if (duet_stage_infos[stage->kind].task) {

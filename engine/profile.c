@@ -80,8 +80,9 @@ duet_stage duet_peak_stage(const duet_device_info *info, duet_kernel_class kerne
                       .constants = {.COUNT = rounds},
                       .operands = {{.memory = DUET_MEMORY_work}},
                       .label = "peak"};
-  const duet_plan plan = {
-      .options = {.kernel_class = kernel_class, .max_group = info->max_group, .vector_width = info->vector_width}};
+  duet_error ignored; /* plans refuse a wrong width */
+  duet_plan plan = {.options = {.kernel_class = kernel_class, .max_group = info->max_group}};
+  (void)duet_plan_vector_width(info, &plan.options.vector_width, &ignored);
   duet_tiles_set(&stage, &plan);
   return stage;
 }

@@ -119,12 +119,6 @@ duet_status duet_resident_check(const duet_network *network, const duet_resident
   return DUET_OK;
 }
 
-/* Whether the environment switches off what is on by itself. */
-static bool is_off(const char *variable) {
-  const char *value = getenv(variable);
-  return value && strcmp(value, "off") == 0;
-}
-
 static duet_status make_plan(duet_runner *runner, const duet_runner_options *options, duet_error *error) {
   const duet_handle *h = &runner->model->handle;
   const duet_device_info *info = h->backend->info(h->device);
@@ -135,8 +129,7 @@ static duet_status make_plan(duet_runner *runner, const duet_runner_options *opt
                             .method = options->method,
                             .precision = options->precision,
                             .tuned = h->tuned,
-                            .sections = !options->stages_alone && !is_off("DUET_SECTIONS"),
-                            .direct = is_off("DUET_WINOGRAD")};
+                            .sections = !options->stages_alone};
   duet_status s = duet_plan_for(info, &plan, error);
   if (!s) s = duet_plan_create(runner->model->network, &plan, &runner->plan, error);
   return s;

@@ -1,6 +1,6 @@
-/* Kernels tried on a device and on `ref`: cases made ready side by side in one kernel, every operand between sentinels,
-   and the comparison of what both left in memory. Tests, doctor and bench share it, and the cases of kernels/cases.def.
- */
+/* Kernels tried on a device and on `ref`: cases made ready side by side in one kernel, every operand between sentinels
+   (trial.c), and the comparison of what both left in memory (trial_run.c). Tests, doctor and bench share it, and the
+   cases of kernels/cases.def. */
 #ifndef DUET_TRIAL_H
 #define DUET_TRIAL_H
 
@@ -94,5 +94,8 @@ duet_status duet_trials_judge(const duet_trials *set, double *share, duet_error 
 
 /* The bits of a float. */
 uint32_t duet_trial_bits(double value);
+/* Whether a stage keeps the larger of sums that are rounded, as larger tiles of Winograd's algorithm round all, and
+   pixels of the data set: another may then win than with `ref`. Else the sums of its inputs are exact. */
+bool duet_trial_rounds_maxima(const duet_constants *constants);
 
 #endif

@@ -1,5 +1,6 @@
 /* `duet bench` from outside: what it does about devices that compute wrongly, hang, crash or are not there. Without an
-   argument on a device that misbehaves (badbackend/), with `drivers` on OpenCL's. */
+   argument on a device that misbehaves (badbackend/), with `drivers` on OpenCL's, with `library` layers by the vendor's
+   library on $DUET_TEST_DEVICE (of the gpu class). */
 #include "tests/check.h"
 #include "tests/folder.h"
 
@@ -196,6 +197,17 @@ static void test_slow(void **state) {
   assert_true(median("step", "mlp") < 0.5 * step);
 }
 
+/* Layers and peaks are cut as steps are: what these refuse, those do not measure with something else. */
+static void test_settings_of_plans(void **state) {
+  (void)state;
+  expect_status(run("DUET_BENCH_ONLY='peak fma:conv *:step *' DUET_VECTOR_WIDTH=12", ""), 1);
+  expect_row("peak", "fma", "error", "DUET_VECTOR_WIDTH=12");
+  expect_row("conv", "fc1 forward", "error", "DUET_VECTOR_WIDTH=12");
+  expect_row("step", "mlp", "error", "DUET_VECTOR_WIDTH=12");
+  expect_status(run("DUET_BENCH_ONLY='conv fc1 *' DUET_GEMM=on", ""), 1);
+  expect_row("conv", "fc1 forward", "error", "DUET_GEMM=on: cuda:0 has");
+}
+
 static void test_usage(void **state) {
   (void)state;
   expect_status(run("DUET_BENCH_ONLY='conv nothing'", ""), 2);
@@ -238,6 +250,28 @@ static void test_interrupt(void **state) {
   expect_row("conv", "fc2 forward", "ok", "");
   expect_row("conv", "fc2 backward", "skipped", "interrupted");
   expect_row("conv", "fc2 weights", "skipped", "interrupted");
+}
+
+/* ---- the vendor's library ---- */
+
+/* Products with what turns and completes their rows, each where it belongs: a picture to rows, a bias, a mask. */
+static void test_layers_by_library(void **state) {
+  (void)state;
+  static const struct {
+    const char *name;
+    int stages;
+  } wanted[] = {{"fc1 forward", 3}, {"fc1 weights", 2}, {"fc2 forward", 2}, {"fc2 backward", 3}, {"fc2 weights", 2}};
+  char arguments[64];
+  (void)snprintf(arguments, sizeof arguments, "--device %s", getenv("DUET_TEST_DEVICE"));
+  expect_status(run("DUET_GEMM=on DUET_BENCH_ONLY='conv *'", arguments), 0);
+  assert_int_equal(rows(), sizeof wanted / sizeof *wanted);
+  for (size_t i = 0; i < rows(); i++) {
+    char words[32];
+    (void)snprintf(words, sizeof words, "every value of %d stages", wanted[i].stages);
+    expect_row("conv", wanted[i].name, "ok", "");
+    const char *what = text_of(json_object_get(row("conv", wanted[i].name), "check"), "what");
+    if (!strstr(what, words)) fail_msg("%s: %s, not %s", wanted[i].name, what, words);
+  }
 }
 
 /* ---- OpenCL's drivers ---- */
@@ -289,7 +323,6 @@ static int tear_down(void **state) {
 }
 
 int main(int argc, char **argv) {
-  (void)argv;
   const struct CMUnitTest misbehaving[] = {cmocka_unit_test(test_good),
                                            cmocka_unit_test(test_wrong_kernel),
                                            cmocka_unit_test(test_wrong_peaks),
@@ -302,11 +335,15 @@ int main(int argc, char **argv) {
                                            cmocka_unit_test(test_enumeration_dies),
                                            cmocka_unit_test(test_memory),
                                            cmocka_unit_test(test_slow),
+                                           cmocka_unit_test(test_settings_of_plans),
                                            cmocka_unit_test(test_usage),
                                            cmocka_unit_test(test_interrupt)};
   const struct CMUnitTest drivers[] = {cmocka_unit_test(test_two_devices), cmocka_unit_test(test_no_driver),
                                        cmocka_unit_test(test_driver_without_devices), cmocka_unit_test(test_locale)};
+  const struct CMUnitTest library[] = {cmocka_unit_test(test_layers_by_library)};
   cmocka_set_test_filter(getenv("DUET_TEST_ONLY"));
+  if (argc > 1 && strcmp(argv[1], "library") == 0)
+    return cmocka_run_group_tests_name("bench, library", library, folder_enter, tear_down);
   if (argc > 1) return cmocka_run_group_tests_name("bench, drivers", drivers, folder_enter, tear_down);
   return cmocka_run_group_tests_name("bench", misbehaving, folder_enter, tear_down);
 }

@@ -217,8 +217,47 @@ static void test_refused(void **state) {
   duet_network_destroy(net);
 }
 
+/* The gpu class's first layer has another kernel where pictures stay in the data set than where they are moved, and a
+   record is of one of them. The layers behind it are the same either way. */
+static void test_resident(void **state) {
+  (void)state;
+  static const char first[] = "conv 1x12x12 to 16x12x12, kernel 5, stride 1, pad 2, pooled, relu%s; 8 blocks, fp32";
+  duet_network *net;
+  duet_plan *plans[2], *other; /* of pictures in the data set; of moved ones */
+  duet_plan_options options = options_of(DUET_CLASS_GPU, 1, 128);
+  duet_record_entry entries[2]; /* of the first layer; of the second */
+  const duet_record record = {
+      .kernel_class = DUET_CLASS_GPU, .compute_units = 2, .vector_width = 1, .entries = entries, .count = 2};
+  OK(duet_network_parse("n", network, 12, 12, &net, &error));
+  for (int moved = 0; moved < 2; moved++) {
+    char wanted[DUET_KEY_SIZE], keys[2][DUET_KEY_SIZE];
+    options.augment = moved;
+    OK(duet_plan_create(net, &options, &plans[moved], &error));
+    (void)snprintf(wanted, sizeof wanted, first, moved ? "" : ", resident");
+    for (int l = 0; l < 2; l++) duet_problem_key(plans[moved], &plans[moved]->layers[l].problem, keys[l]);
+    assert_string_equal(keys[0], wanted);
+    assert_null(strstr(keys[1], "resident"));
+  }
+  for (int l = 0; l < 2; l++) {
+    duet_problem_key(plans[0], &plans[0]->layers[l].problem, entries[l].key);
+    memcpy(entries[l].choices, plans[0]->layers[l].choices, sizeof entries[l].choices);
+    entries[l].choices[DUET_FORWARD].gain = 12;
+  }
+  options.tuned = &record;
+  for (int moved = 0; moved < 2; moved++) {
+    options.augment = moved;
+    OK(duet_plan_create(net, &options, &other, &error));
+    assert_int_equal(other->layers[0].choices[DUET_FORWARD].gain, moved ? DUET_UNTUNED : 12);
+    assert_int_equal(other->layers[1].choices[DUET_FORWARD].gain, 12);
+    duet_plan_destroy(other);
+    duet_plan_destroy(plans[moved]);
+  }
+  duet_network_destroy(net);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(test_tiles), cmocka_unit_test(test_ways),
-                                     cmocka_unit_test(test_refused)};
+                                     cmocka_unit_test(test_refused), cmocka_unit_test(test_resident)};
+  cmocka_set_test_filter(getenv("DUET_TEST_ONLY"));
   return cmocka_run_group_tests_name("choice", tests, NULL, NULL);
 }

@@ -111,6 +111,17 @@ static void test_cache(void **state) {
   free(kept);
 }
 
+/* Where the library of products, $DUET_TEST_NO_LIBRARY, cannot be loaded: a hint, for training does without. */
+static void test_no_library(void **state) {
+  const char *library = getenv("DUET_TEST_NO_LIBRARY");
+  (void)state;
+  if (!library) skip();
+  json_t *report = examine(id, "product");
+  expect(finding_of(report, "product"), "hint", library, "kernels of Duet's take its place");
+  expect_exit_status(report, 0);
+  json_decref(report);
+}
+
 /* A directory of drivers that holds one file with this text (NULL: no file). */
 static void use_driver(const char *library) {
   char directory[] = "/tmp/test_doctor-XXXXXX", path[64];
@@ -160,6 +171,7 @@ static void test_drivers_that_do_not_load(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(test_device_passes), cmocka_unit_test(test_cache),
+                                     cmocka_unit_test(test_no_library),
                                      cmocka_unit_test(test_drivers_that_do_not_load)};
   id = getenv("DUET_TEST_DEVICE");
   if (!id) id = "opencl:0:0";

@@ -605,6 +605,23 @@ static void test_told_vector_width(void **state) {
   assert_int_equal(unsetenv("DUET_VECTOR_WIDTH"), 0);
 }
 
+/* What switches off what is on by itself, for whoever makes a plan. */
+static void test_switched_off(void **state) {
+  (void)state;
+  const duet_device_info info = {.id = "opencl:0:0", .type = DUET_DEVICE_CPU, .vector_width = 16, .usable = true};
+  static const char *const names[] = {"DUET_WINOGRAD", "DUET_SECTIONS"};
+  for (int i = 0; i < 3; i++) {
+    duet_plan_options options = {.batch = 1, .sections = true}, alone = {.batch = 1};
+    if (i < 2) assert_int_equal(setenv(names[i], "off", 1), 0);
+    OK(duet_plan_for(&info, &options, &error));
+    OK(duet_plan_for(&info, &alone, &error));
+    if (i < 2) assert_int_equal(unsetenv(names[i]), 0);
+    assert_int_equal(options.direct, i == 0);
+    assert_int_equal(options.sections, i != 1);
+    assert_false(alone.sections);
+  }
+}
+
 /* What is said of stages: how they are done, and how much they read and write. */
 static void test_words_on_stages(void **state) {
   (void)state;
@@ -712,13 +729,20 @@ static void test_half_precision(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_presets),           cmocka_unit_test(test_small_networks),
-      cmocka_unit_test(test_sections),          cmocka_unit_test(test_many_layers),
-      cmocka_unit_test(test_class_of_a_device), cmocka_unit_test(test_generated_text),
-      cmocka_unit_test(test_launches_of_a_gpu), cmocka_unit_test(test_branches),
-      cmocka_unit_test(test_precision),         cmocka_unit_test(test_words_on_stages),
-      cmocka_unit_test(test_told_vector_width), cmocka_unit_test(test_half_precision),
-      cmocka_unit_test(test_library),           cmocka_unit_test(test_library_of_a_device)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_presets),
+                                     cmocka_unit_test(test_small_networks),
+                                     cmocka_unit_test(test_sections),
+                                     cmocka_unit_test(test_many_layers),
+                                     cmocka_unit_test(test_class_of_a_device),
+                                     cmocka_unit_test(test_generated_text),
+                                     cmocka_unit_test(test_launches_of_a_gpu),
+                                     cmocka_unit_test(test_branches),
+                                     cmocka_unit_test(test_precision),
+                                     cmocka_unit_test(test_words_on_stages),
+                                     cmocka_unit_test(test_told_vector_width),
+                                     cmocka_unit_test(test_switched_off),
+                                     cmocka_unit_test(test_half_precision),
+                                     cmocka_unit_test(test_library),
+                                     cmocka_unit_test(test_library_of_a_device)};
   return cmocka_run_group_tests_name("plans", tests, NULL, NULL);
 }

@@ -90,6 +90,9 @@ duet_status cuda_replay(duet_device *device, duet_recording *recording, size_t t
 duet_status cuda_sync(duet_device *device, duet_ticket ticket, duet_error *error);
 duet_status cuda_elapsed(duet_device *device, duet_ticket ticket, double *seconds, duet_error *error);
 duet_status cuda_gemm(duet_device *device, const duet_product *product, duet_error *error);
+/* Whether cuBLASLt is there, which loads it (a tenth of a second, and more the first time) only where that shows in no
+   other way. Errors: UNSUPPORTED, what is missing. */
+duet_status cuda_gemm_find(duet_error *error);
 /* All that a product needs before it can be part of a graph: memory and an algorithm. */
 duet_status cuda_gemm_prepare(duet_device *device, const duet_product *product, duet_error *error);
 

@@ -70,7 +70,6 @@ static int describe(int index, duet_device_info *info) {
                    "%s: the device has compute capability %d.%d, CUDA %d needs %d.%d (use it by OpenCL)", info->id,
                    p.major, p.minor, CUDART_VERSION / 1000, LEAST_CAPABILITY / 10, LEAST_CAPABILITY % 10);
   info->usable = !info->reason[0];
-  (void)snprintf(info->library, sizeof info->library, "cuBLASLt");
   info->precisions = 1U << DUET_PRECISION_fp32;
   if (capability >= MATRIX_CAPABILITY) info->precisions |= 1U << DUET_PRECISION_tf32 | 1U << DUET_PRECISION_bf16;
   info->peaks = info->precisions | 1U << DUET_PRECISION_fp16;
@@ -107,6 +106,15 @@ static void close_device(duet_device *device) {
   free(device);
 }
 
+/* What only an open device tells. */
+static void describe_open(duet_device *device) {
+  duet_error none;
+  const bool library = cuda_gemm_find(&none) == DUET_OK;
+  (void)snprintf(device->info.library, sizeof device->info.library, "%s", library ? "cuBLASLt" : "");
+  (void)snprintf(device->info.note, sizeof device->info.note, "steps recorded as graph; %skernel cache: %.200s",
+                 library ? "" : "no cuBLASLt; ", device->cache[0] ? device->cache : "off");
+}
+
 static duet_status open_device(const char *id, duet_device **out, duet_error *error) {
   unsigned index = 0;
   int end = 0;
@@ -122,8 +130,7 @@ static duet_status open_device(const char *id, duet_device **out, duet_error *er
   device->index = (int)index;
   (void)snprintf(device->target, sizeof device->target, "sm_%d", describe(device->index, &device->info));
   duet_cache_directory(device->cache);
-  (void)snprintf(device->info.note, sizeof device->info.note, "steps recorded as graph; kernel cache: %.200s",
-                 device->cache[0] ? device->cache : "off");
+  describe_open(device);
   duet_status s = DUET_OK;
   if (!device->info.usable) s = duet_fail(error, DUET_NO_DEVICE, "%s", device->info.reason);
   if (!s) s = cuda_use(device, error);

@@ -23,6 +23,8 @@ static duet_status load(duet_error *error) {
   return cuda_library_load("cublasLt", names, sizeof names / sizeof *names, &lt, error);
 }
 
+duet_status cuda_gemm_find(duet_error *error) { return cuda_library_is_near("cublasLt") ? DUET_OK : load(error); }
+
 /* What a product is, and all that an algorithm depends on. */
 typedef struct shape {
   size_t m, n, k, a_pitch, b_pitch, c_pitch, alignment; /* bytes, of all three matrices */

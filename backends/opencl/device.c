@@ -115,7 +115,7 @@ static void describe(cl_platform_id platform, cl_device_id id, unsigned p, unsig
     (void)snprintf(info->reason, sizeof info->reason,
                    "%s: the device speaks \"%.60s\", OpenCL C 1.2 is needed (update its driver)", info->id, language);
   info->usable = !info->reason[0];
-  (void)snprintf(info->library, sizeof info->library, "CLBlast");
+  (void)snprintf(info->library, sizeof info->library, "CLBlast"); /* which this module is linked to */
   info->precisions = 1U << DUET_PRECISION_fp32 | (has_half(id) ? 1U << DUET_PRECISION_fp16 : 0);
   info->peaks = info->precisions;
   for (int i = 0; i < DUET_PRECISIONS; i++)

@@ -32,18 +32,28 @@ static bool is_of(const duet_stage *stage, const char *layer) {
 }
 
 static duet_status make_plan(const bench_rig *rig, const bench_job *job, directed *d, duet_error *error) {
-  const duet_plan_options options = {.batch = job->batch,
-                                     .train = true,
-                                     .method = DUET_METHOD_ADAM,
-                                     .kernel_class = rig->kernel_class,
-                                     .sections = true,
-                                     .compute_units = rig->info->compute_units,
-                                     .max_group = rig->info->max_group,
-                                     .vector_width = rig->info->vector_width,
-                                     .tuned = rig->handle.tuned};
-  duet_status s = duet_network_load(job->network, BENCH_IMAGE, BENCH_IMAGE, &d->network, error);
+  duet_plan_options options = {
+      .batch = job->batch, .train = true, .method = DUET_METHOD_ADAM, .sections = true, .tuned = rig->handle.tuned};
+  duet_status s = duet_plan_for(rig->info, &options, error);
+  if (!s) s = duet_network_load(job->network, BENCH_IMAGE, BENCH_IMAGE, &d->network, error);
   if (!s) s = duet_plan_create(d->network, &options, &d->plan, error);
   return s;
+}
+
+static bool reads(const duet_stage *stage, const duet_operand *what) {
+  for (int i = 0; i < DUET_MAX_OPERANDS; i++)
+    if (stage->operands[i].memory == what->memory && stage->operands[i].offset == what->offset) return true;
+  return false;
+}
+
+/* The stage by whose direction stage `at` goes: that for which it turns a tensor, or the product that it clips. */
+static const duet_stage *served(const duet_plan *plan, size_t at) {
+  const duet_stage *stage = &plan->stages[at];
+  if (stage->kind == DUET_STAGE_relu_backward && at > 0 && stage[-1].kind == DUET_STAGE_product_backward)
+    return stage - 1;
+  for (size_t i = at + 1; stage->kind == DUET_STAGE_transpose && i < plan->stage_count; i++)
+    if (reads(&plan->stages[i], &stage->operands[1])) return &plan->stages[i];
+  return stage;
 }
 
 /* The stages of the job's layer and direction as cases; those of its two updates aside. */
@@ -53,7 +63,7 @@ static duet_status choose_stages(const bench_job *job, directed *d, duet_error *
     has_backward = has_backward || (is_of(&d->plan->stages[i], job->layer) && is_way_back(&d->plan->stages[i]));
   for (size_t i = 0; i < d->plan->stage_count; i++) {
     const duet_stage *stage = &d->plan->stages[i];
-    if (!is_of(stage, job->layer) || !duet_stage_serves(stage, job->direction, has_backward)) continue;
+    if (!is_of(stage, job->layer) || !duet_stage_serves(served(d->plan, i), job->direction, has_backward)) continue;
     if (d->count == STAGES)
       return duet_fail(error, DUET_UNSUPPORTED, "%s: more than %d stages", job->keys[0].name, STAGES);
     d->by_block[d->count] = stage->by_block;
@@ -74,7 +84,8 @@ static duet_status try_stage(bench_rig *rig, const directed *d, size_t i, bench_
   if (s) return s;
   duet_trials *set = &d->trials[i];
   *set = duet_trials_for(rig->info, kernel_class);
-  duet_trials_add_stage(set, &d->cases[i], d->by_block[i], kernel_class, rig->info->compute_units);
+  if (!duet_trials_add_stage(set, &d->cases[i], d->by_block[i], kernel_class, rig->info->compute_units))
+    return duet_fail(error, DUET_UNSUPPORTED, "%s: cannot be tried alone", d->cases[i].why);
   double worst = 0;
   s = duet_trials_fill(set, 1000 * (uint32_t)i, error);
   if (!s) s = duet_trials_run(set, &rig->oracle, set->wanted, error);

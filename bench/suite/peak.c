@@ -25,10 +25,10 @@ static const double LONGEST_LAUNCH = 0.2; /* seconds */
 duet_status bench_kernel_make(bench_rig *rig, duet_stage *stage, size_t tasks, bench_kernel *k, duet_error *error) {
   const duet_backend *b = rig->handle.backend;
   const size_t group = rig->kernel_class == DUET_CLASS_GPU ? duet_tiles_group(rig->info->max_group) : 1;
-  const duet_plan plan = {
-      .options = {.kernel_class = rig->kernel_class, .max_group = group, .vector_width = rig->info->vector_width}};
+  duet_plan plan = {.options = {.kernel_class = rig->kernel_class, .max_group = group}};
+  duet_status s = duet_plan_vector_width(rig->info, &plan.options.vector_width, error);
   duet_tiles_set(stage, &plan);
-  duet_status s = duet_build_stage(&rig->handle, "peak", stage, tasks, group, &k->kernel, error);
+  if (!s) s = duet_build_stage(&rig->handle, "peak", stage, tasks, group, &k->kernel, error);
   k->launch.kernel = k->kernel;
   k->launch.groups = tasks;
   if (!s) s = b->record(rig->handle.device, &k->launch, 1, &k->recording, error);

@@ -1,5 +1,6 @@
 /* The CUDA backend when things are not as they should be, over the stand-ins: every call of the libraries fails once
-   (what failed is named, nothing is left behind); no device, an old driver, an old device, several devices. */
+   (what failed is named, nothing is left behind); no device, an old driver, an old device, several devices; when the
+   library of products is loaded. */
 #include "engine/generate.h"
 #include "engine/registry.h"
 #include "engine/text.h"
@@ -107,6 +108,22 @@ static duet_status open_and_use(float values[N], duet_error *error) {
   return s;
 }
 
+/* A large library that most networks never need: an open device says that it is there, the first product loads it. */
+static void test_library_is_loaded_late(void **state) {
+  (void)state;
+  float values[N] = {0};
+  duet_error error = {0};
+  duet_handle h;
+  assert_int_equal(duet_device_open("cuda:0", &h, &error), DUET_OK);
+  assert_string_equal(h.backend->info(h.device)->library, "cuBLASLt");
+  assert_null(dlopen(CUBLASLT_FILE, RTLD_LAZY | RTLD_NOLOAD));
+  assert_int_equal(use(&h, values, &error), DUET_OK);
+  void *loaded = dlopen(CUBLASLT_FILE, RTLD_LAZY | RTLD_NOLOAD);
+  assert_non_null(loaded);
+  assert_int_equal(dlclose(loaded), 0);
+  duet_device_close(&h);
+}
+
 /* ---- the sweep ---- */
 
 /* Whether a failure need not end the work: it comes when things are given back, or the call only tells something. */
@@ -190,6 +207,7 @@ static void test_machines(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_every_call_fails_once), cmocka_unit_test(test_machines)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_library_is_loaded_late),
+                                     cmocka_unit_test(test_every_call_fails_once), cmocka_unit_test(test_machines)};
   return cmocka_run_group_tests_name("calls", tests, find_stand_in, NULL);
 }
