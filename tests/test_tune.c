@@ -178,6 +178,55 @@ static void test_decides(void **state) {
   assert_true(loss[0] - loss[1] < 1e-4 && loss[1] - loss[0] < 1e-4);
 }
 
+/* The record's entry of a layer; NULL: there is none. */
+static json_t *entry_of(const char *name) {
+  json_t *item;
+  size_t i;
+  json_array_foreach(json_object_get(record, "layers"), i, item) {
+    if (strcmp(text_of(item, "layer"), name) == 0) return item;
+  }
+  return NULL;
+}
+
+/* An entry of an earlier run with which the step's numbers are wrong now: it is put back, not what this run has found.
+   The rule's way is made slow, so that nothing hangs on time. */
+static void test_old_entry(void **state) {
+  (void)state;
+  expect("DUET_BAD_SLOW=20:conv_weights", TUNE, 0);
+  assert_string_equal(text_of(json_object_get(layer(), "weights"), "way"), "lists");
+  assert_null(json_object_get(layer(), "by_rule"));
+  assert_int_equal(json_array_size(json_object_get(record, "steps")), 1);
+  static const char *const how[] = {"DUET_BAD_WRONG=sparse_gradient", "DUET_BAD_BUILD=abort:sparse_gradient"};
+  char *good = json_dumps(record, 0), environment[160];
+  for (size_t i = 0; i < sizeof how / sizeof *how; i++) {
+    write_file("r.json", good);
+    (void)snprintf(environment, sizeof environment, "DUET_TUNE_ONLY=digit DUET_BAD_SLOW=20:conv_weights %s", how[i]);
+    expect(environment, TUNE, 1);
+    expect_words(err, "the whole step failed with it: the rule decides");
+    expect_words(err, i ? "signal 6" : "exit status 1");
+    assert_true(json_is_true(json_object_get(entry_of("c1"), "by_rule")));
+    assert_non_null(entry_of("digit"));
+    assert_null(json_object_get(entry_of("digit"), "by_rule"));
+  }
+  free(good);
+}
+
+/* Two runs at once, each of a layer: the record has both. */
+static void test_at_once(void **state) {
+  (void)state;
+  char command[1024];
+  (void)snprintf(command, sizeof command,
+                 "one() { DUET_TUNE=r.json DUET_TUNE_TURN=0.0003 DUET_TUNE_ONLY=$1 \"%s\" " TUNE
+                 " >$1.out 2>&1; }\n"
+                 "one digit & one c1 && wait $!",
+                 DUET_PROGRAM);
+  assert_int_equal(system(command), 0);
+  json_decref(record);
+  record = json_load_file("r.json", 0, NULL);
+  assert_non_null(entry_of("c1"));
+  assert_non_null(entry_of("digit"));
+}
+
 /* What is no record for this is said once, with what to do, and ignored. */
 static void test_ignored(void **state) {
   (void)state;
@@ -274,9 +323,10 @@ static void test_driver(void **state) {
 
 int main(int argc, char **argv) {
 #define TEST(f) cmocka_unit_test_setup(f, begin)
-  const struct CMUnitTest tests[] = {
-      TEST(test_end_to_end), TEST(test_wrong),    TEST(test_hang),        TEST(test_crash),   TEST(test_decides),
-      TEST(test_ignored),    TEST(test_no_place), TEST(test_interrupted), TEST(test_refused), TEST(test_ref)};
+  const struct CMUnitTest tests[] = {TEST(test_end_to_end),  TEST(test_wrong),   TEST(test_hang),
+                                     TEST(test_crash),       TEST(test_decides), TEST(test_old_entry),
+                                     TEST(test_at_once),     TEST(test_ignored), TEST(test_no_place),
+                                     TEST(test_interrupted), TEST(test_refused), TEST(test_ref)};
   const struct CMUnitTest drivers[] = {TEST(test_driver)};
   if (argc > 1 && strcmp(argv[1], "drivers") == 0)
     return cmocka_run_group_tests_name("tune, drivers", drivers, enter, leave);

@@ -5,7 +5,7 @@
    DUET_BAD_BUILD=HOW[:STAGE]    build of a kernel with that stage; HOW is abort, hang or fail
    DUET_BAD_LAUNCH=HOW[:STAGE]   its launch
    DUET_BAD_OPEN=HOW, DUET_BAD_ENUMERATE=HOW, DUET_BAD_ALLOC=HOW
-   DUET_BAD_SLOW=FACTOR          every launch and product takes so many times as long
+   DUET_BAD_SLOW=FACTOR[:STAGE]  every launch (with that stage) takes so many times as long; without STAGE products too
    DUET_BAD_DOWNLOAD=1           a bit of the last byte is wrong
    DUET_BAD_MEMORY=refuse:BYTES  announces 1 TiB, but buffers beyond BYTES cannot be had
    DUET_BAD_MEMORY=lose:BYTES    ... what is written beyond BYTES of a buffer is lost
@@ -50,16 +50,19 @@ static const char *wish(const char *name) {
   return value && *value ? value : NULL;
 }
 
-/* HOW of a wish "HOW[:STAGE]" about a kernel of these stages; NULL: behaves. */
+/* Whether a wish "HOW[:STAGE]" is about a kernel of these stages. */
+static bool is_meant(const char *value, const char *stages) {
+  const char *colon = strchr(value, ':');
+  char word[80];
+  if (!colon || strcmp(colon + 1, "*") == 0) return true;
+  (void)snprintf(word, sizeof word, " %s ", colon + 1);
+  return strstr(stages, word) != NULL;
+}
+
+/* HOW of such a wish. */
 static duet_status misbehave(const char *name, const char *stages, duet_error *error) {
   const char *value = wish(name);
-  const char *colon = value ? strchr(value, ':') : NULL;
-  char word[80];
-  if (colon && strcmp(colon + 1, "*") != 0) {
-    (void)snprintf(word, sizeof word, " %s ", colon + 1);
-    if (!strstr(stages, word)) return DUET_OK;
-  }
-  if (!value) return DUET_OK;
+  if (!value || !is_meant(value, stages)) return DUET_OK;
   if (strncmp(value, "abort", 5) == 0) abort();
   while (strncmp(value, "hang", 4) == 0) (void)nanosleep(&(struct timespec){.tv_sec = 1}, NULL);
   return duet_fail(error, strcmp(name, "DUET_BAD_BUILD") ? DUET_DEVICE_LOST : DUET_BUILD_FAILED,
@@ -76,9 +79,10 @@ static size_t memory_limit(const char *how) {
   return (size_t)strtoull(value + length + 1, NULL, 10);
 }
 
-/* Takes as long as DUET_BAD_SLOW asks for, for work that began at `started`. */
-static void linger(double started) {
-  const double factor = wish("DUET_BAD_SLOW") ? strtod(wish("DUET_BAD_SLOW"), NULL) : 1;
+/* Takes as long as DUET_BAD_SLOW asks for, for work of these stages that began at `started`. */
+static void linger(double started, const char *stages) {
+  const char *value = wish("DUET_BAD_SLOW");
+  const double factor = value && is_meant(value, stages) ? strtod(value, NULL) : 1;
   const double end = started + factor * (duet_now() - started);
   while (duet_now() < end) continue;
 }
@@ -217,7 +221,7 @@ static duet_status bad_gemm(duet_device *device, const duet_product *product, du
                               .operands = {{.memory = DUET_MEMORY_work, .offset = product->c.offset}}};
     spoil(&stage, (duet_buffer *[DUET_MEMORIES]){[DUET_MEMORY_work] = product->c.buffer});
   }
-  linger(started);
+  linger(started, "");
   return s;
 }
 
@@ -229,7 +233,7 @@ static duet_status bad_launch(duet_device *device, const duet_launch *launch, du
   inner.kernel = launch->kernel->ref;
   if (!s) s = ref->launch(device->ref, &inner, error);
   if (!s && launch->kernel->spoiled) spoil(&launch->kernel->wrong, launch->memories);
-  linger(started);
+  linger(started, launch->kernel->stages);
   return s;
 }
 
