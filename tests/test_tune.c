@@ -121,7 +121,7 @@ static void test_end_to_end(void **state) {
   expect_words(out, "recorded in r.json");
   assert_non_null(layer());
   expect("", "info ./tiny.net --plan -d cuda:0 -b 20", 0);
-  expect_words(out, "tuned: ");
+  if (!json_object_get(layer(), "by_rule")) expect_words(out, "tuned: "); /* chance may drop a gain in the step */
   assert_string_equal(err, "");
 }
 
@@ -150,17 +150,23 @@ static void test_crash(void **state) {
   expect_words(err, "signal 6");
 }
 
+/* Makes the record say that c1's weights are 12 % faster by lists. */
+static void put_lists(void) {
+  json_t *weights = json_object_get(layer(), "weights");
+  assert_int_equal(json_object_set_new(weights, "way", json_string("lists")), 0);
+  assert_int_equal(json_object_set_new(weights, "gain_percent", json_integer(12)), 0);
+  assert_int_equal(json_object_set_new(weights, "tile", json_pack("[i,i,i,i,i,i]", 0, 0, 0, 0, 0, 0)), 0);
+  assert_int_equal(json_object_set_new(weights, "by_block", json_false()), 0);
+  (void)json_object_del(layer(), "by_rule");
+  assert_int_equal(json_dump_file(record, "r.json", 0), 0);
+}
+
 /* A record decides where it fits; the numbers stay. */
 static void test_decides(void **state) {
   (void)state;
   double loss[2];
   expect("", TUNE, 0);
-  json_t *weights = json_object_get(layer(), "weights");
-  assert_int_equal(json_object_set_new(weights, "way", json_string("lists")), 0);
-  assert_int_equal(json_object_set_new(weights, "gain_percent", json_integer(12)), 0);
-  assert_int_equal(json_object_set_new(weights, "tile", json_pack("[i,i,i,i,i,i]", 0, 0, 0, 0, 0, 0)), 0);
-  (void)json_object_del(layer(), "by_rule");
-  assert_int_equal(json_dump_file(record, "r.json", 0), 0);
+  put_lists();
   expect("", "info ./tiny.net --plan -d cuda:0 -b 20", 0);
   expect_words(out, "by lists; tuned: 12 % over the rule");
   expect("", "info ./tiny.net --plan -d cuda:0 -b 40", 0); /* other blocks */
@@ -188,22 +194,22 @@ static json_t *entry_of(const char *name) {
   return NULL;
 }
 
-/* An entry of an earlier run with which the step's numbers are wrong now: it is put back, not what this run has found.
-   The rule's way is made slow, so that nothing hangs on time. */
+/* An entry of an earlier run with which the step's numbers are wrong now, or which a child dies of: it is put back, not
+   what this run has found. The rule's way is made so slow that the entry is kept until all is checked. */
 static void test_old_entry(void **state) {
   (void)state;
-  expect("DUET_BAD_SLOW=20:conv_weights", TUNE, 0);
-  assert_string_equal(text_of(json_object_get(layer(), "weights"), "way"), "lists");
-  assert_null(json_object_get(layer(), "by_rule"));
-  assert_int_equal(json_array_size(json_object_get(record, "steps")), 1);
-  static const char *const how[] = {"DUET_BAD_WRONG=sparse_gradient", "DUET_BAD_BUILD=abort:sparse_gradient"};
+  static const char *const how[] = {"DUET_BAD_SLOW=60:conv_weights DUET_BAD_WRONG=update+sparse_weights",
+                                    "DUET_BAD_BUILD=abort:sparse_weights"};
+  static const char *const words[] = {"the whole step failed: exit status 1", "signal 6"};
+  expect("", TUNE, 0);
+  put_lists();
   char *good = json_dumps(record, 0), environment[160];
   for (size_t i = 0; i < sizeof how / sizeof *how; i++) {
     write_file("r.json", good);
-    (void)snprintf(environment, sizeof environment, "DUET_TUNE_ONLY=digit DUET_BAD_SLOW=20:conv_weights %s", how[i]);
+    (void)snprintf(environment, sizeof environment, "DUET_TUNE_ONLY=digit %s", how[i]);
     expect(environment, TUNE, 1);
+    expect_words(err, words[i]);
     expect_words(err, "the whole step failed with it: the rule decides");
-    expect_words(err, i ? "signal 6" : "exit status 1");
     assert_true(json_is_true(json_object_get(entry_of("c1"), "by_rule")));
     assert_non_null(entry_of("digit"));
     assert_null(json_object_get(entry_of("digit"), "by_rule"));

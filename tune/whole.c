@@ -72,6 +72,7 @@ duet_status tune_whole_step(tune_parent *p, duet_error *error) {
       tune_say(p->listener, "%s: the whole step failed with it: the rule decides: %s", end.trying, end.why);
     } else if (!careful && strcmp(end.trying, TUNE_TOGETHER) == 0) {
       careful = true; /* all were taken before that was seen: which one it is shows when each is checked */
+      tune_say(p->listener, "%s failed: %s: every change is now checked as it comes", end.trying, end.why);
     } else {
       put_all_back(p, &end);
       break;

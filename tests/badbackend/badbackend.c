@@ -1,8 +1,8 @@
 /* A backend `cuda` that is `ref` and misbehaves as its environment says, for programs that must survive and report
    that. STAGE is a name of kernels/kernels.def, or `*` for every stage.
 
-   DUET_BAD_WRONG=STAGE          what that stage writes first is off by an eighth, once its launch is over
-   DUET_BAD_BUILD=HOW[:STAGE]    build of a kernel with that stage; HOW is abort, hang or fail
+   DUET_BAD_WRONG=STAGE[+OTHER]  what that stage writes first is off by an eighth, once its launch (with OTHER too) is
+   over DUET_BAD_BUILD=HOW[:STAGE]    build of a kernel with that stage; HOW is abort, hang or fail
    DUET_BAD_LAUNCH=HOW[:STAGE]   its launch
    DUET_BAD_OPEN=HOW, DUET_BAD_ENUMERATE=HOW, DUET_BAD_ALLOC=HOW
    DUET_BAD_SLOW=FACTOR[:STAGE]  every launch (with that stage) takes so many times as long; without STAGE products too
@@ -168,7 +168,10 @@ static void bad_release(duet_device *device, duet_kernel *kernel) {
 
 /* The stages of a kernel: their names, and the one that is to be spoiled. */
 static void look_at(const duet_kernel_source *source, duet_kernel *kernel) {
-  const char *spoiled = wish("DUET_BAD_WRONG");
+  const char *wrong = wish("DUET_BAD_WRONG") ? wish("DUET_BAD_WRONG") : "", *other = strchr(wrong, '+');
+  char spoiled[64], word[64];
+  (void)snprintf(spoiled, sizeof spoiled, "%.*s", (int)strcspn(wrong, "+"), wrong);
+  (void)snprintf(word, sizeof word, " %s ", other ? other + 1 : "");
   size_t length = (size_t)snprintf(kernel->stages, sizeof kernel->stages, " ");
   for (size_t p = 0; p < source->part_count; p++)
     for (size_t i = 0; i < source->parts[p].stage_count; i++) {
@@ -176,10 +179,11 @@ static void look_at(const duet_kernel_source *source, duet_kernel *kernel) {
       const char *name = duet_stage_infos[stage->kind].name;
       if (length + strlen(name) + 2 < sizeof kernel->stages)
         length += (size_t)snprintf(kernel->stages + length, sizeof kernel->stages - length, "%s ", name);
-      if (!spoiled || kernel->spoiled || (strcmp(spoiled, name) != 0 && strcmp(spoiled, "*") != 0)) continue;
+      if (kernel->spoiled || (strcmp(spoiled, name) != 0 && strcmp(spoiled, "*") != 0)) continue;
       kernel->wrong = *stage;
       kernel->spoiled = true;
     }
+  if (other && !strstr(kernel->stages, word)) kernel->spoiled = false;
 }
 
 static duet_status bad_build(duet_device *device, const duet_kernel_source *source, duet_kernel **kernel,
