@@ -4,55 +4,30 @@
 #include "bench/suite/run.h"
 #include "bench/suite/start.h"
 #include "cli/cli.h"
+#include "cli/progress.h"
 #include "engine/file.h"
 #include "tune/tune.h"
 
 #include <errno.h>
 #include <limits.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-static volatile sig_atomic_t stop_signal;
-
-/* The first Ctrl-C ends the run with what is there; the second ends the program. */
-static void on_signal(int number) {
-  if (stop_signal) _exit(130);
-  stop_signal = number;
-}
-
-static bool wants_stop(void *context) {
-  (void)context;
-  return stop_signal != 0;
-}
-
 /* ---- progress, on stderr ---- */
 
-static void clear_bar(const bool *bar) {
-  if (*bar) (void)fputs("\r\033[K", stderr);
-}
-
 static void show_start(void *context, size_t done, size_t total, const char *device, const char *what) {
-  enum { WIDTH = 24 };
-  const size_t filled = total ? done * WIDTH / total : 0;
-  if (*(const bool *)context)
-    (void)fprintf(stderr, "\r\033[K[%.*s%*s] %zu/%zu  %s %s", (int)filled, "########################",
-                  (int)(WIDTH - filled), "", done, total, device, what);
+  if (!*(const bool *)context) return;
+  cli_bar_draw(done, total);
+  (void)fprintf(stderr, "%s %s", device, what);
 }
 
 static void show_row(void *context, size_t done, size_t total, const json_t *row) {
   char text[1600];
-  clear_bar(context);
+  cli_bar_clear(*(const bool *)context);
   (void)fprintf(stderr, "[%zu/%zu] %s %s\n", done, total, json_string_value(json_object_get(row, "device")),
                 bench_report_line(row, text, sizeof text));
-}
-
-static void show_words(void *context, const char *text) {
-  const size_t length = strlen(text);
-  clear_bar(context);
-  (void)fprintf(stderr, "%s%s", text, length && text[length - 1] == '\n' ? "" : "\n");
 }
 
 /* ---- results ---- */
@@ -79,20 +54,19 @@ static duet_status check_place(const char *path, duet_error *error) {
 }
 
 int cli_bench(const cli_options *o) {
-  bool bar = isatty(STDERR_FILENO);
-  const struct sigaction action = {.sa_handler = on_signal};
-  (void)sigaction(SIGINT, &action, NULL);
-  (void)sigaction(SIGTERM, &action, NULL);
+  bool bar = cli_has_bar();
+  cli_stop_catch();                               /* the run then ends with what is there */
   const char *other = getenv("DUET_BENCH_SUITE"); /* tests: the suite `other` */
   const char *suite = other ? other : o->suite;
   const char *command[] = {"duet", "bench", "--suite", suite, "--device", o->device};
   const bench_options options = {suite, o->device, command, sizeof command / sizeof *command};
-  const bench_listener listener = {&bar, show_start, show_row, show_words, wants_stop};
+  bench_listener listener = cli_listener(&bar);
+  listener.starting = show_start, listener.row = show_row;
   json_t *result = NULL;
   duet_error error, write_error;
   if (check_place(o->out, &error)) return cli_fail(&error);
   const duet_status s = bench_run(&options, &listener, &result, &error);
-  clear_bar(&bar);
+  cli_bar_clear(bar);
   int exit_status = duet_status_exit(s);
   if (result) {
     if (o->out && write_file(result, o->out, &write_error)) exit_status = cli_fail(&write_error);

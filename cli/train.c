@@ -1,6 +1,7 @@
 /* duet train: trains both heads on a device and says how fast and how well. */
 #include "cli/board.h"
 #include "cli/log.h"
+#include "cli/progress.h"
 #include "cli/resume.h"
 #include "cli/session.h"
 #include "engine/clock.h"
@@ -9,19 +10,10 @@
 #include "engine/weights.h"
 #include "report/report.h"
 
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-static volatile sig_atomic_t stop_signal;
-
-/* The first Ctrl-C ends the run after the steps under way; the second ends the program. */
-static void on_signal(int number) {
-  if (stop_signal) _exit(130);
-  stop_signal = number;
-}
 
 typedef struct job {
   const cli_options *given;    /* on the command line */
@@ -43,19 +35,10 @@ typedef struct job {
 
 /* ---- progress, on stderr ---- */
 
-/* Where lines can be written anew. There are no colours, so $NO_COLOR changes nothing. */
-static bool has_bar(void) {
-  const char *terminal = getenv("TERM");
-  return isatty(STDERR_FILENO) && !(terminal && strcmp(terminal, "dumb") == 0);
-}
-
-static void clear_bar(const job *j) {
-  if (j->bar) (void)fputs("\r\033[K", stderr);
-}
-
 static void show_building(void *context, size_t kernel, size_t kernels) {
   const job *j = context;
-  if (j->bar) (void)fprintf(stderr, "\r\033[Kbuilding kernel %zu of %zu", kernel + 1, kernels);
+  cli_bar_clear(j->bar);
+  if (j->bar) (void)fprintf(stderr, "building kernel %zu of %zu", kernel + 1, kernels);
 }
 
 static bool show_progress(void *context, size_t step, size_t steps, const double *losses, double rate) {
@@ -63,20 +46,18 @@ static bool show_progress(void *context, size_t step, size_t steps, const double
   const size_t batch = (size_t)j->train.batch, samples = j->session.train_set->count - j->train.validation;
   if (j->history) duet_history_look(j->history, step, duet_steps(samples, batch), duet_now());
   if (j->bar && losses) {
-    enum { WIDTH = 24 };
-    const size_t filled = step * WIDTH / steps;
     const double left = (double)((steps - step) * batch) / rate;
-    (void)fprintf(stderr, "\r\033[K[%.*s%*s] %zu/%zu  %.0f images/s  %.0f s left  loss digit %.4f sum %.4f",
-                  (int)filled, "########################", (int)(WIDTH - filled), "", step, steps, rate, left,
-                  losses[DUET_HEAD_DIGIT], losses[DUET_HEAD_SUM]);
+    cli_bar_draw(step, steps);
+    (void)fprintf(stderr, "%.0f images/s  %.0f s left  loss digit %.4f sum %.4f", rate, left, losses[DUET_HEAD_DIGIT],
+                  losses[DUET_HEAD_SUM]);
   }
-  return stop_signal != 0;
+  return cli_stop_wanted();
 }
 
 static void show_epoch(void *context, const duet_epoch *e) {
   job *j = context;
   cli_board_epoch(&j->board, e);
-  clear_bar(j);
+  cli_bar_clear(j->bar);
   if (!j->options->quiet)
     (void)fprintf(stderr, "epoch %d: loss digit %.4f sum %.4f, %s digit %.2f %% sum %.2f %%, %.2f s, %.0f images/s\n",
                   e->epoch, e->train.loss[DUET_HEAD_DIGIT], e->train.loss[DUET_HEAD_SUM],
@@ -247,9 +228,7 @@ static duet_status predict(job *j, duet_error *error) {
 static duet_status run(job *j, duet_error *error) {
   duet_status s = prepare(j, error);
   if (s) return s;
-  const struct sigaction action = {.sa_handler = on_signal};
-  (void)sigaction(SIGINT, &action, NULL);
-  (void)sigaction(SIGTERM, &action, NULL);
+  cli_stop_catch(); /* the run then ends after the steps under way */
   const duet_listener listener = {.context = j,
                                   .building = show_building,
                                   .progress = show_progress,
@@ -258,7 +237,7 @@ static duet_status run(job *j, duet_error *error) {
                                   .checkpoint = j->options->save ? write_checkpoint : NULL,
                                   .watch = j->bar};
   s = duet_train(j->session.model, j->session.train, j->session.test, &j->train, &listener, &j->result, error);
-  clear_bar(j);
+  cli_bar_clear(j->bar);
   if (!s && j->board.file && !j->result.interrupted) {
     s = predict(j, error);
     if (!s) s = cli_board_mistakes(&j->board, &j->predictions, error);
@@ -337,7 +316,7 @@ static duet_status write_report(job *j, duet_error *error) {
 }
 
 int cli_train(const cli_options *options) {
-  job j = {.given = options, .options = options, .bar = !options->quiet && has_bar(), .started = duet_now()};
+  job j = {.given = options, .options = options, .bar = !options->quiet && cli_has_bar(), .started = duet_now()};
   duet_error error = {0};
   const duet_status s = run(&j, &error);
   int exit_status = s ? cli_fail(&error) : print_result(&j);

@@ -121,7 +121,7 @@ static void test_end_to_end(void **state) {
   expect_words(out, "recorded in r.json");
   assert_non_null(layer());
   expect("", "info ./tiny.net --plan -d cuda:0 -b 20", 0);
-  expect_words(out, "tuned: ");
+  if (!json_object_get(layer(), "by_rule")) expect_words(out, "tuned: "); /* chance may drop a gain in the step */
   assert_string_equal(err, "");
 }
 
@@ -150,17 +150,23 @@ static void test_crash(void **state) {
   expect_words(err, "signal 6");
 }
 
+/* Makes the record say that c1's weights are 12 % faster by lists. */
+static void put_lists(void) {
+  json_t *weights = json_object_get(layer(), "weights");
+  assert_int_equal(json_object_set_new(weights, "way", json_string("lists")), 0);
+  assert_int_equal(json_object_set_new(weights, "gain_percent", json_integer(12)), 0);
+  assert_int_equal(json_object_set_new(weights, "tile", json_pack("[i,i,i,i,i,i]", 0, 0, 0, 0, 0, 0)), 0);
+  assert_int_equal(json_object_set_new(weights, "by_block", json_false()), 0);
+  (void)json_object_del(layer(), "by_rule");
+  assert_int_equal(json_dump_file(record, "r.json", 0), 0);
+}
+
 /* A record decides where it fits; the numbers stay. */
 static void test_decides(void **state) {
   (void)state;
   double loss[2];
   expect("", TUNE, 0);
-  json_t *weights = json_object_get(layer(), "weights");
-  assert_int_equal(json_object_set_new(weights, "way", json_string("lists")), 0);
-  assert_int_equal(json_object_set_new(weights, "gain_percent", json_integer(12)), 0);
-  assert_int_equal(json_object_set_new(weights, "tile", json_pack("[i,i,i,i,i,i]", 0, 0, 0, 0, 0, 0)), 0);
-  (void)json_object_del(layer(), "by_rule");
-  assert_int_equal(json_dump_file(record, "r.json", 0), 0);
+  put_lists();
   expect("", "info ./tiny.net --plan -d cuda:0 -b 20", 0);
   expect_words(out, "by lists; tuned: 12 % over the rule");
   expect("", "info ./tiny.net --plan -d cuda:0 -b 40", 0); /* other blocks */
@@ -176,6 +182,55 @@ static void test_decides(void **state) {
   }
   assert_true(loss[0] > 0.1 && loss[0] < 5);
   assert_true(loss[0] - loss[1] < 1e-4 && loss[1] - loss[0] < 1e-4);
+}
+
+/* The record's entry of a layer; NULL: there is none. */
+static json_t *entry_of(const char *name) {
+  json_t *item;
+  size_t i;
+  json_array_foreach(json_object_get(record, "layers"), i, item) {
+    if (strcmp(text_of(item, "layer"), name) == 0) return item;
+  }
+  return NULL;
+}
+
+/* An entry of an earlier run with which the step's numbers are wrong now, or which a child dies of: it is put back, not
+   what this run has found. The rule's way is made so slow that the entry is kept until all is checked. */
+static void test_old_entry(void **state) {
+  (void)state;
+  static const char *const how[] = {"DUET_BAD_SLOW=60:conv_weights DUET_BAD_WRONG=update+sparse_weights",
+                                    "DUET_BAD_BUILD=abort:sparse_weights"};
+  static const char *const words[] = {"the whole step failed: exit status 1", "signal 6"};
+  expect("", TUNE, 0);
+  put_lists();
+  char *good = json_dumps(record, 0), environment[160];
+  for (size_t i = 0; i < sizeof how / sizeof *how; i++) {
+    write_file("r.json", good);
+    (void)snprintf(environment, sizeof environment, "DUET_TUNE_ONLY=digit %s", how[i]);
+    expect(environment, TUNE, 1);
+    expect_words(err, words[i]);
+    expect_words(err, "the whole step failed with it: the rule decides");
+    assert_true(json_is_true(json_object_get(entry_of("c1"), "by_rule")));
+    assert_non_null(entry_of("digit"));
+    assert_null(json_object_get(entry_of("digit"), "by_rule"));
+  }
+  free(good);
+}
+
+/* Two runs at once, each of a layer: the record has both. */
+static void test_at_once(void **state) {
+  (void)state;
+  char command[1024];
+  (void)snprintf(command, sizeof command,
+                 "one() { DUET_TUNE=r.json DUET_TUNE_TURN=0.0003 DUET_TUNE_ONLY=$1 \"%s\" " TUNE
+                 " >$1.out 2>&1; }\n"
+                 "one digit & one c1 && wait $!",
+                 DUET_PROGRAM);
+  assert_int_equal(system(command), 0);
+  json_decref(record);
+  record = json_load_file("r.json", 0, NULL);
+  assert_non_null(entry_of("c1"));
+  assert_non_null(entry_of("digit"));
 }
 
 /* What is no record for this is said once, with what to do, and ignored. */
@@ -274,9 +329,10 @@ static void test_driver(void **state) {
 
 int main(int argc, char **argv) {
 #define TEST(f) cmocka_unit_test_setup(f, begin)
-  const struct CMUnitTest tests[] = {
-      TEST(test_end_to_end), TEST(test_wrong),    TEST(test_hang),        TEST(test_crash),   TEST(test_decides),
-      TEST(test_ignored),    TEST(test_no_place), TEST(test_interrupted), TEST(test_refused), TEST(test_ref)};
+  const struct CMUnitTest tests[] = {TEST(test_end_to_end),  TEST(test_wrong),   TEST(test_hang),
+                                     TEST(test_crash),       TEST(test_decides), TEST(test_old_entry),
+                                     TEST(test_at_once),     TEST(test_ignored), TEST(test_no_place),
+                                     TEST(test_interrupted), TEST(test_refused), TEST(test_ref)};
   const struct CMUnitTest drivers[] = {TEST(test_driver)};
   if (argc > 1 && strcmp(argv[1], "drivers") == 0)
     return cmocka_run_group_tests_name("tune, drivers", drivers, enter, leave);

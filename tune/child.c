@@ -38,7 +38,7 @@ static duet_status open_child(char **argv, child *c, duet_error *error) {
   return s;
 }
 
-/* {"id", "name", "path", "head", "layers": [{"layer", "key"}...]}, a line for each kind of layer. */
+/* {"id", "path", "head", "step", "layers": [{"layer", "key"}...]}; `step` names the whole step in the record. */
 static duet_status list(const child *c, const bench_emit *emit, duet_error *error) {
   char path[DUET_RECORD_PATH], key[DUET_KEY_SIZE];
   json_t *head = duet_record_head(c->rig.info, error), *layers = json_array();
@@ -52,9 +52,10 @@ static duet_status list(const child *c, const bench_emit *emit, duet_error *erro
     (void)json_array_append_new(
         layers, json_pack("{s:s, s:s}", "layer", c->network->layers[c->plan->layers[i].layer].name, "key", key));
   }
-  return emit->line(
-      emit->context,
-      json_pack("{s:s, s:s, s:o, s:o}", "id", c->rig.info->id, "path", path, "head", head, "layers", layers), error);
+  return emit->line(emit->context,
+                    json_pack("{s:s, s:s, s:o, s:o, s:o}", "id", c->rig.info->id, "path", path, "head", head, "step",
+                              tune_step_name(c->network, &c->options), "layers", layers),
+                    error);
 }
 
 static duet_status search(child *c, const char *name, const char *bad, const bench_emit *emit, duet_error *error) {
@@ -76,7 +77,7 @@ duet_status tune_child(int argc, char **argv, const bench_emit *emit, duet_error
   else if (!s && strcmp(argv[4], "layer") == 0 && argc == 7)
     s = search(&c, argv[5], argv[6], emit, error);
   else if (!s && strcmp(argv[4], "step") == 0)
-    s = tune_step(&c.rig, c.network, &c.options, emit, error);
+    s = tune_step(&c.rig, c.network, &c.options, argc == 6 && strcmp(argv[5], TUNE_CAREFUL) == 0, emit, error);
   else if (!s)
     s = duet_fail(error, DUET_USAGE, "tune: for Duet's own use");
   close_child(&c);

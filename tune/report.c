@@ -1,13 +1,8 @@
 #include "engine/choice.h"
 #include "engine/text.h"
-#include "tune/tune.h"
+#include "tune/parent.h"
 
 #include <string.h>
-
-static const char *text_of(const json_t *object, const char *name) {
-  const char *text = json_string_value(json_object_get(object, name));
-  return text ? text : "";
-}
 
 static double number_of(const json_t *object, const char *name) {
   return json_number_value(json_object_get(object, name));
@@ -15,15 +10,15 @@ static double number_of(const json_t *object, const char *name) {
 
 /* "forward winograd 5, 4x10x10" without the direction, which has a column. */
 static const char *way_of(const json_t *choice, const char *name, const char *direction) {
-  const char *text = text_of(choice, name);
+  const char *text = tune_text(choice, name);
   return strncmp(text, direction, strlen(direction)) == 0 ? text + strlen(direction) + 1 : text;
 }
 
 static void add_choice(duet_text *out, const json_t *layer, const char *direction) {
   const json_t *c = json_object_get(layer, direction);
   const json_int_t gain = json_integer_value(json_object_get(c, "gain_percent"));
-  if (!*text_of(c, "rule")) return; /* was not tried */
-  duet_text_add(out, "%-10s %-9s %-36s %10.1f ", text_of(layer, "layer"), direction, way_of(c, "rule", direction),
+  if (!*tune_text(c, "rule")) return; /* was not tried */
+  duet_text_add(out, "%-10s %-9s %-36s %10.1f ", tune_text(layer, "layer"), direction, way_of(c, "rule", direction),
                 1e6 * number_of(c, "rule_seconds"));
   if (json_is_true(json_object_get(layer, "by_rule")) && number_of(c, "seconds") < number_of(c, "rule_seconds"))
     duet_text_add(out, "alone %.1f us by %s, not so in the step\n", 1e6 * number_of(c, "seconds"),
@@ -46,10 +41,10 @@ char *tune_report(const json_t *result) {
   }
   json_array_foreach(json_object_get(result, "steps"), i, item) {
     duet_text_add(&out, "step of %s, batch %d: by the rule %.3f ms, tuned %.3f ms: %.3f times as fast (%.3f to %.3f)\n",
-                  text_of(item, "network"), (int)number_of(item, "batch"), 1e3 * number_of(item, "rule_seconds"),
+                  tune_text(item, "network"), (int)number_of(item, "batch"), 1e3 * number_of(item, "rule_seconds"),
                   1e3 * number_of(item, "seconds"), number_of(item, "ratio"), number_of(item, "ratio_low"),
                   number_of(item, "ratio_high"));
   }
-  duet_text_add(&out, "recorded in %s (DUET_TUNE=off ignores it)\n", text_of(result, "path"));
+  duet_text_add(&out, "recorded in %s (DUET_TUNE=off ignores it)\n", tune_text(result, "path"));
   return out.failed ? NULL : out.data;
 }

@@ -18,6 +18,7 @@ typedef struct stepping {
   bench_setup setup; /* network, model; runner: the fastest so far */
   const duet_plan_options *options;
   const bench_emit *emit;
+  bool careful;
   duet_record kept; /* the fastest's; its entries have room for all */
 } stepping;
 
@@ -97,26 +98,6 @@ static bool is_in(const duet_plan *plan, const char *key) {
   return false;
 }
 
-/* One layer's change taken into the step, and kept unless that is slower beyond noise: alone it was faster. */
-static duet_status try_entry(stepping *s, const duet_record_entry *entry, duet_error *error) {
-  duet_runner *runner = NULL;
-  tune_ratio ratio = {1, 1, 1};
-  double seconds[2];
-  duet_status status = s->emit->line(s->emit->context, json_pack("{s:s}", "try", entry->key), error);
-  s->kept.entries[s->kept.count++] = *entry;
-  if (!status) status = make_runner(s, &s->kept, &runner, error);
-  if (!status) status = compare(s->setup.runner, runner, &ratio, seconds, error);
-  const bool stays = !status && ratio.high >= 1;
-  if (!stays) s->kept.count--;
-  duet_runner_destroy(stays ? s->setup.runner : runner);
-  if (stays) s->setup.runner = runner;
-  if (!status)
-    status =
-        s->emit->line(s->emit->context,
-                      json_pack("{s:s, s:f}", stays ? "kept" : "dropped", entry->key, "ratio", ratio.median), error);
-  return status;
-}
-
 /* A step of a model that has learned nothing: where gradients are large no rounding decides. */
 static duet_status check_step(stepping *s, duet_error *error) {
   stepping fresh = *s;
@@ -130,11 +111,32 @@ static duet_status check_step(stepping *s, duet_error *error) {
   return status;
 }
 
+/* One layer's change taken into the step, and kept unless that is slower beyond noise: alone it was faster. */
+static duet_status try_entry(stepping *s, const duet_record_entry *entry, duet_error *error) {
+  duet_runner *runner = NULL;
+  tune_ratio ratio = {1, 1, 1};
+  double seconds[2];
+  duet_status status = s->emit->line(s->emit->context, json_pack("{s:s}", "try", entry->key), error);
+  s->kept.entries[s->kept.count++] = *entry;
+  if (!status && s->careful) status = check_step(s, error);
+  if (!status) status = make_runner(s, &s->kept, &runner, error);
+  if (!status) status = compare(s->setup.runner, runner, &ratio, seconds, error);
+  const bool stays = !status && ratio.high >= 1;
+  if (!stays) s->kept.count--;
+  duet_runner_destroy(stays ? s->setup.runner : runner);
+  if (stays) s->setup.runner = runner;
+  if (!status)
+    status =
+        s->emit->line(s->emit->context,
+                      json_pack("{s:s, s:f}", stays ? "kept" : "dropped", entry->key, "ratio", ratio.median), error);
+  return status;
+}
+
 static duet_status finish(stepping *s, duet_error *error) {
   duet_runner *rule = NULL;
   tune_ratio ratio = {1, 1, 1};
   double seconds[2] = {0, 0};
-  duet_status status = s->emit->line(s->emit->context, json_pack("{s:s}", "try", "the whole step"), error);
+  duet_status status = s->emit->line(s->emit->context, json_pack("{s:s}", "try", TUNE_TOGETHER), error);
   if (!status) status = check_step(s, error);
   if (!status) status = make_runner(s, NULL, &rule, error);
   if (!status) status = compare(rule, s->setup.runner, &ratio, seconds, error);
@@ -146,19 +148,23 @@ static duet_status finish(stepping *s, duet_error *error) {
                              json_pack("{s:s, s:f}", "dropped", s->kept.entries[i].key, "ratio", ratio.median), error);
     return status ? status : s->emit->line(s->emit->context, json_pack("{s:b}", "none", 1), error);
   }
-  return s->emit->line(
-      s->emit->context,
-      json_pack("{s:{s:s, s:i, s:s, s:f, s:f, s:f, s:f, s:f}}", "step", "network", s->setup.network->name, "batch",
-                s->options->batch, "precision", duet_precision_names[s->options->precision], "rule_seconds", seconds[0],
-                "seconds", seconds[1], "ratio", ratio.median, "ratio_low", ratio.low, "ratio_high", ratio.high),
-      error);
+  json_t *step = tune_step_name(s->setup.network, s->options);
+  (void)json_object_update_new(
+      step, json_pack("{s:f, s:f, s:f, s:f, s:f}", "rule_seconds", seconds[0], "seconds", seconds[1], "ratio",
+                      ratio.median, "ratio_low", ratio.low, "ratio_high", ratio.high));
+  return s->emit->line(s->emit->context, json_pack("{s:o}", "step", step), error);
 }
 
-duet_status tune_step(bench_rig *rig, const duet_network *network, const duet_plan_options *options,
+json_t *tune_step_name(const duet_network *network, const duet_plan_options *options) {
+  return json_pack("{s:s, s:i, s:s}", "network", network->name, "batch", options->batch, "precision",
+                   duet_precision_names[options->precision]);
+}
+
+duet_status tune_step(bench_rig *rig, const duet_network *network, const duet_plan_options *options, bool careful,
                       const bench_emit *emit, duet_error *error) {
   static const duet_record none = {.count = 0};
   const duet_record *all = rig->handle.tuned ? rig->handle.tuned : &none;
-  stepping s = {.rig = rig, .options = options, .emit = emit, .kept = *all};
+  stepping s = {.rig = rig, .options = options, .emit = emit, .careful = careful, .kept = *all};
   s.kept.count = 0;
   s.kept.entries = calloc(all->count + 1, sizeof *s.kept.entries);
   duet_status status =

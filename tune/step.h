@@ -6,12 +6,19 @@
 #include "bench/suite/child.h"
 #include "tune/sample.h"
 
+#define TUNE_CAREFUL "careful"         /* the argument of a child that is to be so */
+#define TUNE_TOGETHER "the whole step" /* what it tries at the end */
+
+/* What a whole step is told apart by in a record: `network`, `batch`, `precision`. NULL without memory. */
+json_t *tune_step_name(const duet_network *network, const duet_plan_options *options);
+
 /* Takes the changes of the rig's record (rig->handle.tuned) into the step one layer after another, those with the
-   largest gain first, and keeps it unless the step is slower with it beyond noise. Emits {"kept": KEY} or
-   {"dropped": KEY}, each with `ratio`, and at the end, when that step agrees with `ref`, {"step": {...}}: the rule's
-   time and the time with all that was kept, in turns; or {"none": true} when all is dropped. Errors: FAILED when its
-   numbers are wrong, those of the backend. */
-duet_status tune_step(bench_rig *rig, const duet_network *network, const duet_plan_options *options,
+   largest gain first, and keeps it unless the step is slower with it beyond noise. Emits {"try": KEY} before each,
+   {"kept": KEY} or {"dropped": KEY} after it, each with `ratio`, and at the end, when that step agrees with `ref`,
+   {"step": {...}}: the rule's time and the time with all that was kept, in turns; or {"none": true} when all is
+   dropped. `careful`: every layer's change is compared with `ref` as it comes, so that what was tried last is what is
+   wrong. Errors: FAILED when numbers are wrong, those of the backend. */
+duet_status tune_step(bench_rig *rig, const duet_network *network, const duet_plan_options *options, bool careful,
                       const bench_emit *emit, duet_error *error);
 
 #endif

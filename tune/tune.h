@@ -11,15 +11,16 @@ typedef struct tune_options {
   int batch;
 } tune_options;
 
-/* Measures every layer, then whether each change pays in the whole step, and writes the device's record; before that
-   the old one stays whole. *result is the record of this run, an object as docs/formats.md has it, or NULL. What is bad
-   is told to the listener. Errors: FAILED when some layer could not be measured, INTERRUPTED, IO, NO_DEVICE, USAGE. */
+/* Measures every layer, then whether each change pays in the whole step, and puts both into the device's record; before
+   that it stays whole, and what other runs put there stays. *result is the record of this run, an object as
+   docs/formats.md has it, or NULL. What is bad is told to the listener. Errors: FAILED when some layer could not be
+   measured, INTERRUPTED, IO, NO_DEVICE, USAGE. */
 duet_status tune_run(const tune_options *options, const bench_listener *listener, json_t **result, duet_error *error);
 
 /* A table of a result, for people. NULL without memory; the caller frees it. */
 char *tune_report(const json_t *result);
 
-/* The child: NETWORK DEVICE BATCH PRECISION, then `list`, `layer NAME BAD`, or `step`. */
+/* The child: NETWORK DEVICE BATCH PRECISION, then `list`, `layer NAME BAD`, or `step [careful]`. */
 duet_status tune_child(int argc, char **argv, const bench_emit *emit, duet_error *error);
 
 #endif

@@ -1,11 +1,11 @@
 /* A backend `cuda` that is `ref` and misbehaves as its environment says, for programs that must survive and report
    that. STAGE is a name of kernels/kernels.def, or `*` for every stage.
 
-   DUET_BAD_WRONG=STAGE          what that stage writes first is off by an eighth, once its launch is over
-   DUET_BAD_BUILD=HOW[:STAGE]    build of a kernel with that stage; HOW is abort, hang or fail
+   DUET_BAD_WRONG=STAGE[+OTHER]  what that stage writes first is off by an eighth, once its launch (with OTHER too) is
+   over DUET_BAD_BUILD=HOW[:STAGE]    build of a kernel with that stage; HOW is abort, hang or fail
    DUET_BAD_LAUNCH=HOW[:STAGE]   its launch
    DUET_BAD_OPEN=HOW, DUET_BAD_ENUMERATE=HOW, DUET_BAD_ALLOC=HOW
-   DUET_BAD_SLOW=FACTOR          every launch and product takes so many times as long
+   DUET_BAD_SLOW=FACTOR[:STAGE]  every launch (with that stage) takes so many times as long; without STAGE products too
    DUET_BAD_DOWNLOAD=1           a bit of the last byte is wrong
    DUET_BAD_MEMORY=refuse:BYTES  announces 1 TiB, but buffers beyond BYTES cannot be had
    DUET_BAD_MEMORY=lose:BYTES    ... what is written beyond BYTES of a buffer is lost
@@ -50,16 +50,19 @@ static const char *wish(const char *name) {
   return value && *value ? value : NULL;
 }
 
-/* HOW of a wish "HOW[:STAGE]" about a kernel of these stages; NULL: behaves. */
+/* Whether a wish "HOW[:STAGE]" is about a kernel of these stages. */
+static bool is_meant(const char *value, const char *stages) {
+  const char *colon = strchr(value, ':');
+  char word[80];
+  if (!colon || strcmp(colon + 1, "*") == 0) return true;
+  (void)snprintf(word, sizeof word, " %s ", colon + 1);
+  return strstr(stages, word) != NULL;
+}
+
+/* HOW of such a wish. */
 static duet_status misbehave(const char *name, const char *stages, duet_error *error) {
   const char *value = wish(name);
-  const char *colon = value ? strchr(value, ':') : NULL;
-  char word[80];
-  if (colon && strcmp(colon + 1, "*") != 0) {
-    (void)snprintf(word, sizeof word, " %s ", colon + 1);
-    if (!strstr(stages, word)) return DUET_OK;
-  }
-  if (!value) return DUET_OK;
+  if (!value || !is_meant(value, stages)) return DUET_OK;
   if (strncmp(value, "abort", 5) == 0) abort();
   while (strncmp(value, "hang", 4) == 0) (void)nanosleep(&(struct timespec){.tv_sec = 1}, NULL);
   return duet_fail(error, strcmp(name, "DUET_BAD_BUILD") ? DUET_DEVICE_LOST : DUET_BUILD_FAILED,
@@ -76,9 +79,10 @@ static size_t memory_limit(const char *how) {
   return (size_t)strtoull(value + length + 1, NULL, 10);
 }
 
-/* Takes as long as DUET_BAD_SLOW asks for, for work that began at `started`. */
-static void linger(double started) {
-  const double factor = wish("DUET_BAD_SLOW") ? strtod(wish("DUET_BAD_SLOW"), NULL) : 1;
+/* Takes as long as DUET_BAD_SLOW asks for, for work of these stages that began at `started`. */
+static void linger(double started, const char *stages) {
+  const char *value = wish("DUET_BAD_SLOW");
+  const double factor = value && is_meant(value, stages) ? strtod(value, NULL) : 1;
   const double end = started + factor * (duet_now() - started);
   while (duet_now() < end) continue;
 }
@@ -164,7 +168,10 @@ static void bad_release(duet_device *device, duet_kernel *kernel) {
 
 /* The stages of a kernel: their names, and the one that is to be spoiled. */
 static void look_at(const duet_kernel_source *source, duet_kernel *kernel) {
-  const char *spoiled = wish("DUET_BAD_WRONG");
+  const char *wrong = wish("DUET_BAD_WRONG") ? wish("DUET_BAD_WRONG") : "", *other = strchr(wrong, '+');
+  char spoiled[64], word[64];
+  (void)snprintf(spoiled, sizeof spoiled, "%.*s", (int)strcspn(wrong, "+"), wrong);
+  (void)snprintf(word, sizeof word, " %s ", other ? other + 1 : "");
   size_t length = (size_t)snprintf(kernel->stages, sizeof kernel->stages, " ");
   for (size_t p = 0; p < source->part_count; p++)
     for (size_t i = 0; i < source->parts[p].stage_count; i++) {
@@ -172,10 +179,11 @@ static void look_at(const duet_kernel_source *source, duet_kernel *kernel) {
       const char *name = duet_stage_infos[stage->kind].name;
       if (length + strlen(name) + 2 < sizeof kernel->stages)
         length += (size_t)snprintf(kernel->stages + length, sizeof kernel->stages - length, "%s ", name);
-      if (!spoiled || kernel->spoiled || (strcmp(spoiled, name) != 0 && strcmp(spoiled, "*") != 0)) continue;
+      if (kernel->spoiled || (strcmp(spoiled, name) != 0 && strcmp(spoiled, "*") != 0)) continue;
       kernel->wrong = *stage;
       kernel->spoiled = true;
     }
+  if (other && !strstr(kernel->stages, word)) kernel->spoiled = false;
 }
 
 static duet_status bad_build(duet_device *device, const duet_kernel_source *source, duet_kernel **kernel,
@@ -217,7 +225,7 @@ static duet_status bad_gemm(duet_device *device, const duet_product *product, du
                               .operands = {{.memory = DUET_MEMORY_work, .offset = product->c.offset}}};
     spoil(&stage, (duet_buffer *[DUET_MEMORIES]){[DUET_MEMORY_work] = product->c.buffer});
   }
-  linger(started);
+  linger(started, "");
   return s;
 }
 
@@ -229,7 +237,7 @@ static duet_status bad_launch(duet_device *device, const duet_launch *launch, du
   inner.kernel = launch->kernel->ref;
   if (!s) s = ref->launch(device->ref, &inner, error);
   if (!s && launch->kernel->spoiled) spoil(&launch->kernel->wrong, launch->memories);
-  linger(started);
+  linger(started, launch->kernel->stages);
   return s;
 }
 
