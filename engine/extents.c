@@ -97,7 +97,9 @@ void duet_stage_extents(const duet_stage *stage, size_t extents[DUET_MAX_OPERAND
     case DUET_STAGE_dropout:
       EXTENTS(count, target, words, count);
     case DUET_STAGE_norm_statistics:
-      EXTENTS(x, target, 2 * ic, 2 * ic);
+      EXTENTS(x, target, 2 * ic, 2 * ic, k->SCALED ? 2 * ic : 0);
+    case DUET_STAGE_norm_running:
+      EXTENTS(2 * ic, 2 * ic, words);
     case DUET_STAGE_norm_forward:
       EXTENTS(x, ic, ic, k->TRAIN ? 2 * ic : 0, k->TRAIN ? 0 : 2 * ic, x);
     case DUET_STAGE_norm_weights:
