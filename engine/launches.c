@@ -121,7 +121,7 @@ static bool overlap(const duet_planner *planner, const duet_operand *a, const du
 }
 
 static bool stage_needs(const duet_planner *planner, const duet_stage *stage, const duet_stage *earlier) {
-  if (stage->kind == DUET_STAGE_update && earlier->kind == DUET_STAGE_check) return true;
+  if (duet_stage_is_update(stage) && earlier->kind == DUET_STAGE_check) return true;
   const char *mine = duet_stage_infos[stage->kind].access, *theirs = duet_stage_infos[earlier->kind].access;
   for (int i = 0; mine[i]; i++)
     for (int j = 0; theirs[j]; j++)

@@ -150,13 +150,13 @@ static void add_record(duet_planner *planner) {
   memcpy(stage->operands, operands, sizeof operands);
 }
 
-/* Behind all others: a step whose gradients are not all finite moves no parameter. */
+/* Behind all others: a step whose gradients are not all finite moves nothing that stays. */
 static duet_status put_updates_last(duet_plan *plan) {
   duet_stage *updates = malloc(plan->stage_count * sizeof *updates);
   size_t others = 0, count = 0;
   if (!updates) return DUET_OUT_OF_MEMORY;
   for (size_t i = 0; i < plan->stage_count; i++) {
-    if (plan->stages[i].kind == DUET_STAGE_update) {
+    if (duet_stage_is_update(&plan->stages[i])) {
       updates[count++] = plan->stages[i];
       continue;
     }

@@ -29,6 +29,7 @@ typedef struct duet_unit {
   duet_operand turned;                  /* weights, [OC][K][K][round up(IC, 16)] */
   duet_operand before;                  /* the gradient before ReLU and pooling, once `backward` has added it */
   duet_operand statistics;              /* of batch normalisation, [4][C] */
+  duet_operand moved;                   /* its running statistics after this step, [2][C], where it may be skipped */
   duet_operand transposed;              /* the input with its channels innermost, where that is wanted */
   bool by_library;                      /* a dense layer that the library makes, as products of rows (kernels.def) */
   bool in_rows;                         /* all that read it are such too: there is no image-lane tensor of it */

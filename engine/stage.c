@@ -39,6 +39,10 @@ bool duet_stage_is_product(const duet_stage *stage) {
          stage->kind == DUET_STAGE_product_weights;
 }
 
+bool duet_stage_is_update(const duet_stage *stage) {
+  return stage->kind == DUET_STAGE_update || stage->kind == DUET_STAGE_norm_running;
+}
+
 size_t duet_stage_tasks(const duet_stage *stage) {
   const duet_constants *k = &stage->constants;
   switch (stage->kind) {

@@ -110,7 +110,8 @@ static bool is_per_block(const duet_stage *stage, int operand) {
   const char *name = info->operands[operand];
   if (stage->by_block && info->access[operand] == 'w') return true;
   if (duet_stage_is_product(stage)) return false; /* all rows are one matrix */
-  static const char *const once[] = {"statistics", "weight", "sink", "wt", "dwt", "u", "du", "a", "b", "c", "sums"};
+  static const char *const once[] = {"statistics", "moved", "weight", "sink", "wt", "dwt",
+                                     "u",          "du",    "a",      "b",    "c",  "sums"};
   for (size_t i = 0; i < sizeof once / sizeof *once; i++)
     if (!strcmp(once[i], name)) return false;
   return memory_in(stage, name) == DUET_MEMORY_work && stage->kind != DUET_STAGE_update;

@@ -203,7 +203,7 @@ typedef struct duet_epoch {
   duet_score measured; /* after it, on the validation samples or the test set */
   double seconds;      /* of training alone */
   double images_per_second;
-  size_t skipped; /* steps that moved no parameter, their gradients being beyond half precision (fp16) */
+  size_t skipped; /* steps that moved nothing, their gradients being beyond half precision (fp16) */
 } duet_epoch;
 
 /* A recipe, and who wants to know. Words and ranges are those of `duet help train`. */

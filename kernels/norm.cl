@@ -4,7 +4,9 @@
 #define EPSILON 1e-5f
 
 #if defined(KIND_norm_statistics)
-STAGE_FN STAGE(TASK_PARAMETERS, GLOBAL const float *x, GLOBAL const float *target, GLOBAL float *statistics, GLOBAL float *running) {
+STAGE_FN STAGE(TASK_PARAMETERS, GLOBAL const float *x, GLOBAL const float *target, GLOBAL float *statistics, GLOBAL float *running,
+               GLOBAL float *moved) {
+  GLOBAL float *to = SCALED ? moved : running;
   lanes sum = ZERO, count = ZERO, squares = ZERO;
   for (int i = TEAM_IN_GROUP; i < BLOCKS * PIXELS; i += TEAMS_IN_GROUP) {
     const int b = i / PIXELS;
@@ -23,8 +25,13 @@ STAGE_FN STAGE(TASK_PARAMETERS, GLOBAL const float *x, GLOBAL const float *targe
   if (ITEM != 0) return;
   statistics[task] = mean;
   statistics[IC + task] = 1.0f / sqrt(variance + EPSILON);
-  running[task] += 0.1f * (mean - running[task]);
-  running[IC + task] += 0.1f * (variance * m / MAX(m - 1.0f, 1.0f) - running[IC + task]);
+  to[task] = running[task] + 0.1f * (mean - running[task]);
+  to[IC + task] = running[IC + task] + 0.1f * (variance * m / MAX(m - 1.0f, 1.0f) - running[IC + task]);
+}
+#elif defined(KIND_norm_running)
+STAGE_FN STAGE(TASK_PARAMETERS, GLOBAL const float *moved, GLOBAL float *running, GLOBAL const u32 *control) {
+  if (control[CONTROL_overflow]) return;
+  for (int i = ITEM; i < 2 * IC; i += GROUP) running[i] = moved[i];
 }
 #elif defined(KIND_norm_forward)
 STAGE_FN STAGE(TEAM_PARAMETERS, GLOBAL const float *x, GLOBAL const float *gamma, GLOBAL const float *beta, GLOBAL const float *statistics,

@@ -17,11 +17,13 @@
 
 enum { TRAIN = 37, TEST = 23, STEPS = 3, BATCH = 16 }; /* batches of 16, 16 and 5 */
 
-/* Every kind of stage in half precision: two channels and more, a dense layer that is not small. */
+/* Every kind of stage in half precision: two channels and more, a dense layer that is not small; and statistics that
+   the way forward moves. */
 static const char network[] =
     "c1 = conv image channels=6 kernel=3\nr1 = relu c1\nc2 = conv r1 channels=7 kernel=3\np1 = max_pool c2 kernel=2\n"
-    "r2 = relu p1\nf1 = dense r2 units=100\nr3 = relu f1\ndigit = dense r3 units=10\nboth = concat digit number\n"
-    "sum = dense both units=19\nld = cross_entropy digit target=digit\nls = cross_entropy sum target=sum\n";
+    "r2 = relu p1\nf1 = dense r2 units=100\nn1 = batch_norm f1\nr3 = relu n1\ndigit = dense r3 units=10\n"
+    "both = concat digit number\nsum = dense both units=19\n"
+    "ld = cross_entropy digit target=digit\nls = cross_entropy sum target=sum\n";
 
 static duet_error error;
 static char path[64];
@@ -58,7 +60,7 @@ static void run_steps(steps *s, size_t count) {
   OK(duet_runner_fetch_scaling(s->runner, &error));
 }
 
-/* Parameters, then both moments; the caller frees them. */
+/* Parameters (running statistics among them), then both moments; the caller frees them. */
 static float *read_all(const duet_model *model, size_t *count) {
   const duet_parameters *p = &model->layout;
   float *values = malloc((*count = p->total + 2 * p->trained) * sizeof *values);
@@ -96,6 +98,48 @@ static void test_overflow_is_skipped(void **state) {
   assert_true(moved > count / 2);
   free(before);
   free(after);
+  close_steps(&s);
+}
+
+static const duet_parameter *parameter(const steps *s, const char *name) {
+  const duet_parameters *p = &s->rig.model->layout;
+  for (int i = 0; i < p->count; i++)
+    if (!strcmp(p->list[i].name, name)) return &p->list[i];
+  fail_msg("no %s", name);
+  return NULL;
+}
+
+/* What overflows on the way forward no scale helps; that step too moves nothing, and the one after it everything. */
+static void test_forward_overflow_is_skipped(void **state) {
+  (void)state;
+  steps s;
+  size_t count;
+  open_steps(&s);
+  float *good = read_all(s.rig.model, &count), *planted = read_all(s.rig.model, &count);
+  const duet_parameter *w = parameter(&s, "f1.weight");
+  for (size_t i = 0; i < w->count / 2; i++) planted[w->offset + i] = 1e5F; /* infinite in half precision */
+  OK(duet_model_write(s.rig.model, planted, &error));
+  run_steps(&s, 1);
+  assert_int_equal(s.runner->scaling.skipped, 1);
+  float row[DUET_RESULTS];
+  OK(duet_runner_results(s.runner, 0, 1, row, &error));
+  assert_true(isnan(row[0]));
+  float *after = read_all(s.rig.model, &count);
+  assert_memory_equal(after, planted, count * sizeof *after);
+  free(after);
+  OK(duet_model_write(s.rig.model, good, &error));
+  run_steps(&s, 1);
+  assert_int_equal(s.runner->scaling.skipped, 1);
+  after = read_all(s.rig.model, &count);
+  for (size_t i = 0; i < count; i++) assert_true(isfinite(after[i]));
+  static const char *const names[] = {"n1.running_mean", "n1.running_var"};
+  for (size_t n = 0; n < 2; n++) {
+    const duet_parameter *p = parameter(&s, names[n]);
+    for (size_t i = 0; i < p->count; i++) assert_true(after[p->offset + i] != good[p->offset + i]);
+  }
+  free(after);
+  free(planted);
+  free(good);
   close_steps(&s);
 }
 
@@ -323,6 +367,7 @@ static int tear_down(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(test_overflow_is_skipped),
+                                     cmocka_unit_test(test_forward_overflow_is_skipped),
                                      cmocka_unit_test(test_scale_moves),
                                      cmocka_unit_test(test_scale_is_divided_out),
                                      cmocka_unit_test(test_divergence_ends_skipping),

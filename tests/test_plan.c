@@ -668,19 +668,46 @@ static size_t launch_of(const duet_plan *plan, const duet_stage *stage) {
   return 0;
 }
 
-/* No parameter moves before every gradient was looked at: for that a step has one more launch. */
-static void check_scaled(const duet_plan *plan) {
+/* Nothing that stays moves before every gradient was looked at: for that a step has one more launch. */
+static void check_scaled(const duet_plan *plan, size_t launches) {
   size_t checks = 0, updates = 0, last_check = 0, first_update = plan->launch_count;
   for (size_t i = 0; i < plan->stage_count; i++) {
     const duet_stage *s = &plan->stages[i];
     const size_t at = launch_of(plan, s);
     if (s->kind == DUET_STAGE_check) checks++, last_check = at > last_check ? at : last_check;
-    if (s->kind == DUET_STAGE_update) updates++, first_update = at < first_update ? at : first_update;
-    assert_int_equal(s->constants.SCALED, s->kind == DUET_STAGE_update || s->kind == DUET_STAGE_record);
+    if (s->kind == DUET_STAGE_update) updates++;
+    if (duet_stage_is_update(s)) first_update = at < first_update ? at : first_update;
+    assert_int_equal(s->constants.SCALED, s->kind == DUET_STAGE_update || s->kind == DUET_STAGE_record ||
+                                              s->kind == DUET_STAGE_norm_statistics);
   }
-  assert_true(checks == updates && checks == (size_t)plan->parameters.count);
+  size_t trained = 0;
+  for (int i = 0; i < plan->parameters.count; i++) trained += !plan->parameters.list[i].fixed;
+  assert_true(checks == updates && checks == trained);
   assert_true(last_check < first_update);
-  assert_int_equal(plan->launch_count, 10);
+  assert_int_equal(plan->launch_count, launches);
+}
+
+/* Running statistics too; in fp32 they move where they are made, and there is no stage for it. */
+static void test_scaled_statistics(void **state) {
+  (void)state;
+  duet_network *network;
+  OK(duet_network_parse("norm", small_norm, 12, 12, &network, &error));
+  duet_plan_options options = {.batch = 40,
+                               .train = true,
+                               .sections = true,
+                               .augment = true, /* so that fp32 too has tensors of pictures */
+                               .kernel_class = DUET_CLASS_GPU};
+  duet_plan *plan = plan_of(network, options);
+  const size_t launches = plan->launch_count;
+  assert_int_equal(count_kind(plan, DUET_STAGE_norm_running), 0);
+  assert_int_equal(stage_of(plan, "n1 statistics")->constants.SCALED, 0);
+  duet_plan_destroy(plan);
+  options.precision = DUET_PRECISION_fp16;
+  plan = plan_of(network, options);
+  assert_int_equal(count_kind(plan, DUET_STAGE_norm_running), 2);
+  check_scaled(plan, launches + 1);
+  duet_plan_destroy(plan);
+  duet_network_destroy(network);
 }
 
 /* Pairs of halves: kernels of the gpu class, on a CPU that has half precision as well. */
@@ -719,7 +746,7 @@ static void test_half_precision(void **state) {
     assert_int_equal(s->constants.MATRICES, 0);
     expect_variant(plan, wanted[w].label, wanted[w].variant);
   }
-  check_scaled(plan);
+  check_scaled(plan, 10);
   duet_plan_destroy(plan);
   options.train = false; /* nothing to scale */
   plan = plan_of(network, options);
@@ -742,6 +769,7 @@ int main(void) {
                                      cmocka_unit_test(test_told_vector_width),
                                      cmocka_unit_test(test_switched_off),
                                      cmocka_unit_test(test_half_precision),
+                                     cmocka_unit_test(test_scaled_statistics),
                                      cmocka_unit_test(test_library),
                                      cmocka_unit_test(test_library_of_a_device)};
   return cmocka_run_group_tests_name("plans", tests, NULL, NULL);

@@ -1,5 +1,7 @@
 /* `duet tune` from outside, on a device that misbehaves (badbackend/): what is wrong, hangs or crashes is left out and
-   remembered, the record decides then, and what is no record is said. With `drivers`: on an OpenCL device. */
+   remembered, the record decides then, and what is no record is said. With `drivers`: on an OpenCL device; with
+   `rounded`: in bf16, on one that has it. */
+#include "engine/file.h"
 #include "tests/check.h"
 #include "tests/folder.h"
 
@@ -327,6 +329,96 @@ static void test_driver(void **state) {
   assert_string_equal(err, "");
 }
 
+/* ---- rounded factors ---- */
+
+/* A layer for matrix units, c2, in every direction. */
+static const char rounded[] =
+    "c1 = conv image channels=4 kernel=9 stride=2\nc2 = conv c1 channels=8 kernel=3\np2 = max_pool c2 kernel=2\n"
+    "r2 = relu p2\ndigit = dense r2 units=10\nboth = concat digit number\nsum = dense both units=19\n"
+    "l1 = cross_entropy digit target=digit\nl2 = cross_entropy sum target=sum\n";
+
+/* Runs `command ./rounded.net` with more arguments. */
+static void expect_rounded(const char *environment, const char *command, const char *more) {
+  char arguments[256];
+  (void)snprintf(arguments, sizeof arguments, "%s ./rounded.net -b 20 -d %s %s", command, getenv("DUET_TEST_DEVICE"),
+                 more);
+  expect(environment, arguments, 0);
+}
+
+/* The tensors that a short training leaves behind, as they lie in its file. The caller frees them. */
+static uint8_t *trained(const char *environment, const char *precision, size_t *bytes) {
+  char more[128];
+  uint8_t *file;
+  uint64_t header;
+  duet_error error;
+  (void)snprintf(more, sizeof more, "--steps 4 --validation 20 -q --save m.st --precision %s", precision);
+  expect_rounded(environment, "train", more);
+  OK(duet_file_read("m.st", 1 << 22, &file, bytes, &error));
+  memcpy(&header, file, sizeof header); /* its length; it has times in it */
+  *bytes -= sizeof header + header;
+  assert_true(*bytes > 1000 * sizeof(float));
+  memmove(file, file + sizeof header + header, *bytes);
+  return file;
+}
+
+/* Whether training leaves the same bits with the record and without. */
+static bool is_as_by_rule(const char *precision) {
+  size_t bytes[2];
+  uint8_t *by_record = trained("", precision, &bytes[0]), *by_rule = trained("DUET_TUNE=off", precision, &bytes[1]);
+  assert_int_equal(bytes[0], bytes[1]);
+  const bool same = memcmp(by_record, by_rule, bytes[0]) == 0;
+  free(by_record);
+  free(by_rule);
+  return same;
+}
+
+/* The weight gradient the other way than the rule's, where it is summed in another order. */
+static void turn_weights(void) {
+  json_t *weights = json_object_get(layer(), "weights");
+  const int by_block = strstr(text_of(weights, "rule"), "by block") == NULL;
+  assert_int_equal(json_object_set_new(weights, "by_block", json_boolean(by_block)), 0);
+  assert_int_equal(json_object_set_new(weights, "gain_percent", json_integer(12)), 0);
+  assert_int_equal(json_object_set_new(weights, "tile", json_pack("[i,i,i,i,i,i]", 0, 0, 0, 0, 0, 0)), 0);
+  (void)json_object_del(layer(), "by_rule");
+  assert_int_equal(json_dump_file(record, "r.json", 0), 0);
+}
+
+/* Matrix units have the rule's tiles only: what there is to choose is the weight gradient's way. */
+static void test_rounded_record(void **state) {
+  (void)state;
+  static const int tried[] = {1, 1, 2};
+  static const char *const directions[] = {"forward", "backward", "weights"};
+  write_file("rounded.net", rounded);
+  expect_rounded("DUET_TUNE_ONLY=c2", "tune", "--precision bf16");
+  expect_words(out, "recorded in r.json");
+  assert_int_equal(json_array_size(json_object_get(record, "bad")), 0);
+  assert_string_equal(text_of(layer(), "key"),
+                      "conv 4x10x10 to 8x8x8, kernel 3, stride 1, pad 0, pooled, relu, back; 2 blocks, bf16");
+  for (size_t d = 0; d < sizeof tried / sizeof *tried; d++) {
+    const json_t *entry = json_object_get(layer(), directions[d]);
+    assert_int_equal(json_integer_value(json_object_get(entry, "tried")), tried[d]);
+    assert_string_equal(text_of(entry, "way"), "direct");
+    assert_true(json_number_value(json_object_get(entry, "rule_seconds")) > 0);
+  }
+}
+
+/* In the precision that it was measured in, and in no other. */
+static void test_rounded_decides(void **state) {
+  (void)state;
+  static const char *const others[] = {"fp32", "tf32"};
+  char more[64];
+  turn_weights();
+  expect_rounded("", "info", "--plan --precision bf16");
+  expect_words(out, "tuned: 12 % over the rule");
+  for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+    (void)snprintf(more, sizeof more, "--plan --precision %s", others[i]);
+    expect_rounded("", "info", more);
+    assert_null(strstr(out, "tuned"));
+  }
+  assert_false(is_as_by_rule("bf16"));
+  assert_true(is_as_by_rule("fp32"));
+}
+
 int main(int argc, char **argv) {
 #define TEST(f) cmocka_unit_test_setup(f, begin)
   const struct CMUnitTest tests[] = {TEST(test_end_to_end),  TEST(test_wrong),   TEST(test_hang),
@@ -334,7 +426,10 @@ int main(int argc, char **argv) {
                                      TEST(test_at_once),     TEST(test_ignored), TEST(test_no_place),
                                      TEST(test_interrupted), TEST(test_refused), TEST(test_ref)};
   const struct CMUnitTest drivers[] = {TEST(test_driver)};
+  const struct CMUnitTest in_bf16[] = {TEST(test_rounded_record), cmocka_unit_test(test_rounded_decides)};
   if (argc > 1 && strcmp(argv[1], "drivers") == 0)
     return cmocka_run_group_tests_name("tune, drivers", drivers, enter, leave);
+  if (argc > 1 && strcmp(argv[1], "rounded") == 0)
+    return cmocka_run_group_tests_name("tune, rounded factors", in_bf16, enter, leave);
   return cmocka_run_group_tests_name("tune", tests, enter, leave);
 }

@@ -30,14 +30,21 @@ void REF_TWIN(norm_statistics)(const ref_call *call) {
   const size_t c = call->index, channels = (size_t)call->k->IC;
   ref_real *statistics = call->operand[2];  // [4][IC] mean, 1 / sqrt(biased variance + epsilon), ...
   ref_real *running = call->operand[3];     // [2][IC] mean, unbiased variance
+  ref_real *to = call->k->SCALED ? call->operand[4] : running;
   double count;
   const double mean = channel_sum(call, 0, 1, &count) / count;
   const double squares = channel_sum(call, mean, 2, &count);
   const double unbiased = squares / (count > 1 ? count - 1 : 1);
   statistics[c] = (ref_real)mean;
   statistics[channels + c] = (ref_real)(1 / sqrt(squares / count + epsilon));
-  running[c] = (ref_real)((1 - moved) * running[c] + moved * mean);
-  running[channels + c] = (ref_real)((1 - moved) * running[channels + c] + moved * unbiased);
+  to[c] = (ref_real)((1 - moved) * running[c] + moved * mean);
+  to[channels + c] = (ref_real)((1 - moved) * running[channels + c] + moved * unbiased);
+}
+
+void REF_TWIN(norm_running)(const ref_call *call) {
+  const uint32_t *control = call->operand[2];
+  if (!control[DUET_CONTROL_overflow])
+    memcpy(call->operand[1], call->operand[0], 2 * (size_t)call->k->IC * sizeof(ref_real));
 }
 
 void REF_TWIN(norm_forward)(const ref_call *call) {

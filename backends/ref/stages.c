@@ -52,6 +52,7 @@ static const char *const positive[DUET_STAGE_KINDS] = {
     [DUET_STAGE_copy] = "COUNT",
     [DUET_STAGE_dropout] = "COUNT",
     [DUET_STAGE_norm_statistics] = "IC IH IW BLOCKS",
+    [DUET_STAGE_norm_running] = "IC",
     [DUET_STAGE_norm_forward] = "IC IH IW",
     [DUET_STAGE_norm_weights] = "IC IH IW BLOCKS",
     [DUET_STAGE_norm_backward] = "IC IH IW BATCH",

@@ -34,13 +34,18 @@ static duet_operand running(const duet_planner *planner, int layer) {
 void duet_op_batch_norm_forward(duet_planner *planner, int layer) {
   duet_unit *unit = duet_planner_unit(planner, layer);
   const duet_operand x = duet_planner_input(planner, layer, 0)->value;
-  unit->statistics = duet_planner_once(planner, 4 * (size_t)planner->network->layers[layer].shape.channels);
+  const size_t channels = (size_t)planner->network->layers[layer].shape.channels;
+  unit->statistics = duet_planner_once(planner, 4 * channels);
   if (planner->plan->options.train) {
     duet_stage *stage = add(planner, layer, DUET_STAGE_norm_statistics, "statistics");
     stage->operands[0] = x;
     stage->operands[1] = planner->target;
     stage->operands[2] = unit->statistics;
     stage->operands[3] = running(planner, layer);
+    if (duet_plan_is_scaled(&planner->plan->options)) {
+      stage->constants.SCALED = 1;
+      stage->operands[4] = unit->moved = duet_planner_once(planner, 2 * channels);
+    }
   }
   duet_stage *stage = add(planner, layer, DUET_STAGE_norm_forward, "forward");
   stage->operands[0] = x;
@@ -72,4 +77,11 @@ void duet_op_batch_norm_backward(duet_planner *planner, int layer) {
   stage->operands[6] = duet_planner_gradient(input, stage);
 }
 
-void duet_op_batch_norm_weights(duet_planner *planner, int layer) { duet_planner_update(planner, layer, NULL, 0); }
+void duet_op_batch_norm_weights(duet_planner *planner, int layer) {
+  duet_planner_update(planner, layer, NULL, 0);
+  if (!duet_plan_is_scaled(&planner->plan->options)) return;
+  duet_stage *stage = add(planner, layer, DUET_STAGE_norm_running, "running statistics");
+  stage->operands[0] = duet_planner_unit(planner, layer)->moved;
+  stage->operands[1] = running(planner, layer);
+  stage->operands[2] = planner->control;
+}
