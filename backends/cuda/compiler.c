@@ -4,7 +4,6 @@
 
 #include <dlfcn.h>
 #include <nvrtc.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -67,7 +66,6 @@ duet_status cuda_compile(const char *what, const char *text, const char *target,
   char architecture[64];
   (void)snprintf(architecture, sizeof architecture, "--gpu-architecture=%s", target);
   const char *const options[] = {architecture, rounding, minimal, option};
-  const bool machine = strncmp(target, "sm_", 3) == 0;
   int major, minor;
   *code = (cuda_code){0};
   duet_status s = load(&major, &minor, error);
@@ -83,9 +81,12 @@ duet_status cuda_compile(const char *what, const char *text, const char *target,
     if (result == NVRTC_SUCCESS && (result = logged) != NVRTC_SUCCESS) call = "nvrtcGetProgramLog";
   }
   if (result == NVRTC_SUCCESS) {
-    call = machine ? "nvrtcGetCUBIN" : "nvrtcGetPTX";
-    result = machine ? take(program, nvrtc.nvrtcGetCUBINSize, nvrtc.nvrtcGetCUBIN, &code->data, &code->bytes)
-                     : take(program, nvrtc.nvrtcGetPTXSize, nvrtc.nvrtcGetPTX, &code->data, &code->bytes);
+    call = "nvrtcGetCUBIN";
+    result = take(program, nvrtc.nvrtcGetCUBINSize, nvrtc.nvrtcGetCUBIN, &code->data, &code->bytes);
+  }
+  if (result == NVRTC_SUCCESS && option) {
+    call = "nvrtcGetPTX";
+    result = take(program, nvrtc.nvrtcGetPTXSize, nvrtc.nvrtcGetPTX, &code->ptx, &bytes);
   }
   if (program) (void)nvrtc.nvrtcDestroyProgram(&program);
   if (result == NVRTC_SUCCESS) return DUET_OK;
@@ -98,6 +99,7 @@ duet_status cuda_compile(const char *what, const char *text, const char *target,
 
 void cuda_code_destroy(cuda_code *code) {
   free(code->data);
+  free(code->ptx);
   free(code->log);
   *code = (cuda_code){0};
 }

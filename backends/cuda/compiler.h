@@ -7,15 +7,16 @@
 #include <stddef.h>
 
 typedef struct cuda_code {
-  char *data; /* machine code, or text of PTX */
+  char *data; /* machine code */
   size_t bytes;
+  char *ptx; /* what it was made of, as text; without an option NULL */
   char *log; /* what the compiler says of a text that it takes; "" when nothing */
 } cuda_code;
 
 /* Everything besides text and target that code depends on: options and version. */
 duet_status cuda_compiler_identity(char identity[64], duet_error *error);
 
-/* Compiles for a `target` ("sm_90", or "compute_90" for PTX) with one more option, or NULL. `what` begins the texts of
+/* Compiles for a `target` ("sm_90") with one more option, or NULL. `what` begins the texts of
    errors ("cuda:0 (name): kernel k"). On success cuda_code_destroy frees what is in *code. Errors: BUILD_FAILED with
    the compiler's words, UNSUPPORTED without NVRTC. */
 duet_status cuda_compile(const char *what, const char *text, const char *target, const char *option, cuda_code *code,

@@ -56,6 +56,7 @@ allocation *allocate(memory_kind kind, size_t bytes) {
   a->begin = a->mapping_end - payload;
   a->end = a->begin + bytes;
   protect(a, PROT_READ | PROT_WRITE);
+  (void)madvise(a->mapping, pages, MADV_HUGEPAGE); /* is forbidden and allowed again in a fraction of the time */
   memset(a->mapping, slack_byte, pages);
   memset(a->begin, fresh_byte, bytes);
   if (kind == memory_kind::device) device_used += bytes;

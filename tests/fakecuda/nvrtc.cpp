@@ -175,12 +175,12 @@ std::string module_text(const std::string &entries, int architecture, bool check
          ", __start_fakecuda_shared, __stop_fakecuda_shared, fakecuda_entries, {}, {}};\n";
 }
 
-/* No contraction and no shortcuts in arithmetic; types may be punned as on a device. The sanitizer's calls are
- * device.h's own. */
+/* Little optimised, since compiling takes most of the time; with checks, accesses do, and optimisation leaves fewer. No
+   contraction and no shortcuts in arithmetic; types may be punned as on a device. The sanitizer's calls are device.h's
+   own. */
 words compiler_flags(bool checked) {
-  words flags = {
-      "-O2",      "-fPIC", "-w", "-ffp-contract=off", "-fno-strict-aliasing", "-fno-math-errno", "-fno-exceptions",
-      "-fno-rtti"};
+  words flags = {checked ? "-O2" : "-O1", "-fPIC",           "-w",       "-ffp-contract=off", "-fno-strict-aliasing",
+                 "-fno-math-errno",       "-fno-exceptions", "-fno-rtti"};
 #if defined(__x86_64__)
   if (__builtin_cpu_supports("fma") && __builtin_cpu_supports("avx2")) flags.insert(flags.end(), {"-mfma", "-mavx2"});
 #endif

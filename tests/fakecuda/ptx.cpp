@@ -266,12 +266,13 @@ void multiply(const warp_operands &operands) {
     for (unsigned i = 0; i < 4; i++)
       m.c[row_of_sum(group, i)][column_of_sum(thread, i)] = float_of((uint32_t)l.read(3, i, 'f'));
   }
-  for (unsigned r = 0; r < rows; r++)
-    for (unsigned c = 0; c < columns; c++) {
-      double sum = (double)m.c[r][c];
-      for (unsigned k = 0; k < depth; k++) sum += m.a[r][k] * m.b[k][c];
-      m.c[r][c] = (float)sum;
-    }
+  for (unsigned r = 0; r < rows; r++) {
+    double sums[columns];
+    std::copy(m.c[r], m.c[r] + columns, sums);
+    for (unsigned k = 0; k < depth; k++) /* outside, so that columns can go side by side */
+      for (unsigned c = 0; c < columns; c++) sums[c] += m.a[r][k] * m.b[k][c];
+    for (unsigned c = 0; c < columns; c++) m.c[r][c] = (float)sums[c];
+  }
   for (unsigned id = 0; id < warp_size; id++) {
     const lane l(*making, operands[id]);
     for (unsigned i = 0; i < 4; i++) l.write(0, i, 'f', bits_of(m.c[row_of_sum(id >> 2, i)][column_of_sum(id % 4, i)]));

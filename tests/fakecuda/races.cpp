@@ -74,10 +74,9 @@ const module_record &record_of(const fakecuda_module *m) {
   return r;
 }
 
-/* What a kernel may use besides allocations and shared memory: its stack, and constants, which are not among variables
+/* What a kernel may read besides allocations, shared memory and its stack: constants, which are not among variables
    (what is nowhere faults by itself). */
-bool is_own(const char *p, unsigned long bytes, fakecuda_access what) {
-  if (is_on_stack(p, bytes)) return true;
+bool is_constant(const char *p, fakecuda_access what) {
   if (what != FAKECUDA_READ) return false;
   const module_record &r = record_of(place.running->module);
   return p < r.data || p >= r.data_end;
@@ -93,8 +92,9 @@ access_cell *cells_of(const volatile void *at, unsigned long bytes, fakecuda_acc
     if (bytes > (size_t)(m->shared_end - p)) stop_at(at, bytes, "out of bounds", true);
     return record_of(m).cells + (p - m->shared);
   }
+  if (is_on_stack(p, bytes)) return nullptr;
   allocation *a = find_allocation(at);
-  if (!a && is_own(p, bytes, what)) return nullptr;
+  if (!a && is_constant(p, what)) return nullptr;
   if (!is_inside(a, at, bytes))
     stop_at(at, bytes, what == FAKECUDA_READ ? "read out of bounds" : "write out of bounds", false);
   if (!a->cells) a->cells = new_cells((size_t)(a->end - a->begin));
