@@ -176,7 +176,8 @@ typedef struct duet_backend {
   duet_status (*alloc)(duet_device *device, size_t bytes, duet_buffer **buffer, duet_error *error);
   void (*free)(duet_device *device, duet_buffer *buffer); /* takes NULL; waits for work that uses it */
 
-  /* Upload copies `data` before it returns and takes effect in stream order: it never waits for earlier work.
+  /* Upload copies `data` before it returns and takes effect in stream order. It waits for earlier work only where `data`
+     is of a mebibyte or more.
      Download waits for all earlier work. Errors: TOO_LARGE (outside the buffer), DEVICE_LOST. */
   duet_status (*upload)(duet_device *device, duet_buffer *buffer, size_t offset, const void *data, size_t bytes,
                         duet_error *error);

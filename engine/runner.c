@@ -73,8 +73,10 @@ duet_status duet_model_write_state(const duet_model *model, const float *state, 
 
 /* ---- resident data ---- */
 
-duet_status duet_resident_create(const duet_handle *handle, const duet_dataset *dataset, duet_resident **out,
-                                 duet_error *error) {
+static size_t bytes_of(const duet_dataset *d) { return d->count * (size_t)d->height * (size_t)d->width; }
+
+duet_status duet_resident_reserve(const duet_handle *handle, const duet_dataset *dataset, duet_resident **out,
+                                  duet_error *error) {
   *out = NULL;
   duet_resident *r = calloc(1, sizeof *r);
   if (!r) return duet_fail(error, DUET_OUT_OF_MEMORY, "out of memory for the data set");
@@ -84,10 +86,8 @@ duet_status duet_resident_create(const duet_handle *handle, const duet_dataset *
                        .width = dataset->width,
                        .classes = dataset->classes};
   const duet_backend *b = handle->backend;
-  const size_t bytes = dataset->count * (size_t)dataset->height * (size_t)dataset->width;
-  duet_status s = b->alloc(handle->device, bytes, &r->images, error);
+  duet_status s = b->alloc(handle->device, bytes_of(dataset), &r->images, error);
   if (!s) s = b->alloc(handle->device, dataset->count, &r->labels, error);
-  if (!s) s = b->upload(handle->device, r->images, 0, dataset->images, bytes, error);
   if (!s) s = b->upload(handle->device, r->labels, 0, dataset->labels, dataset->count, error);
   if (s) {
     duet_resident_destroy(r);
@@ -95,6 +95,19 @@ duet_status duet_resident_create(const duet_handle *handle, const duet_dataset *
   }
   *out = r;
   return DUET_OK;
+}
+
+duet_status duet_resident_fill(duet_resident *r, const duet_dataset *dataset, duet_error *error) {
+  return r->handle.backend->upload(r->handle.device, r->images, 0, dataset->images, bytes_of(dataset), error);
+}
+
+duet_status duet_resident_create(const duet_handle *handle, const duet_dataset *dataset, duet_resident **out,
+                                 duet_error *error) {
+  duet_status s = duet_resident_reserve(handle, dataset, out, error);
+  if (s || !(s = duet_resident_fill(*out, dataset, error))) return s;
+  duet_resident_destroy(*out);
+  *out = NULL;
+  return s;
 }
 
 void duet_resident_destroy(duet_resident *r) {
