@@ -13,7 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { DUET_BACKEND_VERSION = 4, DUET_LANES = 16, DUET_MAX_OPERANDS = 7 };
+enum { DUET_BACKEND_VERSION = 5, DUET_LANES = 16, DUET_MAX_OPERANDS = 7 };
 
 /* ---- what kernels are made of (kernels/kernels.def) ---- */
 
@@ -93,6 +93,7 @@ typedef struct duet_kernel_source {
   const duet_part *parts;
   size_t part_count;
   size_t group; /* work-items per group: 1 in the cpu class */
+  bool idle;    /* the text returns at once where `control` is NULL */
 } duet_kernel_source;
 
 /* ---- devices ---- */
@@ -187,6 +188,9 @@ typedef struct duet_backend {
   /* Compiles (or finds in the cache on disk) one kernel, ready to launch without further delay. Errors: BUILD_FAILED
      with the compiler's words, TOO_LARGE (group beyond the device's limit). */
   duet_status (*build)(duet_device *device, const duet_kernel_source *source, duet_kernel **kernel, duet_error *error);
+  /* Whether it has compiled this very kernel before and can be expected to find it, in this process or another. A guess
+     that costs nothing but time where it is wrong. (optional: NULL) */
+  bool (*has_built)(duet_device *device, const duet_kernel_source *source);
   void (*release)(duet_device *device, duet_kernel *kernel); /* takes NULL */
 
   /* Enqueues a launch; asynchronous, ordered after all earlier calls on this device. */
