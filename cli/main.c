@@ -49,8 +49,8 @@ static int work(int argc, char **argv) {
   duet_error error;
   if (argc > 0 && strcmp(argv[0], "doctor") == 0) return cli_doctor_work(argc - 1, argv + 1);
   if (argc > 0 && strcmp(argv[0], "bench") == 0) return cli_bench_work(argc - 1, argv + 1);
-  if (argc == 3 && strcmp(argv[0], "build") == 0)
-    return duet_helper_work(argv[1], argv[2], &error) ? cli_fail(&error) : 0;
+  if (argc == 3 && strcmp(argv[0], "build") == 0) /* what fails is built by the parent, which says so */
+    return duet_status_exit(duet_helper_work(argv[1], argv[2], &error));
   (void)duet_fail(&error, DUET_USAGE, "--worker: for Duet's own use");
   return cli_fail(&error);
 }

@@ -20,7 +20,8 @@ duet_status cli_session_begin(const cli_options *options, cli_data data, cli_ses
   duet_loading *loading = &session->loading;
   duet_status s = duet_precision_parse(options->precision, &session->precision, error);
   if (s) return s;
-  const duet_status read = duet_loading_begin(loading, options->data, data == CLI_DATA_BOTH, data != CLI_DATA_NONE, error);
+  const duet_status read =
+      duet_loading_begin(loading, options->data, data == CLI_DATA_BOTH, data != CLI_DATA_NONE, error);
   duet_error refused = read ? *error : (duet_error){0};
   s = open_device(options, session, error); /* a device that cannot be had is said first */
   if (s) return s;

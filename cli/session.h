@@ -20,8 +20,8 @@ typedef struct cli_session {
 /* The sets of --data, or of the built-in data, that a command needs in the device's memory. */
 typedef enum cli_data { CLI_DATA_NONE, CLI_DATA_TEST, CLI_DATA_BOTH } cli_data;
 
-/* Opens the device that the options name, says on stderr which one `auto` chose, and makes room there for the data, whose
-   pixels are still read: duet_loading_end waits for them. The session stays where it is. */
+/* Opens the device that the options name, says on stderr which one `auto` chose, and makes room there for the data,
+   whose pixels are still read: duet_loading_end waits for them. The session stays where it is. */
 duet_status cli_session_begin(const cli_options *options, cli_data data, cli_session *session, duet_error *error);
 /* The same, and the data are there. */
 duet_status cli_session_open(const cli_options *options, cli_data data, cli_session *session, duet_error *error);

@@ -226,8 +226,7 @@ fail:
 
 duet_status duet_dataset_end(duet_reading *reading, bool wanted, duet_error *error) {
   if (!reading) return DUET_OK;
-  const duet_status status =
-      wanted ? read_values(&reading->images, &reading->dataset->images, error) : DUET_OK;
+  const duet_status status = wanted ? read_values(&reading->images, &reading->dataset->images, error) : DUET_OK;
   duet_bytes_close(reading->images.bytes);
   free(reading);
   return status;

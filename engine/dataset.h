@@ -19,8 +19,8 @@ struct duet_dataset {
 };
 
 /* duet_dataset_load in two: all but the pixels at once, then the pixels, by any thread; nobody may look at `images`
-   meanwhile. duet_dataset_end ends the reading in any case, without the pixels where they are not `wanted`; the data set
-   stays the caller's. Errors: those of duet_dataset_load. */
+   meanwhile. duet_dataset_end ends the reading in any case, without the pixels where they are not `wanted`; the data
+   set stays the caller's. Errors: those of duet_dataset_load. */
 typedef struct duet_reading duet_reading;
 duet_status duet_dataset_begin(const char *directory, duet_split split, duet_dataset **dataset, duet_reading **reading,
                                duet_error *error);

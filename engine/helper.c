@@ -5,9 +5,11 @@
 #include "engine/text.h"
 #include "engine/worker.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 enum { NAME = 63, MOST_BYTES = 1 << 26 };
@@ -38,15 +40,16 @@ static bool write_sources(const char *path, const duet_kernel_source *const sour
   return good;
 }
 
+/* Without a file or a process there is no helper, and the caller builds all. */
 duet_helper *duet_helper_start(const char *id, const duet_kernel_source *const sources[], size_t count) {
   duet_helper *h = allowed && count ? calloc(1, sizeof *h) : NULL;
   if (!h) return NULL;
   (void)snprintf(h->path, sizeof h->path, "/tmp/duet-build-XXXXXX");
   const int file = mkstemp(h->path);
   if (file >= 0) (void)close(file);
+  const char *const argv[] = {NULL, "--worker", "build", id, h->path, NULL};
   /* Threads that are bound to cores would share one with those of this process. */
-  const char *const argv[] = {NULL, "--worker", "build", id, h->path, NULL}, *const environment[] = {
-                                                                                 "DUET_AFFINITY=off", NULL};
+  const char *const environment[] = {"DUET_AFFINITY=off", NULL};
   if (file >= 0 && write_sources(h->path, sources, count) &&
       duet_worker_start(argv, environment, &h->worker, NULL) == DUET_OK)
     return h;
@@ -56,8 +59,9 @@ duet_helper *duet_helper_start(const char *id, const duet_kernel_source *const s
 
 void duet_helper_end(duet_helper *h, double seconds) {
   if (!h) return;
-  const char *text;
-  if (h->worker) (void)duet_worker_next(h->worker, seconds, &text, NULL); /* it says nothing, so this is its end */
+  const char *text; /* what a driver prints is nothing to us */
+  while (h->worker && duet_worker_next(h->worker, seconds, &text, NULL) == DUET_WORKER_LINE) {
+  }
   duet_worker_destroy(h->worker);
   (void)unlink(h->path);
   free(h);
@@ -88,7 +92,9 @@ duet_status duet_helper_work(const char *id, const char *path, duet_error *error
   uint8_t *data = NULL;
   size_t left = 0, taken = 0;
   duet_handle handle = {0};
+  (void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* it works for its parent alone */
   duet_status s = duet_file_read(path, MOST_BYTES, &data, &left, error);
+  if (!s) (void)unlink(path);
   if (!s) s = duet_device_open(id, &handle, error);
   if (!s && !handle.backend->has_built)
     s = duet_fail(error, DUET_USAGE, "%s: keeps no compiled kernels, so there is nothing to build ahead", id);

@@ -1,5 +1,5 @@
-/* A second process that compiles kernels for the first: drivers compile one after the other, and some take seconds. What
-   it has compiled lies in the caches on disk, where the first finds it; nothing else passes between them. */
+/* A second process that compiles kernels for the first: drivers compile one after the other, and some take seconds.
+   What it has compiled lies in the caches on disk, where the first finds it; nothing else passes between them. */
 #ifndef DUET_HELPER_H
 #define DUET_HELPER_H
 
@@ -17,7 +17,8 @@ duet_helper *duet_helper_start(const char *id, const duet_kernel_source *const s
 /* Waits until it is done, at most `seconds`, and ends it. Takes NULL. */
 void duet_helper_end(duet_helper *helper, double seconds);
 
-/* What it does: builds all kernels that the file describes. Errors: BAD_INPUT, those of the backend. */
+/* What it does: builds all kernels that the file describes, which it removes. Errors: BAD_INPUT, USAGE (the device
+   keeps no kernels), those of the backend. */
 duet_status duet_helper_work(const char *id, const char *path, duet_error *error);
 
 #endif

@@ -19,7 +19,8 @@ typedef struct duet_loading {
 } duet_loading;
 
 /* Checks the files of the splits asked for (all but the pixels) and begins to read these. The structure stays where it
-   is until duet_loading_close. Errors: those of duet_dataset_load; BAD_INPUT where images of both splits differ in size.
+   is until duet_loading_close. Errors: those of duet_dataset_load; BAD_INPUT where images of both splits differ in
+   size.
  */
 duet_status duet_loading_begin(duet_loading *loading, const char *directory, bool train, bool test, duet_error *error);
 

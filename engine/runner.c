@@ -199,8 +199,8 @@ static duet_status build_kernels(duet_runner *runner, const duet_runner_options 
   for (size_t i = 0; i < plan->launch_count; i++) {
     const duet_plan_launch *l = &plan->launches[i];
     if (!duet_stage_is_product(l->parts[0].stages))
-      sources[i] = (duet_kernel_source){
-          .name = l->name, .parts = l->parts, .part_count = l->part_count, .group = l->group};
+      sources[i] =
+          (duet_kernel_source){.name = l->name, .parts = l->parts, .part_count = l->part_count, .group = l->group};
   }
   const duet_many many = {sources, runner->kernels, plan->launch_count, options->building, options->context};
   const duet_status s = duet_build_many(&runner->model->handle, &many, error);

@@ -66,7 +66,8 @@ duet_status opencl_upload(duet_device *device, duet_buffer *buffer, size_t offse
   if (status != DUET_OK || bytes == 0) return status;
   opencl_reap(device);
   if (bytes >= LARGE) {
-    const cl_int code = clEnqueueWriteBuffer(device->queue, buffer->memory, CL_TRUE, offset, bytes, data, 0, NULL, NULL);
+    const cl_int code =
+        clEnqueueWriteBuffer(device->queue, buffer->memory, CL_TRUE, offset, bytes, data, 0, NULL, NULL);
     return code == CL_SUCCESS ? DUET_OK : opencl_fail(error, device, "clEnqueueWriteBuffer", code);
   }
   opencl_staging *s = malloc(sizeof *s + bytes);

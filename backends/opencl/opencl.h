@@ -64,7 +64,7 @@ struct duet_device {
   opencl_span spans[OPENCL_SPANS]; /* ticket t at t % OPENCL_SPANS */
   duet_ticket tickets;             /* given so far */
   char cache[DUET_CACHE_PATH];     /* directory of compiled kernels, "" for none */
-  char marks[DUET_CACHE_PATH];     /* where the driver keeps them: directory of marks of those that it has, "" for none */
+  char marks[DUET_CACHE_PATH]; /* where the driver keeps them: directory of marks of those that it has, "" for none */
 };
 
 struct duet_buffer {

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* No relaxed mathematics: NaN stays NaN, and no option is left to a driver's taste. */
 static const char options[] = "-cl-std=CL1.2";
@@ -104,9 +105,11 @@ bool opencl_has_built(duet_device *device, const duet_kernel_source *source) {
   const char *directory = device->info.keeps_kernels ? device->marks : device->cache;
   void *data;
   size_t bytes;
-  const bool found = duet_cache_load(directory, key_of(device, source), &data, &bytes);
-  if (found) free(data);
-  return found;
+  if (duet_cache_load(directory, key_of(device, source), &data, &bytes)) {
+    free(data);
+    return true;
+  }
+  return !directory[0] || duet_cache_make(directory) || access(directory, W_OK); /* else it can be kept */
 }
 
 /* Of a kernel that the driver keeps there is a mark in our cache. Without it time is lost, no more. */
