@@ -3,6 +3,7 @@
    program is its own helper. */
 #include "engine/build.h"
 #include "engine/file.h"
+#include "engine/generate.h"
 #include "engine/helper.h"
 #include "engine/loading.h"
 #include "engine/plan.h"
@@ -10,13 +11,13 @@
 #include "tests/folder.h"
 #include "tests/small.h"
 
-#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -146,7 +147,7 @@ static void test_damage_is_found(void **state) {
   cut("cut");
   OK(duet_loading_begin(&loading, "cut", true, true, &error));
   for (int again = 0; again < 2; again++)
-    REFUSED(DUET_BAD_INPUT, "cut/train-images-idx3-ubyte: byte 4: 53 images of 12x12 announced, data ends after 50",
+    REFUSED(DUET_BAD_INPUT, "cut/train-images-idx3-ubyte: byte 8: 53 images of 12x12 announced, data ends after 50",
             duet_loading_end(&loading, &error));
   duet_loading_close(&loading);
   assert_int_equal(WEXITSTATUS(system("\"" DUET_PROGRAM "\" train mlp --device ref --data cut --quiet 2>err")), 4);
@@ -173,7 +174,7 @@ static void test_what_a_helper_refuses(void **state) {
   (void)state;
   REFUSED(DUET_BAD_INPUT, "nothing", duet_helper_work("ref", "nothing", &error));
   expect_work("ref", "k 1 1 4\ntext", DUET_USAGE, "keeps no compiled kernels");
-  expect_work("opencl:99:99", "k 1 1 4\ntext", DUET_NO_DEVICE, "opencl:99:99");
+  expect_work("nothing:0", "k 1 1 4\ntext", DUET_USAGE, "no such id");
 }
 
 /* ---- on a device that keeps kernels ---- */
@@ -303,6 +304,19 @@ static void test_helper_may_fail(void **state) {
   expect_work(device_id(), "bad\n", DUET_BAD_INPUT, "told");
 }
 
+static void check_same_values(const char *first, const char *second) {
+  duet_network *network[2];
+  float *values[2];
+  uint64_t seed;
+  OK(duet_checkpoint_read(first, &network[0], &values[0], &seed, &error));
+  OK(duet_checkpoint_read(second, &network[1], &values[1], &seed, &error));
+  assert_memory_equal(values[0], values[1], network[0]->parameter_count * sizeof(float));
+  for (int i = 0; i < 2; i++) {
+    free(values[i]);
+    duet_network_destroy(network[i]);
+  }
+}
+
 /* The whole program: the same bits with and without. */
 static void test_same_numbers(void **state) {
   (void)state;
@@ -314,7 +328,7 @@ static void test_same_numbers(void **state) {
                    off ? "DUET_HELPER=off" : "", DUET_PROGRAM, device_id(), off);
     assert_int_equal(system(command), 0);
   }
-  assert_int_equal(system("cmp 0.st 1.st"), 0);
+  check_same_values("0.st", "1.st");
 }
 
 int main(int argc, char **argv) {
