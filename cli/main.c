@@ -1,5 +1,6 @@
 /* duet: reads the command line, runs one command, and sees that its results arrived. */
 #include "cli/cli.h"
+#include "engine/helper.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -43,11 +44,13 @@ static int run(const cli_options *options) {
   return options->help ? cli_help(options) : commands[options->command](options);
 }
 
-/* What doctor and bench start as a child (engine/worker.h): duet --worker COMMAND ARGUMENT... */
+/* What a command starts as a child (engine/worker.h): duet --worker COMMAND ARGUMENT... */
 static int work(int argc, char **argv) {
   duet_error error;
   if (argc > 0 && strcmp(argv[0], "doctor") == 0) return cli_doctor_work(argc - 1, argv + 1);
   if (argc > 0 && strcmp(argv[0], "bench") == 0) return cli_bench_work(argc - 1, argv + 1);
+  if (argc == 3 && strcmp(argv[0], "build") == 0) /* what fails is built by the parent, which says so */
+    return duet_status_exit(duet_helper_work(argv[1], argv[2], &error));
   (void)duet_fail(&error, DUET_USAGE, "--worker: for Duet's own use");
   return cli_fail(&error);
 }
@@ -67,6 +70,7 @@ int main(int argc, char **argv) {
   duet_error error;
   (void)signal(SIGPIPE, SIG_IGN); /* a write to a closed pipe fails instead of ending the program */
   (void)signal(SIGXFSZ, SIG_IGN); /* and so does one beyond the limit of a file's size */
+  duet_helper_allow();
   if (argc == 2 && strcmp(argv[1], "--version") == 0) {
     puts("duet " DUET_VERSION);
     return close_output(0);

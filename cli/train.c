@@ -41,6 +41,15 @@ static void show_building(void *context, size_t kernel, size_t kernels) {
   if (j->bar) (void)fprintf(stderr, "building kernel %zu of %zu", kernel + 1, kernels);
 }
 
+/* Who waits for data longer than for kernels waits here. */
+static duet_status finish_data(void *context, duet_error *error) {
+  job *j = context;
+  const double begun = duet_now();
+  const duet_status s = duet_loading_end(&j->session.loading, error);
+  j->setup_s += duet_now() - begun;
+  return s;
+}
+
 static bool show_progress(void *context, size_t step, size_t steps, const double *losses, double rate) {
   const job *j = context;
   const size_t batch = (size_t)j->train.batch, samples = j->session.train_set->count - j->train.validation;
@@ -198,7 +207,8 @@ static duet_status prepare(job *j, duet_error *error) {
   const cli_options *o = j->options;
   if (!s && o->report) s = begin_report(j, error);
   if (!s && !j->checkpoint) s = cli_log_open(&j->log, o->log, (size_t)o->log_every, error);
-  if (!s) s = cli_session_open(o, CLI_DATA_BOTH, &j->session, error);
+  if (!s) s = cli_session_begin(o, CLI_DATA_BOTH, &j->session, error);
+  if (!s && (o->save || j->checkpoint)) s = duet_loading_end(&j->session.loading, error); /* the run is tied to them */
   j->train.precision = j->session.precision;
   if (!s) s = take_network(j, error);
   if (!s) s = duet_model_create(&j->session.handle, j->session.network, j->train.seed, &j->session.model, error);
@@ -231,6 +241,7 @@ static duet_status run(job *j, duet_error *error) {
   cli_stop_catch(); /* the run then ends after the steps under way */
   const duet_listener listener = {.context = j,
                                   .building = show_building,
+                                  .ready = finish_data,
                                   .progress = show_progress,
                                   .steps = j->log.file || j->board.file || j->history ? write_steps : NULL,
                                   .epoch = show_epoch,

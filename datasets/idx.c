@@ -173,7 +173,8 @@ static duet_status check_directory(const char *directory, duet_error *error) {
   return DUET_OK;
 }
 
-static duet_status fill(idx *images, idx *labels, duet_dataset *dataset, duet_error *error) {
+/* All but the pixels, which are what takes time: labels are a few thousand times smaller. */
+static duet_status fill(const idx *images, const idx *labels, duet_dataset *dataset, duet_error *error) {
   duet_status status;
   if (images->count != labels->count)
     return duet_fail(error, DUET_BAD_INPUT,
@@ -183,31 +184,62 @@ static duet_status fill(idx *images, idx *labels, duet_dataset *dataset, duet_er
   dataset->height = (int)images->height;
   dataset->width = (int)images->width;
   if ((status = read_values(labels, &dataset->labels, error))) return status;
-  if ((status = count_classes(labels, dataset, error))) return status;
-  return read_values(images, &dataset->images, error);
+  return count_classes(labels, dataset, error);
 }
 
-duet_status duet_dataset_load(const char *directory, duet_split split, duet_dataset **out, duet_error *error) {
+struct duet_reading {
+  idx images;
+  duet_dataset *dataset;
+};
+
+duet_status duet_dataset_begin(const char *directory, duet_split split, duet_dataset **out, duet_reading **reading,
+                               duet_error *error) {
   const char *const prefix = split == DUET_SPLIT_TRAIN ? "train" : "t10k";
-  idx images = {.noun = "images", .dimensions = 3}, labels = {.noun = "labels", .dimensions = 1};
+  idx labels = {.noun = "labels", .dimensions = 1};
   duet_status status;
   *out = NULL;
+  *reading = NULL;
   if (split != DUET_SPLIT_TRAIN && split != DUET_SPLIT_TEST)
     return duet_fail(error, DUET_USAGE, "split %d: there is none (DUET_SPLIT_TRAIN or DUET_SPLIT_TEST)", (int)split);
   if (!directory) directory = duet_dataset_builtin();
   duet_dataset *dataset = calloc(1, sizeof *dataset);
-  if (!dataset)
-    return duet_fail(error, DUET_OUT_OF_MEMORY, "%s: no memory for a data set (close other programs)", directory);
-  if ((status = check_directory(directory, error))) goto done;
-  if ((status = open_idx(&images, directory, prefix, error))) goto done;
-  if ((status = open_idx(&labels, directory, prefix, error))) goto done;
-  if ((status = fill(&images, &labels, dataset, error))) goto done;
-  *out = dataset;
-  dataset = NULL;
-done:
-  duet_dataset_destroy(dataset);
+  duet_reading *made = calloc(1, sizeof *made);
+  if (!dataset || !made) {
+    status = duet_fail(error, DUET_OUT_OF_MEMORY, "%s: no memory for a data set (close other programs)", directory);
+    goto fail;
+  }
+  *made = (duet_reading){.images = {.noun = "images", .dimensions = 3}, .dataset = dataset};
+  if ((status = check_directory(directory, error))) goto fail;
+  if ((status = open_idx(&made->images, directory, prefix, error))) goto fail;
+  if ((status = open_idx(&labels, directory, prefix, error))) goto fail;
+  if ((status = fill(&made->images, &labels, dataset, error))) goto fail;
   duet_bytes_close(labels.bytes);
-  duet_bytes_close(images.bytes);
+  *out = dataset;
+  *reading = made;
+  return DUET_OK;
+fail:
+  duet_bytes_close(labels.bytes);
+  (void)duet_dataset_end(made, false, NULL);
+  duet_dataset_destroy(dataset);
+  return status;
+}
+
+duet_status duet_dataset_end(duet_reading *reading, bool wanted, duet_error *error) {
+  if (!reading) return DUET_OK;
+  const duet_status status = wanted ? read_values(&reading->images, &reading->dataset->images, error) : DUET_OK;
+  duet_bytes_close(reading->images.bytes);
+  free(reading);
+  return status;
+}
+
+duet_status duet_dataset_load(const char *directory, duet_split split, duet_dataset **out, duet_error *error) {
+  duet_reading *reading;
+  duet_status status = duet_dataset_begin(directory, split, out, &reading, error);
+  if (status) return status;
+  status = duet_dataset_end(reading, true, error);
+  if (!status) return DUET_OK;
+  duet_dataset_destroy(*out);
+  *out = NULL;
   return status;
 }
 
@@ -256,8 +288,8 @@ duet_status duet_images_load(const char *path, duet_dataset **out, duet_error *e
     dataset->count = images.count;
     dataset->height = (int)images.height;
     dataset->width = (int)images.width;
-    if ((status = read_values(&images, &dataset->images, error))) goto done;
   }
+  if ((status = read_values(&images, &dataset->images, error))) goto done;
   *out = dataset;
   dataset = NULL;
 done:

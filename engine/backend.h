@@ -13,7 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { DUET_BACKEND_VERSION = 4, DUET_LANES = 16, DUET_MAX_OPERANDS = 7 };
+enum { DUET_BACKEND_VERSION = 5, DUET_LANES = 16, DUET_MAX_OPERANDS = 7 };
 
 /* ---- what kernels are made of (kernels/kernels.def) ---- */
 
@@ -93,6 +93,7 @@ typedef struct duet_kernel_source {
   const duet_part *parts;
   size_t part_count;
   size_t group; /* work-items per group: 1 in the cpu class */
+  bool idle;    /* the text returns at once where `control` is NULL */
 } duet_kernel_source;
 
 /* ---- devices ---- */
@@ -176,8 +177,9 @@ typedef struct duet_backend {
   duet_status (*alloc)(duet_device *device, size_t bytes, duet_buffer **buffer, duet_error *error);
   void (*free)(duet_device *device, duet_buffer *buffer); /* takes NULL; waits for work that uses it */
 
-  /* Upload copies `data` before it returns and takes effect in stream order: it never waits for earlier work.
-     Download waits for all earlier work. Errors: TOO_LARGE (outside the buffer), DEVICE_LOST. */
+  /* Upload copies `data` before it returns and takes effect in stream order. It waits for earlier work only where
+     `data` is of a mebibyte or more. Download waits for all earlier work. Errors: TOO_LARGE (outside the buffer),
+     DEVICE_LOST. */
   duet_status (*upload)(duet_device *device, duet_buffer *buffer, size_t offset, const void *data, size_t bytes,
                         duet_error *error);
   duet_status (*download)(duet_device *device, const duet_buffer *buffer, size_t offset, void *data, size_t bytes,
@@ -186,6 +188,9 @@ typedef struct duet_backend {
   /* Compiles (or finds in the cache on disk) one kernel, ready to launch without further delay. Errors: BUILD_FAILED
      with the compiler's words, TOO_LARGE (group beyond the device's limit). */
   duet_status (*build)(duet_device *device, const duet_kernel_source *source, duet_kernel **kernel, duet_error *error);
+  /* Whether there is nothing to gain if another process builds this kernel first: it was built before and will be
+     found, or none is kept. A guess that costs nothing but time where it is wrong. (optional: NULL) */
+  bool (*has_built)(duet_device *device, const duet_kernel_source *source);
   void (*release)(duet_device *device, duet_kernel *kernel); /* takes NULL */
 
   /* Enqueues a launch; asynchronous, ordered after all earlier calls on this device. */

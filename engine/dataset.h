@@ -4,6 +4,7 @@
 
 #include "engine/status.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -13,9 +14,17 @@ struct duet_dataset {
   size_t count;
   int height, width; /* at most DUET_SIDE_LIMIT */
   int classes;       /* largest label + 1, 2..10 */
-  uint8_t *images;   /* [count][height][width], 0 background .. 255 ink */
+  uint8_t *images;   /* [count][height][width], 0 background .. 255 ink; NULL until duet_dataset_end has read them */
   uint8_t *labels;   /* [count]; NULL: none (duet_images_load) */
 };
+
+/* duet_dataset_load in two: all but the pixels at once, then the pixels, by any thread; nobody may look at `images`
+   meanwhile. duet_dataset_end ends the reading in any case, without the pixels where they are not `wanted`; the data
+   set stays the caller's. Errors: those of duet_dataset_load. */
+typedef struct duet_reading duet_reading;
+duet_status duet_dataset_begin(const char *directory, duet_split split, duet_dataset **dataset, duet_reading **reading,
+                               duet_error *error);
+duet_status duet_dataset_end(duet_reading *reading, bool wanted, duet_error *error); /* takes NULL */
 
 /* Reads one file of images, and beside it the labels where its name holds "images-idx3" and the same name with
    "labels-idx1", plain or .gz, is there: else `labels` is NULL and `classes` 0. Errors: those of duet_dataset_load. */

@@ -159,6 +159,7 @@ static void add_driver(duet_text *out, const duet_kernel_source *source) {
         if (source->parts[p].stages[i].constants.LOCAL > floats) floats = source->parts[p].stages[i].constants.LOCAL;
     duet_text_add(out, "  LOCAL_ARRAY(float, scratch, %d);\n", floats);
   }
+  if (source->idle) duet_text_add(out, "  if (!control) return;\n");
   duet_text_add(out, "  int group = GROUP_ID;\n");
   for (size_t p = 0, number = 0; p < source->part_count; number += source->parts[p++].stage_count)
     add_part(out, &source->parts[p], number, source->group);
@@ -167,6 +168,7 @@ static void add_driver(duet_text *out, const duet_kernel_source *source) {
 
 duet_status duet_generate(duet_kernel_source *source, duet_error *error) {
   duet_text out = {0};
+  source->idle = source->group == 1; /* where there are barriers, drivers may not like it */
   duet_text_add(&out, "#define GROUP %zu\n", source->group);
   for (int i = 0; i < DUET_CONTROL_WORDS; i++) duet_text_add(&out, "#define CONTROL_%s %d\n", control_names[i], i);
   for (int i = 0; i < DUET_PRECISIONS; i++)

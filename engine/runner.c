@@ -73,8 +73,10 @@ duet_status duet_model_write_state(const duet_model *model, const float *state, 
 
 /* ---- resident data ---- */
 
-duet_status duet_resident_create(const duet_handle *handle, const duet_dataset *dataset, duet_resident **out,
-                                 duet_error *error) {
+static size_t bytes_of(const duet_dataset *d) { return d->count * (size_t)d->height * (size_t)d->width; }
+
+duet_status duet_resident_reserve(const duet_handle *handle, const duet_dataset *dataset, duet_resident **out,
+                                  duet_error *error) {
   *out = NULL;
   duet_resident *r = calloc(1, sizeof *r);
   if (!r) return duet_fail(error, DUET_OUT_OF_MEMORY, "out of memory for the data set");
@@ -84,10 +86,8 @@ duet_status duet_resident_create(const duet_handle *handle, const duet_dataset *
                        .width = dataset->width,
                        .classes = dataset->classes};
   const duet_backend *b = handle->backend;
-  const size_t bytes = dataset->count * (size_t)dataset->height * (size_t)dataset->width;
-  duet_status s = b->alloc(handle->device, bytes, &r->images, error);
+  duet_status s = b->alloc(handle->device, bytes_of(dataset), &r->images, error);
   if (!s) s = b->alloc(handle->device, dataset->count, &r->labels, error);
-  if (!s) s = b->upload(handle->device, r->images, 0, dataset->images, bytes, error);
   if (!s) s = b->upload(handle->device, r->labels, 0, dataset->labels, dataset->count, error);
   if (s) {
     duet_resident_destroy(r);
@@ -95,6 +95,19 @@ duet_status duet_resident_create(const duet_handle *handle, const duet_dataset *
   }
   *out = r;
   return DUET_OK;
+}
+
+duet_status duet_resident_fill(duet_resident *r, const duet_dataset *dataset, duet_error *error) {
+  return r->handle.backend->upload(r->handle.device, r->images, 0, dataset->images, bytes_of(dataset), error);
+}
+
+duet_status duet_resident_create(const duet_handle *handle, const duet_dataset *dataset, duet_resident **out,
+                                 duet_error *error) {
+  duet_status s = duet_resident_reserve(handle, dataset, out, error);
+  if (s || !(s = duet_resident_fill(*out, dataset, error))) return s;
+  duet_resident_destroy(*out);
+  *out = NULL;
+  return s;
 }
 
 void duet_resident_destroy(duet_resident *r) {
@@ -158,25 +171,33 @@ static duet_status make_buffers(duet_runner *runner, const duet_runner_options *
   return s;
 }
 
-/* A launch made ready: its kernel built; or a product made once, for a library that loads and chooses at its first,
-   which belongs to building. That one multiplies what no step has made yet. */
-static duet_status make_launch(duet_runner *runner, size_t i, duet_buffer *const memories[], duet_error *error) {
+/* A product made once, for a library that loads and chooses at its first, which belongs to building. It multiplies what
+   no step has made yet. */
+static duet_status make_product(duet_runner *runner, size_t i, duet_error *error) {
   const duet_handle *h = &runner->model->handle;
   const duet_plan_launch *l = &runner->plan->launches[i];
-  duet_launch *launch = &runner->launches[i];
-  if (duet_stage_is_product(l->parts[0].stages)) {
-    runner->products[i] = duet_product_of(l->parts[0].stages, memories);
-    launch->product = &runner->products[i];
-    duet_error inner;
-    const duet_status s = h->backend->gemm(h->device, launch->product, &inner);
-    return s ? duet_fail(error, s, "%s: %.800s (DUET_GEMM=off does without %s)", l->parts[0].stages->label, inner.text,
-                         runner->plan->options.library)
-             : s;
+  runner->products[i] = duet_product_of(l->parts[0].stages, runner->launches[i].memories);
+  runner->launches[i].product = &runner->products[i];
+  duet_error inner;
+  const duet_status s = h->backend->gemm(h->device, &runner->products[i], &inner);
+  return s ? duet_fail(error, s, "%s: %.800s (DUET_GEMM=off does without %s)", l->parts[0].stages->label, inner.text,
+                       runner->plan->options.library)
+           : s;
+}
+
+static duet_status build_kernels(duet_runner *runner, const duet_runner_options *options, duet_error *error) {
+  const duet_plan *plan = runner->plan;
+  duet_kernel_source *sources = calloc(plan->launch_count, sizeof *sources);
+  if (!sources) return duet_fail(error, DUET_OUT_OF_MEMORY, "out of memory for the kernels of a step");
+  for (size_t i = 0; i < plan->launch_count; i++) {
+    const duet_plan_launch *l = &plan->launches[i];
+    if (!duet_stage_is_product(l->parts[0].stages))
+      sources[i] =
+          (duet_kernel_source){.name = l->name, .parts = l->parts, .part_count = l->part_count, .group = l->group};
   }
-  const duet_status s = duet_build(h, l->name, l->parts, l->part_count, l->group, &runner->kernels[i], error);
-  launch->kernel = runner->kernels[i];
-  launch->groups = l->groups;
-  memcpy(launch->memories, memories, sizeof launch->memories);
+  const duet_many many = {sources, runner->kernels, plan->launch_count, options->building, options->context};
+  const duet_status s = duet_build_many(&runner->model->handle, &many, error);
+  free(sources);
   return s;
 }
 
@@ -198,11 +219,15 @@ static duet_status make_launches(duet_runner *runner, const duet_runner_options 
                                                 [DUET_MEMORY_work] = runner->work,
                                                 [DUET_MEMORY_results] = runner->results,
                                                 [DUET_MEMORY_control] = runner->control};
-  for (size_t i = 0; i < plan->launch_count; i++) {
-    if (options->building) options->building(options->context, i, plan->launch_count);
-    const duet_status s = make_launch(runner, i, memories, error);
-    if (s) return s;
+  duet_status s = build_kernels(runner, options, error);
+  for (size_t i = 0; !s && i < plan->launch_count; i++) {
+    duet_launch *launch = &runner->launches[i];
+    memcpy(launch->memories, memories, sizeof launch->memories);
+    launch->groups = plan->launches[i].groups;
+    launch->kernel = runner->kernels[i];
+    if (!launch->kernel) s = make_product(runner, i, error);
   }
+  if (s) return s;
   return h->backend->record(h->device, runner->launches, plan->launch_count, &runner->recording, error);
 }
 

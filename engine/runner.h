@@ -37,6 +37,10 @@ typedef struct duet_resident {
 
 duet_status duet_resident_create(const duet_handle *handle, const duet_dataset *dataset, duet_resident **resident,
                                  duet_error *error);
+/* The same in two, for pixels that are still to come: runners are made without, their first step reads them. */
+duet_status duet_resident_reserve(const duet_handle *handle, const duet_dataset *dataset, duet_resident **resident,
+                                  duet_error *error);
+duet_status duet_resident_fill(duet_resident *resident, const duet_dataset *dataset, duet_error *error);
 void duet_resident_destroy(duet_resident *resident); /* takes NULL */
 /* Whether a network can be run on it. Errors: BAD_INPUT (made for images of another size, or for fewer classes). */
 duet_status duet_resident_check(const duet_network *network, const duet_resident *resident, duet_error *error);

@@ -374,8 +374,9 @@ static duet_status prepare(training *t, duet_model *model, duet_error *error) {
                                        .context = t->listener->context};
   if (!s) s = duet_runner_create(model, t->train, &options, &t->runner, error);
   if (!s && o->resume && duet_plan_is_scaled(&t->runner->plan->options)) t->runner->scaling = o->resume->scaling;
+  t->result->compile_s = duet_now() - started;
+  if (!s && t->listener->ready) s = t->listener->ready(t->listener->context, error);
   t->shown = t->saved = duet_now();
-  t->result->compile_s = t->shown - started;
   return s;
 }
 

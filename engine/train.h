@@ -39,6 +39,8 @@ typedef struct duet_run {
 typedef struct duet_listener {
   void *context;
   void (*building)(void *context, size_t kernel, size_t kernels);
+  /* Kernels are built: the pixels of both data sets must be on the device when it returns. */
+  duet_status (*ready)(void *context, duet_error *error);
   /* Often enough for a progress bar. True stops the run after the steps that are enqueued. `losses` are NULL unless
    * watch is set. */
   bool (*progress)(void *context, size_t step, size_t steps, const double *losses, double images_per_second);

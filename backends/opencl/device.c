@@ -10,7 +10,10 @@ enum { MOST = 32 }; /* platforms, and devices of a platform, that are looked at 
    core, which halves the speed of short kernels. */
 static void prepare_environment(void) {
   const char *affinity = getenv("DUET_AFFINITY");
-  if (!affinity || strcmp(affinity, "off") != 0) (void)setenv("POCL_AFFINITY", "1", 0);
+  if (affinity && strcmp(affinity, "off") == 0)
+    (void)unsetenv("POCL_AFFINITY"); /* one that the parent has set */
+  else
+    (void)setenv("POCL_AFFINITY", "1", 0);
 }
 
 /* Copies a text of any length into text[size], cut to fit; "" when the driver does not tell. */
@@ -222,7 +225,7 @@ static duet_status open_device(const char *id, duet_device **out, duet_error *er
   if (!device) return duet_fail(error, DUET_OUT_OF_MEMORY, "%s: no memory for the device", id);
   device->id = found;
   describe(platform, found, p, d, &device->info);
-  if (!device->info.keeps_kernels) duet_cache_directory(device->cache);
+  duet_cache_directory(device->info.keeps_kernels ? device->marks : device->cache);
   opencl_find_commands(device, platform);
   opencl_note(device, device->info.keeps_kernels ? "the driver's own" : device->cache[0] ? device->cache : "off");
   if (!device->info.usable) {
@@ -266,6 +269,7 @@ const duet_backend duet_backend_table = {
     .upload = opencl_upload,
     .download = opencl_download,
     .build = opencl_build,
+    .has_built = opencl_has_built,
     .release = opencl_release,
     .launch = opencl_launch,
     .gemm = opencl_gemm,

@@ -4,7 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PAD = 64 }; /* buffers are padded to this, so that zeroing can use the widest pattern */
+enum {
+  PAD = 64,           /* buffers are padded to this, so that zeroing can use the widest pattern */
+  LARGE = 1024 * 1024 /* an upload from here on is waited for: a copy of it would take longer */
+};
 
 duet_status opencl_alloc(duet_device *device, size_t bytes, duet_buffer **out, duet_error *error) {
   uint64_t most = device->info.max_allocation;
@@ -56,12 +59,17 @@ void opencl_reap(duet_device *device) {
   }
 }
 
-/* The data is copied, so that neither the caller nor the device waits for the other. */
+/* The data is copied, so that neither the caller nor the device waits for the other, unless it is a whole data set. */
 duet_status opencl_upload(duet_device *device, duet_buffer *buffer, size_t offset, const void *data, size_t bytes,
                           duet_error *error) {
   duet_status status = duet_check_range(&device->info, "an upload", buffer->bytes, offset, bytes, error);
   if (status != DUET_OK || bytes == 0) return status;
   opencl_reap(device);
+  if (bytes >= LARGE) {
+    const cl_int code =
+        clEnqueueWriteBuffer(device->queue, buffer->memory, CL_TRUE, offset, bytes, data, 0, NULL, NULL);
+    return code == CL_SUCCESS ? DUET_OK : opencl_fail(error, device, "clEnqueueWriteBuffer", code);
+  }
   opencl_staging *s = malloc(sizeof *s + bytes);
   if (!s)
     return duet_fail(error, DUET_OUT_OF_MEMORY, "%s: no memory to stage an upload of %zu bytes", device->info.id,

@@ -64,6 +64,7 @@ struct duet_device {
   opencl_span spans[OPENCL_SPANS]; /* ticket t at t % OPENCL_SPANS */
   duet_ticket tickets;             /* given so far */
   char cache[DUET_CACHE_PATH];     /* directory of compiled kernels, "" for none */
+  char marks[DUET_CACHE_PATH]; /* where the driver keeps them: directory of marks of those that it has, "" for none */
 };
 
 struct duet_buffer {
@@ -107,6 +108,7 @@ duet_status opencl_download(duet_device *device, const duet_buffer *buffer, size
                             duet_error *error);
 duet_status opencl_build(duet_device *device, const duet_kernel_source *source, duet_kernel **kernel,
                          duet_error *error);
+bool opencl_has_built(duet_device *device, const duet_kernel_source *source);
 void opencl_release(duet_device *device, duet_kernel *kernel);
 duet_status opencl_launch(duet_device *device, const duet_launch *launch, duet_error *error);
 duet_status opencl_record(duet_device *device, const duet_launch *launches, size_t count, duet_recording **recording,

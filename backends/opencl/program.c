@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* No relaxed mathematics: NaN stays NaN, and no option is left to a driver's taste. */
 static const char options[] = "-cl-std=CL1.2";
@@ -83,6 +84,62 @@ static void store(duet_device *device, duet_cache_key key, cl_program program) {
   free(binary);
 }
 
+/* Where PoCL keeps kernels follows from the first of these that is set. */
+static const char *drivers_cache(void) {
+  static const char *const variables[] = {"POCL_CACHE_DIR", "XDG_CACHE_HOME", "HOME"};
+  for (size_t i = 0; i < sizeof variables / sizeof *variables; i++) {
+    const char *value = getenv(variables[i]);
+    if (value && *value) return value;
+  }
+  return "";
+}
+
+static duet_cache_key key_of(const duet_device *device, const duet_kernel_source *source) {
+  const duet_device_info *info = &device->info;
+  const char *parts[] = {"opencl",   source->source, source->name,   options,
+                         info->name, info->driver,   info->platform, drivers_cache()};
+  return duet_cache_hash(parts, sizeof parts / sizeof *parts - (info->keeps_kernels ? 0 : 1));
+}
+
+bool opencl_has_built(duet_device *device, const duet_kernel_source *source) {
+  const char *directory = device->info.keeps_kernels ? device->marks : device->cache;
+  void *data;
+  size_t bytes;
+  if (duet_cache_load(directory, key_of(device, source), &data, &bytes)) {
+    free(data);
+    return true;
+  }
+  return !directory[0] || duet_cache_make(directory) || access(directory, W_OK); /* else it can be kept */
+}
+
+/* Of a kernel that the driver keeps there is a mark in our cache. Without it time is lost, no more. */
+static void leave_mark(const duet_device *device, duet_cache_key key) {
+  static const char mark[] = "kept by the driver";
+  void *data;
+  size_t bytes;
+  if (!device->marks[0]) return;
+  if (duet_cache_load(device->marks, key, &data, &bytes))
+    free(data);
+  else
+    (void)duet_cache_store(device->marks, key, mark, sizeof mark, NULL);
+}
+
+/* PoCL makes code at the first launch, for the group's size: one that does nothing. */
+static void make_code(duet_device *device, const duet_kernel *kernel) {
+  const size_t one = 1;
+  for (cl_uint i = 0; i < DUET_MEMORIES; i++)
+    (void)clSetKernelArg(kernel->kernel, i, sizeof device->nothing, i == DUET_MEMORY_control ? NULL : &device->nothing);
+  if (!clEnqueueNDRangeKernel(device->queue, kernel->kernel, 1, NULL, &one, &one, 0, NULL, NULL))
+    (void)clFinish(device->queue);
+}
+
+static duet_status build_source(duet_device *device, const char *text, duet_kernel *kernel, duet_error *error) {
+  cl_int code;
+  kernel->program = clCreateProgramWithSource(device->context, 1, &text, NULL, &code);
+  return kernel->program ? finish_build(device, kernel, error)
+                         : opencl_fail(error, device, "clCreateProgramWithSource", code);
+}
+
 duet_status opencl_build(duet_device *device, const duet_kernel_source *source, duet_kernel **out, duet_error *error) {
   const duet_device_info *info = &device->info;
   duet_status status = duet_check_group(info, source, error);
@@ -94,24 +151,22 @@ duet_status opencl_build(duet_device *device, const duet_kernel_source *source, 
     free(kernel);
     return duet_fail(error, DUET_BUILD_FAILED, "%s: kernel %s: a name may have 63 characters", info->id, source->name);
   }
-  const char *parts[] = {"opencl", source->source, source->name, options, info->name, info->driver, info->platform};
-  duet_cache_key key = duet_cache_hash(parts, sizeof parts / sizeof *parts);
+  const duet_cache_key key = key_of(device, source);
   if (build_cached(device, key, kernel)) {
     *out = kernel;
     return DUET_OK;
   }
-  const char *text = source->source;
-  cl_int code;
-  kernel->program = clCreateProgramWithSource(device->context, 1, &text, NULL, &code);
-  if (kernel->program)
-    status = finish_build(device, kernel, error);
-  else
-    status = opencl_fail(error, device, "clCreateProgramWithSource", code);
+  status = build_source(device, source->source, kernel, error);
   if (status != DUET_OK) {
     opencl_release(device, kernel);
     return status;
   }
-  store(device, key, kernel->program);
+  if (info->keeps_kernels) {
+    if (source->idle && source->group == 1) make_code(device, kernel);
+    leave_mark(device, key);
+  } else {
+    store(device, key, kernel->program);
+  }
   *out = kernel;
   return DUET_OK;
 }

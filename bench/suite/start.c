@@ -2,8 +2,8 @@
 #include "bench/suite/start.h"
 
 #include "bench/suite/minder.h"
-#include "bench/suite/network.h"
 #include "engine/clock.h"
+#include "engine/loading.h"
 #include "engine/profile.h"
 
 #include <ftw.h>
@@ -26,6 +26,15 @@ typedef struct start {
   const bench_listener *listener;
   char directory[PATH_SIZE];
 } start;
+
+/* What the new process has until its first step. */
+typedef struct first {
+  duet_loading loading;
+  duet_handle handle;
+  duet_network *network;
+  duet_model *model;
+  duet_runner *runner;
+} first;
 
 static int remove_one(const char *path, const struct stat *info, int type, struct FTW *place) {
   (void)info, (void)type, (void)place;
@@ -107,19 +116,35 @@ bool bench_start_run(const bench_job *job, const char *device, const bench_liste
   return state == BENCH_MINDER_STOPPED;
 }
 
+/* As `duet train` does it. */
+static duet_status take_first_step(const char *device, const char *network_name, int batch, first *f,
+                                   duet_error *error) {
+  const duet_recipe recipe = duet_recipe_default();
+  duet_status s = duet_loading_begin(&f->loading, NULL, true, true, error);
+  if (!s) s = duet_device_open(device, &f->handle, error);
+  if (!s) s = duet_loading_place(&f->loading, &f->handle, error);
+  if (s) return s;
+  const duet_dataset *data = f->loading.sets[DUET_SPLIT_TRAIN];
+  const duet_runner_options options = {
+      .batch = batch, .train = true, .method = DUET_METHOD_ADAM, .samples = data->count};
+  s = duet_network_load(network_name, data->height, data->width, &f->network, error);
+  if (!s) s = duet_model_create(&f->handle, f->network, 1, &f->model, error);
+  if (!s) s = duet_runner_create(f->model, f->loading.residents[DUET_SPLIT_TRAIN], &options, &f->runner, error);
+  if (!s) s = duet_loading_end(&f->loading, error);
+  if (!s) s = duet_profile_begin(f->runner, &recipe, error);
+  if (!s) s = duet_runner_steps(f->runner, 1, NULL, error);
+  return s ? s : f->handle.backend->sync(f->handle.device, 0, error);
+}
+
 duet_status bench_start_first(const char *device, const char *network, int batch, const bench_emit *emit,
                               duet_error *error) {
-  const bench_job job = {.network = network, .batch = batch};
-  bench_rig rig = {0};
-  bench_setup setup = {0};
-  duet_status s = bench_rig_open(device, &rig, error);
-  if (!s) s = bench_setup_open(&rig, &job, DUET_PRECISION_fp32, true, &setup, error);
-  const duet_recipe recipe = duet_recipe_default();
-  if (!s) s = duet_profile_begin(setup.runner, &recipe, error);
-  if (!s) s = duet_runner_steps(setup.runner, 1, NULL, error);
-  if (!s) s = rig.handle.backend->sync(rig.handle.device, 0, error);
+  first f = {0};
+  duet_status s = take_first_step(device, network, batch, &f, error);
   if (!s) s = emit->line(emit->context, json_object(), error);
-  bench_setup_close(&setup);
-  bench_rig_close(&rig);
+  duet_runner_destroy(f.runner);
+  duet_model_destroy(f.model);
+  duet_loading_close(&f.loading);
+  duet_network_destroy(f.network);
+  duet_device_close(&f.handle);
   return s;
 }
