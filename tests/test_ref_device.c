@@ -89,7 +89,7 @@ static duet_stage record_stage(void) {
 /* Builds a kernel of one part with one stage. */
 static duet_status build_stage(fixture *f, const duet_stage *stage, size_t count, duet_kernel **kernel) {
   const duet_part part = {.stages = stage, .stage_count = 1, .count = count, .spread = 1};
-  const duet_kernel_source source = {"one", "", &part, 1, 1};
+  const duet_kernel_source source = {.name = "one", .source = "", .parts = &part, .part_count = 1, .group = 1};
   return ref->build(f->device, &source, kernel, &f->error);
 }
 
@@ -133,7 +133,7 @@ static void an_epoch_of_two_steps(void **state) {
   duet_stage stages[] = {gather_stage(), record_stage()};
   const duet_part parts[] = {{.stages = &stages[0], .stage_count = 1, .count = BLOCKS, .spread = 3},
                              {.stages = &stages[1], .stage_count = 1, .count = 1, .spread = 1}};
-  const duet_kernel_source source = {"step", "", parts, 2, 1};
+  const duet_kernel_source source = {.name = "step", .source = "", .parts = parts, .part_count = 2, .group = 1};
   duet_kernel *kernel = NULL;
   assert_int_equal(ref->build(f->device, &source, &kernel, &f->error), DUET_OK);
   memset(stages, 255, sizeof stages); /* the kernel has a copy */
@@ -215,7 +215,7 @@ static void bad_stages_are_refused(void **state) {
   assert_int_equal(build_stage(f, &stage, 0, &kernel), DUET_BAD_INPUT);
   const duet_stage mixed[] = {gather_stage(), record_stage()};
   const duet_part part = {.stages = mixed, .stage_count = 2, .count = BLOCKS, .spread = 1};
-  duet_kernel_source source = {"mixed", "", &part, 1, 1};
+  duet_kernel_source source = {.name = "mixed", .source = "", .parts = &part, .part_count = 1, .group = 1};
   assert_int_equal(ref->build(f->device, &source, &kernel, &f->error), DUET_BAD_INPUT);
   source.part_count = 0;
   assert_int_equal(ref->build(f->device, &source, &kernel, &f->error), DUET_BAD_INPUT);
