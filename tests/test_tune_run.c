@@ -43,9 +43,8 @@ static const char *text_of(const json_t *object, const char *name) {
 
 static json_t *parsed(const char *text) { return json_loads(text, 0, NULL); }
 
-static void pause_for(double seconds) {
-  (void)nanosleep(&(struct timespec){.tv_sec = (time_t)seconds, .tv_nsec = (long)(1e9 * (seconds - (long)seconds))},
-                  NULL);
+static void pause_for(long milliseconds) {
+  (void)nanosleep(&(struct timespec){.tv_sec = milliseconds / 1000, .tv_nsec = milliseconds % 1000 * 1000000}, NULL);
 }
 
 /* A layer as it is measured: who measured it is in `seconds`. */
@@ -70,7 +69,7 @@ static void list(void) {
 
 static void measure(const char *key) {
   put(json_pack("{s:s}", "try", "forward direct"));
-  if (*wish("TEST_PAUSE")) pause_for(0.3);
+  if (*wish("TEST_PAUSE")) pause_for(300);
   if (*wish("TEST_MEANWHILE")) {
     json_t *other = json_load_file(wish("TEST_MEANWHILE"), 0, NULL);
     (void)json_dump_file(other, "r.json", 0);
@@ -265,7 +264,7 @@ static void test_at_once(void **state) {
 }
 
 /* A process that holds the lock for a while, then puts its layer into the record that it read before, and is killed. */
-static pid_t hold(double seconds) {
+static pid_t hold(long milliseconds) {
   int ready[2];
   char byte = 0;
   assert_int_equal(pipe(ready), 0);
@@ -276,7 +275,7 @@ static pid_t hold(double seconds) {
     json_t *mine = json_load_file("r.json", 0, NULL);
     (void)close(STDOUT_FILENO), (void)close(STDERR_FILENO); /* whoever reads the test's need not wait for this one */
     if (file < 0 || !mine || fcntl(file, F_SETLK, &lock) || write(ready[1], &byte, 1) != 1) _exit(1);
-    pause_for(seconds);
+    pause_for(milliseconds);
     (void)json_array_append_new(json_object_get(mine, "layers"), entry("D", 10, 3));
     (void)json_dump_file(mine, "r.json", 0);
     (void)raise(SIGKILL);
@@ -290,7 +289,7 @@ static pid_t hold(double seconds) {
 static void test_waits(void **state) {
   (void)state;
   write_record("r.json", json_array());
-  const pid_t holder = hold(1);
+  const pid_t holder = hold(1000);
   OK(run("A"));
   assert_int_equal(waitpid(holder, NULL, 0), holder);
   expect_words("r.json.lock: another `duet tune` writes");
@@ -303,7 +302,7 @@ static void test_no_lock(void **state) {
   (void)state;
   write_record("r.json", json_array());
   impatient = true;
-  const pid_t holder = hold(60);
+  const pid_t holder = hold(60000);
   OK(run("A"));
   expect_words("r.json.lock: held for 0.5 s");
   assert_int_equal(who_measured("A"), 2);
