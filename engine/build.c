@@ -35,7 +35,7 @@ static int by_bytes(const void *a, const void *b) {
 
 /* Kernels that were never built, the longest text first, each to whom has less. */
 static void share_out(const duet_handle *h, const duet_kernel_source *sources, size_t count, split *out) {
-  const duet_kernel_source *fresh[MOST_KERNELS];
+  const duet_kernel_source *fresh[MOST_KERNELS] = {NULL};
   size_t n = 0;
   for (size_t i = 0; i < count; i++)
     if (sources[i].source && !h->backend->has_built(h->device, &sources[i])) fresh[n++] = &sources[i];
