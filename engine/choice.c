@@ -3,12 +3,13 @@
 #include "engine/planner.h"
 #include "engine/record.h"
 #include "engine/stage.h"
+#include "engine/text.h"
 
 #include <stdio.h>
 #include <string.h>
 
 const char *const duet_direction_names[DUET_DIRECTIONS] = {"forward", "backward", "weights"};
-const char *const duet_way_names[DUET_WAYS] = {"direct", "winograd", "steps", "lists"};
+const char *const duet_way_names[DUET_WAYS] = {"direct", "winograd", "steps", "lists", "library"};
 
 enum {
   LEAST_TILE = 2,
@@ -35,6 +36,15 @@ static bool can_steps(const duet_plan *plan, const duet_problem *p) {
 static bool can_lists(const duet_plan *plan, const duet_problem *p) {
   if (p->op == DUET_OP_conv) return is_cpu(plan) && p->pool && p->stride == 1;
   return is_cpu(plan) && p->relu && duet_shape_count(p->in) % DUET_LANES == 0 && p->out.channels <= LIST_LAYER;
+}
+
+/* Which device and precision have one: engine/plan.c. */
+static bool can_library(const duet_plan *plan, const duet_problem *p) {
+  return p->op == DUET_OP_dense && plan->options.gemm != DUET_GEMM_NEVER;
+}
+
+static bool must_library(const duet_plan *plan, const duet_problem *p) {
+  return p->op == DUET_OP_dense && plan->options.gemm == DUET_GEMM_ALWAYS;
 }
 
 /* On a CPU while images and gradients are in the caches, on a GPU for more groups. */
@@ -65,6 +75,13 @@ static bool suits_by_block(const duet_plan *plan, const duet_problem *p) {
   return can_by_block(plan, p) && weights <= DUET_LANES * duet_shape_count(p->in);
 }
 
+/* Where it has so much to multiply that its launches, and turning to rows and back, are little beside that. */
+static bool suits_library(const duet_plan *plan, const duet_problem *p) {
+  static const double LARGE = 1 << 28; /* multiplications a batch */
+  const double products = (double)p->out.channels * (double)duet_shape_count(p->in) * plan->blocks * DUET_LANES;
+  return must_library(plan, p) || (can_library(plan, p) && products > LARGE);
+}
+
 static duet_choice choice_of(duet_way way, int M) { return (duet_choice){.way = way, .M = M, .gain = DUET_UNTUNED}; }
 
 static duet_choice winograd_or_direct(const duet_plan *plan, const duet_problem *p, bool back) {
@@ -75,10 +92,11 @@ static duet_choice winograd_or_direct(const duet_plan *plan, const duet_problem 
 }
 
 void duet_choose_by_rule(const duet_plan *plan, const duet_problem *p, duet_choice c[DUET_DIRECTIONS]) {
-  const duet_choice steps = choice_of(DUET_WAY_steps, p->out.height), lists = choice_of(DUET_WAY_lists, 0);
-  const bool by_lists = suits_lists(plan, p);
-  if (suits_steps(plan, p)) {
-    c[DUET_FORWARD] = c[DUET_BACKWARD] = c[DUET_WEIGHTS] = steps;
+  const duet_choice lists = choice_of(DUET_WAY_lists, 0);
+  const bool by_lists = suits_lists(plan, p), in_steps = suits_steps(plan, p);
+  if (in_steps || suits_library(plan, p)) {
+    c[DUET_FORWARD] = c[DUET_BACKWARD] = c[DUET_WEIGHTS] =
+        in_steps ? choice_of(DUET_WAY_steps, p->out.height) : choice_of(DUET_WAY_library, 0);
     return;
   }
   c[DUET_FORWARD] = winograd_or_direct(plan, p, false);
@@ -119,6 +137,7 @@ size_t duet_ways(const duet_plan *plan, const duet_problem *p, duet_direction di
   if (direction == DUET_BACKWARD && !p->back) return 0;
   duet_choose_by_rule(plan, p, rule);
   add(list, &count, rule[direction]);
+  if (must_library(plan, p)) return count;
   for (int by_block = 0; by_block < (direction == DUET_WEIGHTS && can_by_block(plan, p) ? 2 : 1); by_block++) {
     duet_choice direct = choice_of(DUET_WAY_direct, 0), lists = choice_of(DUET_WAY_lists, 0);
     direct.by_block = lists.by_block = by_block;
@@ -127,12 +146,16 @@ size_t duet_ways(const duet_plan *plan, const duet_problem *p, duet_direction di
   }
   if (direction != DUET_WEIGHTS) add_winograd(plan, p, direction == DUET_BACKWARD, list, &count);
   if (can_steps(plan, p)) add(list, &count, choice_of(DUET_WAY_steps, p->out.height));
+  if (can_library(plan, p)) add(list, &count, choice_of(DUET_WAY_library, 0));
   return count;
 }
 
 bool duet_choices_agree(const duet_problem *p, const duet_choice c[DUET_DIRECTIONS]) {
-  if (p->op != DUET_OP_conv) return true;
   const duet_way back = c[DUET_BACKWARD].way, weights = c[DUET_WEIGHTS].way;
+  if (p->op != DUET_OP_conv) {
+    const bool library = c[DUET_FORWARD].way == DUET_WAY_library;
+    return (weights == DUET_WAY_library) == library && (!p->back || (back == DUET_WAY_library) == library);
+  }
   const bool steps = c[DUET_FORWARD].way == DUET_WAY_steps;
   if ((weights == DUET_WAY_steps) != steps) return false;
   return !p->back || ((back == DUET_WAY_steps) == steps && (back == DUET_WAY_lists) == (weights == DUET_WAY_lists));
@@ -141,11 +164,13 @@ bool duet_choices_agree(const duet_problem *p, const duet_choice c[DUET_DIRECTIO
 /* ---- the choice ---- */
 
 void duet_problem_key(const duet_plan *plan, const duet_problem *p, char key[DUET_KEY_SIZE]) {
-  (void)snprintf(key, DUET_KEY_SIZE, "%s %dx%dx%d to %dx%dx%d, kernel %d, stride %d, pad %d%s%s%s%s; %d blocks, %s",
+  char groups[40] = "";
+  if (plan->options.group) (void)snprintf(groups, sizeof groups, ", groups of %zu", plan->options.group);
+  (void)snprintf(key, DUET_KEY_SIZE, "%s %dx%dx%d to %dx%dx%d, kernel %d, stride %d, pad %d%s%s%s%s; %d blocks, %s%s",
                  duet_ops[p->op].name, p->in.channels, p->in.height, p->in.width, p->out.channels, p->out.height,
                  p->out.width, p->kernel, p->stride, p->pad, p->pool ? ", pooled" : "", p->relu ? ", relu" : "",
                  p->back ? ", back" : "", p->resident ? ", resident" : "", plan->blocks,
-                 duet_precision_names[plan->options.precision]);
+                 duet_precision_names[plan->options.precision], groups);
 }
 
 void duet_choose(const duet_plan *plan, const duet_problem *p, duet_choice c[DUET_DIRECTIONS]) {
@@ -163,6 +188,13 @@ void duet_choose(const duet_plan *plan, const duet_problem *p, duet_choice c[DUE
 }
 
 /* ---- stages ---- */
+
+/* One turns the input of a layer that the library makes to rows, one the gradient of its result; others turn what the
+   weight gradient reads. */
+static duet_direction direction_of_transpose(const duet_stage *stage, duet_direction back) {
+  if (duet_text_ends_in(stage->label, DUET_LABEL_GRADIENT_ROWS)) return back;
+  return duet_text_ends_in(stage->label, DUET_LABEL_ROWS) ? DUET_FORWARD : DUET_WEIGHTS;
+}
 
 bool duet_stage_serves(const duet_stage *stage, duet_direction direction, bool has_backward) {
   const duet_direction back = has_backward ? DUET_BACKWARD : DUET_WEIGHTS;
@@ -189,6 +221,7 @@ bool duet_stage_serves(const duet_stage *stage, duet_direction direction, bool h
     case DUET_STAGE_product_backward:
       return direction == DUET_BACKWARD;
     case DUET_STAGE_transpose:
+      return direction == direction_of_transpose(stage, back);
     case DUET_STAGE_conv_weights:
     case DUET_STAGE_sparse_weights:
     case DUET_STAGE_winograd_gradient:

@@ -12,8 +12,15 @@ typedef enum duet_direction { DUET_FORWARD, DUET_BACKWARD, DUET_WEIGHTS, DUET_DI
 extern const char *const duet_direction_names[DUET_DIRECTIONS];
 
 /* winograd: inside of the convolution's stage; steps: Winograd's algorithm in stages of its own; lists: of what is not
-   0 in the gradient. */
-typedef enum duet_way { DUET_WAY_direct, DUET_WAY_winograd, DUET_WAY_steps, DUET_WAY_lists, DUET_WAYS } duet_way;
+   0 in the gradient; library: a dense layer as products by the vendor's. */
+typedef enum duet_way {
+  DUET_WAY_direct,
+  DUET_WAY_winograd,
+  DUET_WAY_steps,
+  DUET_WAY_lists,
+  DUET_WAY_library,
+  DUET_WAYS
+} duet_way;
 extern const char *const duet_way_names[DUET_WAYS];
 
 /* The constants that cut a stage; all 0: as the rule does (engine/tiles.c). */
@@ -55,12 +62,12 @@ void duet_choose_by_rule(const duet_plan *plan, const duet_problem *problem, due
    nothing is to be done. */
 size_t duet_ways(const duet_plan *plan, const duet_problem *problem, duet_direction direction,
                  duet_choice ways[DUET_MOST_WAYS]);
-/* Whether directions can be done so together: in steps all or none; by lists both ways back of a convolution or
-   neither. */
+/* Whether directions can be done so together: in steps or by the library all or none; by lists both ways back of a
+   convolution or neither. */
 bool duet_choices_agree(const duet_problem *problem, const duet_choice choices[DUET_DIRECTIONS]);
 
 /* The tile that a stage has, and tiles next to it that its template takes (kernels/): one dimension more or less, or
-   one more for another less. Returns their number; 0 where the stage is not cut, or for matrix units. */
+   one more for another less. Returns their number; 0 where the stage is not cut. */
 duet_tile duet_tile_of(const duet_stage *stage);
 size_t duet_tiles_near(const duet_plan *plan, const duet_stage *stage, duet_tile tiles[DUET_MOST_TILES]);
 /* Cuts a stage as the rule does, or as `tile` says when that is not all 0 and suits it: false where it does not. */

@@ -1,12 +1,13 @@
 /* Other tiles than the rule's (engine/tiles.c): those that a stage's template takes, next to the one it has. */
 #include "engine/choice.h"
-#include "engine/planner.h"
+#include "engine/tiles.h"
 
 #include <string.h>
 
 enum {
   MOST_SUMS = 64,       /* vectors of sums in a register tile, cpu class; what spills shows in its time */
   MOST_ITEM_SUMS = 64,  /* floats of sums of an item, gpu class */
+  MOST_WARP_SUMS = 128, /* ... that multiplies matrices: of 255 registers */
   MOST_LOCAL = 8000,    /* floats of local memory: below 32 KiB, that every device has */
   MOST_RESULTS = 65536, /* of a tile, far beyond any that fits: what is checked can be multiplied */
   LONGEST = 64          /* steps from one tile to the next that fits */
@@ -88,11 +89,43 @@ static bool fits_cpu(const duet_stage *stage, int registers) {
 
 /* ---- gpu class ---- */
 
+/* Rows of a product, and no more of them than there are features. */
+static bool fits_rows(int rows, int features) {
+  return divides(WARP_ROWS, rows) && rows < features + WARP_ROWS && rows >= WARP_ROWS;
+}
+
+/* By matrix units: what kernels/tile_mma.h, weights_mma.h and dense_tile_mma.h need. */
+static bool fits_matrices(const duet_stage *stage, int warps) {
+  const constants *k = &stage->constants;
+  const bool forward = stage->kind == DUET_STAGE_conv_forward || stage->kind == DUET_STAGE_dense_forward;
+  const int features = forward ? k->OC : k->IC, side = forward && k->POOL ? 2 : 1; /* rows of pixels of a tile */
+  if (k->LOCAL > WARP_LOCAL || !divides(k->TH, warps)) return false;
+  switch (stage->kind) {
+    case DUET_STAGE_conv_forward:
+    case DUET_STAGE_conv_backward:
+      return k->ROWS == 1 && fits_rows(k->TO, features) && divides(side, k->TW) &&
+             within(k->TW, forward ? k->OW : k->IW) && k->TO * side * k->TW / 2 <= MOST_WARP_SUMS;
+    case DUET_STAGE_conv_weights:
+      return k->TW == 1 && fits_rows(k->ROWS, k->OC) && within(k->TO, ceil_divide(k->IC * k->K * k->K, WARP_COLUMNS)) &&
+             k->ROWS * k->TO / 4 <= MOST_WARP_SUMS;
+    case DUET_STAGE_dense_weights:
+      return k->TW == 1 && fits_rows(k->ROWS, k->OC) && within(k->TO, ceil_divide(k->IC, WARP_COLUMNS)) &&
+             k->ROWS * k->TO / 4 <= MOST_WARP_SUMS;
+    case DUET_STAGE_dense_forward:
+    case DUET_STAGE_dense_backward:
+      return k->TH == 1 && k->TW == 1 && k->ROWS == 1 && fits_rows(k->TO, features) && k->TO / 2 <= MOST_WARP_SUMS;
+    default:
+      return false;
+  }
+}
+
+/* With pairs of halves a tile is cut as with floats. */
 static bool fits_gpu(const duet_stage *stage, int group) {
   const constants *k = &stage->constants;
   const int teams = group / DUET_LANES, step = k->POOL ? 2 : 1;
-  if (k->PRECISION || k->LOCAL > MOST_LOCAL) return false; /* of matrix units the rule's alone */
-  const bool plain = k->TH == 1 && k->TW == 1;             /* where a template does not read them */
+  if (k->MATRICES) return fits_matrices(stage, group / WARP);
+  if (k->LOCAL > MOST_LOCAL) return false;
+  const bool plain = k->TH == 1 && k->TW == 1; /* where a template does not read them */
   switch (stage->kind) {
     case DUET_STAGE_conv_forward:
       return k->ROWS == 1 && within(k->TO, k->OC) && divides(k->TH, teams) && divides(step, k->TW) &&
@@ -128,9 +161,9 @@ static bool apply(const duet_plan *plan, duet_stage *stage, const duet_tile *til
   k->WIDTH = tile->WIDTH;
   if (plan->options.kernel_class != DUET_CLASS_GPU)
     return plan->options.kernel_class == DUET_CLASS_CPU && fits_cpu(stage, duet_tiles_width(plan));
-  const size_t group = duet_tiles_group(plan->options.max_group);
-  if (k->ROWS > MOST_ITEM_SUMS) return false;
-  if (!k->PRECISION) duet_tiles_local(stage, group);
+  const size_t group = duet_plan_group(plan);
+  if (k->ROWS > MOST_ITEM_SUMS || k->TO < 1 || k->TH < 1 || k->TW < 1 || k->ROWS < 1) return false;
+  duet_tiles_local(stage, group);
   return fits_gpu(stage, (int)group);
 }
 
@@ -154,10 +187,10 @@ static int *dimension(duet_tile *tile, int i) {
   return places[i];
 }
 
-/* ROWS, and TH of winograd_gradient, follow TO where they must be multiples of it. */
+/* ROWS, and TH of winograd_gradient, follow TO where they must be multiples of it (cpu class). */
 static duet_tile follow(duet_tile tile, const duet_stage *stage) {
   const duet_tile from = duet_tile_of(stage);
-  const bool multiple = from.ROWS && from.TO > 1 && from.ROWS % from.TO == 0;
+  const bool multiple = from.WIDTH && from.ROWS && from.TO > 1 && from.ROWS % from.TO == 0;
   if (multiple) tile.ROWS = (tile.ROWS + tile.TO - 1) / tile.TO * tile.TO;
   if (stage->kind == DUET_STAGE_winograd_gradient && tile.TO > 0) tile.TH = (tile.TH + tile.TO - 1) / tile.TO * tile.TO;
   return tile;

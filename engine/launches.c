@@ -18,7 +18,7 @@ static size_t spread(const duet_plan *plan, const duet_stage *stage) {
   const duet_constants *k = &stage->constants;
   const bool task = duet_stage_infos[stage->kind].task;
   if (plan->options.kernel_class == DUET_CLASS_GPU) {
-    const size_t groups = duet_tiles_groups(stage, duet_tiles_group(plan->options.max_group));
+    const size_t groups = duet_tiles_groups(stage, duet_plan_group(plan));
     return task && stage->by_block ? duet_stage_tasks(stage) * groups : groups;
   }
   if (task) return 1;
@@ -189,7 +189,7 @@ static void insert_part(const duet_plan *plan, duet_plan_launch *launch, const d
 static duet_plan_launch *new_launch(duet_plan *plan) {
   duet_plan_launch *launch = &plan->launches[plan->launch_count];
   (void)snprintf(launch->name, sizeof launch->name, "launch_%zu", plan->launch_count++);
-  launch->group = plan->options.kernel_class == DUET_CLASS_GPU ? duet_tiles_group(plan->options.max_group) : 1;
+  launch->group = plan->options.kernel_class == DUET_CLASS_GPU ? duet_plan_group(plan) : 1;
   return launch;
 }
 

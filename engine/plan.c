@@ -1,7 +1,7 @@
 #include "engine/plan.h"
 
 #include "engine/planner.h"
-#include "engine/product.h"
+#include "engine/record.h"
 #include "engine/stage.h"
 
 #include <stdio.h>
@@ -74,8 +74,8 @@ static void find_units(duet_planner *planner) {
   }
 }
 
-/* Whether pictures stay in the data set, as bytes: where one convolution or dense layer alone reads them, as they are
-   (gpu class; its kernels). */
+/* Whether pictures can stay in the data set, as bytes: where one convolution or dense layer alone reads them, as they
+   are (gpu class; its kernels). */
 static bool find_resident(duet_planner *planner) {
   const duet_plan_options *options = &planner->plan->options;
   const duet_network *network = planner->network;
@@ -86,7 +86,7 @@ static bool find_resident(duet_planner *planner) {
     for (int j = 0; j < network->layers[i].input_count; j++) {
       if (planner->units[i].absorbed || duet_planner_input(planner, i, j) != &planner->units[0]) continue;
       const duet_op_kind op = network->layers[i].op;
-      can = can && (op == DUET_OP_conv || (op == DUET_OP_dense && !planner->units[i].by_library));
+      can = can && (op == DUET_OP_conv || op == DUET_OP_dense);
       readers++;
     }
   return can && readers == 1;
@@ -112,19 +112,24 @@ static void place_tensors(duet_planner *planner) {
   }
 }
 
-/* Dense layers that the library makes; between two of them there are rows only. */
-static void find_products(duet_planner *planner) {
+/* How layers are done. Of dense layers that the library makes pictures are turned to rows, so they are tensors then,
+   and between two such layers there are rows only. */
+static void choose(duet_planner *planner) {
   const duet_network *network = planner->network;
   for (int i = 0; i < network->layer_count; i++) {
-    const duet_layer *l = &network->layers[i];
-    if (planner->units[i].absorbed || l->op != DUET_OP_dense) continue;
-    planner->units[i].by_library = planner->units[i].in_rows =
-        duet_product_suits(planner->plan, l->shape.channels, (int)l->weight_row_length);
+    const duet_op_kind op = network->layers[i].op;
+    if (planner->units[i].absorbed || (op != DUET_OP_conv && op != DUET_OP_dense)) continue;
+    duet_unit *unit = &planner->units[i];
+    duet_planner_choose(planner, i);
+    unit->by_library = unit->in_rows = unit->choices[DUET_FORWARD].way == DUET_WAY_library;
   }
   for (int i = 0; i < network->layer_count; i++)
-    for (int j = 0; j < network->layers[i].input_count; j++)
-      if (!planner->units[i].absorbed && !planner->units[i].by_library)
-        duet_planner_input(planner, i, j)->in_rows = false;
+    for (int j = 0; j < network->layers[i].input_count; j++) {
+      duet_unit *input = duet_planner_input(planner, i, j);
+      if (planner->units[i].absorbed) continue;
+      if (!planner->units[i].by_library) input->in_rows = false;
+      if (planner->units[i].by_library && input == &planner->units[0]) planner->resident = false;
+    }
 }
 
 /* ---- the stages ---- */
@@ -264,6 +269,15 @@ static duet_status settle(duet_planner *planner) {
   return DUET_OK;
 }
 
+/* All launches of a plan have groups of one size. */
+static void find_group(duet_plan *plan, const char *network) {
+  const duet_record_group *tuned = duet_record_find_group(plan->options.tuned, &plan->options, network);
+  plan->group_gain = DUET_UNTUNED;
+  if (!tuned || plan->options.group) return;
+  plan->group_gain = tuned->gain;
+  if ((size_t)tuned->group != duet_plan_group(plan)) plan->options.group = (size_t)tuned->group;
+}
+
 static duet_status build(duet_planner *planner) {
   duet_plan *plan = planner->plan;
   planner->images = (duet_operand){.memory = DUET_MEMORY_images};
@@ -274,8 +288,8 @@ static duet_status build(duet_planner *planner) {
   planner->score = duet_planner_blocks(planner, 1);
   for (int h = 0; h < DUET_HEADS; h++) plan->head_weight[h] = duet_planner_once(planner, 1);
   find_units(planner);
-  find_products(planner);
   planner->resident = find_resident(planner);
+  choose(planner);
   place_tensors(planner);
   for (int h = 0; plan->options.predict && h < DUET_HEADS; h++)
     plan->logits[h] = duet_planner_input(planner, planner->network->heads[h], 0)->value;
@@ -297,6 +311,7 @@ duet_status duet_plan_create(const duet_network *network, const duet_plan_option
   } else {
     plan->options = *options;
     plan->blocks = (options->batch + DUET_LANES - 1) / DUET_LANES;
+    find_group(plan, network->name);
     s = duet_parameters_create(network, &plan->parameters, error);
     if (!s && build(&planner))
       s = duet_fail(error, DUET_OUT_OF_MEMORY, "out of memory for the plan of %s", network->name);

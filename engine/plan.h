@@ -28,6 +28,7 @@ typedef struct duet_plan_options {
   char library[32]; /* by what name people know it */
   unsigned compute_units;
   size_t max_group;      /* work-items per group that the device takes */
+  size_t group;          /* that groups of the gpu class have; 0: as `tuned` has it, else as the rule */
   unsigned vector_width; /* floats in a vector register of the device (cpu class) */
   duet_precision
       precision; /* of the convolutions and dense layers that have it (engine/tiles_gpu.c); the others are fp32 */
@@ -57,7 +58,8 @@ typedef struct duet_plan_layer {
 
 struct duet_plan {
   duet_plan_options options;
-  int blocks; /* ceil(batch / 16) */
+  int blocks;     /* ceil(batch / 16) */
+  int group_gain; /* percent by which the groups' size was faster than the rule's; DUET_UNTUNED: was not measured */
   duet_parameters parameters;
   duet_stage *stages; /* all of them, in the order in which they run */
   int *gains;         /* [stage_count]: of the choice that cut it (duet_choice) */

@@ -80,7 +80,7 @@ static bool reads_pictures(duet_planner *planner, int layer) {
   return planner->resident && duet_planner_input(planner, layer, 0) == &planner->units[0];
 }
 
-const duet_choice *duet_planner_choose(duet_planner *planner, int layer) {
+void duet_planner_choose(duet_planner *planner, int layer) {
   const duet_network *network = planner->network;
   const duet_layer *l = &network->layers[layer];
   duet_unit *unit = duet_planner_unit(planner, layer);
@@ -98,7 +98,6 @@ const duet_choice *duet_planner_choose(duet_planner *planner, int layer) {
   duet_plan_layer *noted = &planner->plan->layers[planner->plan->layer_count++];
   *noted = (duet_plan_layer){.layer = layer, .problem = problem};
   memcpy(noted->choices, unit->choices, sizeof noted->choices);
-  return unit->choices;
 }
 
 void duet_planner_cut(duet_planner *planner, int layer, duet_direction direction, duet_stage *stage) {
@@ -222,7 +221,7 @@ static void update(duet_planner *planner, int layer, const duet_operand partial[
   const size_t all = l->weight_rows * l->weight_row_length;
   size_t weights = rows ? (size_t)rows * l->weight_row_length : all, biases = rows ? (size_t)rows : l->bias_rows;
   if (planner->plan->options.kernel_class == DUET_CLASS_GPU)
-    weights = biases = UPDATES_PER_ITEM * duet_tiles_group(planner->plan->options.max_group);
+    weights = biases = UPDATES_PER_ITEM * duet_plan_group(planner->plan);
   add_update(planner, layer, weight, partial[0], parts, duet_parameters_weight(p, layer), weights, all);
   add_update(planner, layer, bias, partial[1], parts, duet_parameters_bias(p, layer), biases, l->bias_rows);
 }

@@ -55,6 +55,10 @@ struct duet_planner {
   duet_status status; /* the first failure of an add */
 };
 
+/* Ends of the labels of stages that turn a dense layer's input, and the gradient of its result, to rows. */
+#define DUET_LABEL_ROWS " rows"
+#define DUET_LABEL_GRADIENT_ROWS " gradient rows"
+
 /* Adds a stage at the end of the plan and returns it, zeroed but for kind and label, for the caller to fill in at once
    (valid until the next add). After a failed allocation it returns a stage that leads nowhere; the planner's status
    says so at the end. */
@@ -72,8 +76,9 @@ size_t duet_planner_tensor(const duet_planner *planner, size_t offset);
 duet_unit *duet_planner_unit(duet_planner *planner, int layer);
 duet_unit *duet_planner_input(duet_planner *planner, int layer, int i);
 
-/* Asks how a convolution or dense layer is to be done (engine/choice.h), and notes it in its unit and in the plan. */
-const duet_choice *duet_planner_choose(duet_planner *planner, int layer);
+/* Asks how a convolution or dense layer is to be done (engine/choice.h), and notes it in its unit and in the plan:
+   before any stage is added. */
+void duet_planner_choose(duet_planner *planner, int layer);
 /* Cuts the stage that was added last, the main one of a layer's direction, as was chosen. */
 void duet_planner_cut(duet_planner *planner, int layer, duet_direction direction, duet_stage *stage);
 /* Binds operand 0 of a stage to the input of `layer`: where that is the picture and stays in the data set, with
@@ -130,8 +135,9 @@ bool duet_tiles_winograd_fits(int kernel, int M, int source, duet_shape map, boo
 int duet_tiles_width(const duet_plan *plan);
 /* The cpu class: rows of a weight tensor per task, for balance among the compute units. */
 int duet_tiles_rows(int rows, unsigned compute_units);
-/* The gpu class: work-items per group, and groups that share a block of this stage. */
+/* The gpu class: work-items per group by the rule, in a plan, and groups that share a block of this stage. */
 size_t duet_tiles_group(size_t max_group);
+size_t duet_plan_group(const duet_plan *plan);
 size_t duet_tiles_groups(const duet_stage *stage, size_t group);
 /* ... and LOCAL for the tile that a stage has. */
 void duet_tiles_local(duet_stage *stage, size_t group);

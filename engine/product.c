@@ -1,13 +1,5 @@
 #include "engine/product.h"
 
-/* Multiplications per batch of a dense layer that are worth a library's launches. */
-static const double LARGE = 1 << 28;
-
-bool duet_product_suits(const duet_plan *plan, int outputs, int inputs) {
-  const double products = (double)outputs * inputs * plan->blocks * DUET_LANES;
-  return plan->options.gemm == DUET_GEMM_ALWAYS || (plan->options.gemm == DUET_GEMM_LARGE && products > LARGE);
-}
-
 static size_t rounded_up(int features) { return ((size_t)features + DUET_LANES - 1) / DUET_LANES * DUET_LANES; }
 
 duet_product duet_product_of(const duet_stage *stage, duet_buffer *const memories[DUET_MEMORIES]) {

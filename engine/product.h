@@ -4,9 +4,6 @@
 
 #include "engine/plan.h"
 
-/* Whether the library makes a dense layer of so many features. */
-bool duet_product_suits(const duet_plan *plan, int outputs, int inputs);
-
 /* What the library is asked for by a stage product_forward, product_backward or product_weights whose operands lie in
    `memories`. */
 duet_product duet_product_of(const duet_stage *stage, duet_buffer *const memories[DUET_MEMORIES]);

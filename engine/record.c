@@ -114,6 +114,32 @@ static duet_status parse_layers(const json_t *layers, const char *path, duet_rec
   return DUET_OK;
 }
 
+const int duet_record_groups[] = {64, 128, 256, 0};
+
+static bool parse_group(const json_t *object, duet_record_group *g) {
+  const char *network = NULL, *precision = NULL;
+  duet_error ignored;
+  if (json_unpack((json_t *)object, "{s:s, s:i, s:s, s:i, s:i}", "network", &network, "batch", &g->batch, "precision",
+                  &precision, "group", &g->group, "gain_percent", &g->gain) ||
+      strlen(network) >= sizeof g->network || duet_precision_parse(precision, &g->precision, &ignored))
+    return false;
+  (void)snprintf(g->network, sizeof g->network, "%s", network);
+  return g->group >= 16 && g->group <= 256 && (g->group & (g->group - 1)) == 0 && g->gain >= DUET_UNTUNED;
+}
+
+static duet_status parse_groups(const json_t *groups, const char *path, duet_record *record, duet_error *error) {
+  const size_t count = json_array_size(groups);
+  if (!groups) return DUET_OK;
+  if (!json_is_array(groups) || count > MOST_LAYERS)
+    return duet_fail(error, DUET_BAD_INPUT, "%s: groups: no list of at most %d", path, MOST_LAYERS);
+  record->groups = calloc(count + 1, sizeof *record->groups);
+  if (!record->groups) return duet_fail(error, DUET_OUT_OF_MEMORY, "%s: out of memory for %zu groups", path, count);
+  for (; record->group_count < count; record->group_count++)
+    if (!parse_group(json_array_get(groups, record->group_count), &record->groups[record->group_count]))
+      return duet_fail(error, DUET_BAD_INPUT, "%s: groups[%zu]: no size of groups", path, record->group_count);
+  return DUET_OK;
+}
+
 static const char *text_of(const json_t *object, const char *name) {
   const char *text = json_string_value(json_object_get(object, name));
   return text ? text : "nothing";
@@ -154,6 +180,7 @@ duet_status duet_record_parse(const json_t *file, const duet_device_info *info, 
     record->compute_units = options.compute_units;
     record->vector_width = options.vector_width;
     s = parse_layers(json_object_get(file, "layers"), path, record, error);
+    if (!s) s = parse_groups(json_object_get(file, "groups"), path, record, error);
   }
   if (s) {
     duet_record_close(record);
@@ -190,14 +217,32 @@ duet_record *duet_record_open(const duet_device_info *info) {
 }
 
 void duet_record_close(duet_record *record) {
-  if (record) free(record->entries);
+  if (record) {
+    free(record->entries);
+    free(record->groups);
+  }
   free(record);
 }
 
+static bool is_for(const duet_record *record, const duet_plan_options *options) {
+  return record && record->kernel_class == options->kernel_class && record->compute_units == options->compute_units &&
+         record->vector_width == options->vector_width;
+}
+
+const duet_record_group *duet_record_find_group(const duet_record *record, const duet_plan_options *options,
+                                                const char *network) {
+  if (!is_for(record, options) || options->kernel_class != DUET_CLASS_GPU) return NULL;
+  for (size_t i = 0; i < record->group_count; i++) {
+    const duet_record_group *g = &record->groups[i];
+    if (strcmp(g->network, network) == 0 && g->batch == options->batch && g->precision == options->precision &&
+        (size_t)g->group <= options->max_group)
+      return g;
+  }
+  return NULL;
+}
+
 const duet_choice *duet_record_find(const duet_record *record, const duet_plan_options *options, const char *key) {
-  if (!record || record->kernel_class != options->kernel_class || record->compute_units != options->compute_units ||
-      record->vector_width != options->vector_width)
-    return NULL;
+  if (!is_for(record, options)) return NULL;
   for (size_t i = 0; i < record->count; i++)
     if (strcmp(record->entries[i].key, key) == 0) return record->entries[i].choices;
   return NULL;

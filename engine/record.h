@@ -17,12 +17,22 @@ typedef struct duet_record_entry {
   duet_choice choices[DUET_DIRECTIONS];
 } duet_record_entry;
 
+/* Work-items per group that the whole training step of a network was fastest with (gpu class; its launches share
+   them). */
+typedef struct duet_record_group {
+  char network[DUET_NAME_SIZE];
+  int batch, group, gain; /* gain: as of a choice */
+  duet_precision precision;
+} duet_record_group;
+
 typedef struct duet_record {
   /* Of the plans that were measured. */
   duet_kernel_class kernel_class;
   unsigned compute_units, vector_width;
   duet_record_entry *entries;
   size_t count;
+  duet_record_group *groups;
+  size_t group_count;
 } duet_record;
 
 /* Where the record of a device is: $DUET_TUNE, else a file in the folder of compiled kernels (engine/cache.h); "" when
@@ -44,6 +54,14 @@ duet_status duet_record_parse(const json_t *file, const duet_device_info *info, 
 /* A choice as the file has it, and back (false: it is none). */
 json_t *duet_choice_json(const duet_choice *choice);
 bool duet_choice_of_json(const json_t *object, duet_choice *choice);
+
+/* Sizes of groups that are tried; 0 behind the last. A stage's tile in a larger one would want more local memory than
+   every device has. */
+extern const int duet_record_groups[];
+
+/* What was measured of the groups of a network's plans of these options; NULL: nothing. `record` may be NULL. */
+const duet_record_group *duet_record_find_group(const duet_record *record, const duet_plan_options *options,
+                                                const char *network);
 
 /* The choices of a problem for plans of these options; NULL: none. `record` may be NULL. */
 const duet_choice *duet_record_find(const duet_record *record, const duet_plan_options *options, const char *key);

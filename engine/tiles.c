@@ -233,7 +233,7 @@ static void cpu_tiles(duet_stage *stage, const duet_plan *plan) {
 
 void duet_tiles_set(duet_stage *stage, const duet_plan *plan) {
   if (plan->options.kernel_class == DUET_CLASS_GPU)
-    duet_tiles_gpu(stage, (int)duet_tiles_group(plan->options.max_group), plan);
+    duet_tiles_gpu(stage, (int)duet_plan_group(plan), plan);
   else
     cpu_tiles(stage, plan);
 }

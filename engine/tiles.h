@@ -21,6 +21,14 @@ static inline int near_divisor(int n, int most) {
   return 5 * d >= 3 * at_most(most, n) ? d : at_most(most, n);
 }
 
+/* Matrix units (kernels/mma.h): what multiplies together, and the local memory that devices with them have. */
+enum {
+  WARP = 32,         /* items that multiply matrices together */
+  WARP_ROWS = 16,    /* rows of such a product */
+  WARP_COLUMNS = 8,  /* ... and columns */
+  WARP_LOCAL = 12288 /* floats of local memory */
+};
+
 /* duet_tiles_set of a stage of the gpu class, in groups of so many work-items. */
 void duet_tiles_gpu(duet_stage *stage, int group, const duet_plan *plan);
 

@@ -8,11 +8,7 @@ enum {
   GPU_SUMS = 50,       /* weight gradients that an item of the gpu class sums */
   GROUPS_PER_UNIT = 1, /* groups of one stage per compute unit that a smaller tile is taken for */
   LOCAL_FLOATS = 4096, /* local memory that every device has */
-  WARP = 32,           /* items that multiply matrices together */
-  WARP_ROWS = 16,      /* rows of such a product */
-  WARP_COLUMNS = 8,    /* ... and columns */
   WARP_SUMS = 8,       /* tiles of 16 rows by 16 columns that a warp sums */
-  WARP_LOCAL = 12288,  /* floats of local memory that devices with matrix units have */
   WARP_CHANNELS =
       4, /* source channels of a convolution from which matrix units are worth their trouble: they take eight at once */
   SMALL_PRODUCT = 10240, /* multiplications per image of a dense layer that one group does for a block */
@@ -21,6 +17,10 @@ enum {
 /* Groups of the gpu class: eight teams where the device allows. */
 size_t duet_tiles_group(size_t max_group) {
   return max_group >= 128 ? 128 : max_group >= 64 ? 64 : max_group >= 32 ? 32 : 16;
+}
+
+size_t duet_plan_group(const duet_plan *plan) {
+  return plan->options.group ? plan->options.group : duet_tiles_group(plan->options.max_group);
 }
 
 /* What a tiled stage makes: channels x height x width of a block; rows of a pooled convolution in pairs. */
@@ -110,7 +110,8 @@ static int matrix_slices(const duet_constants *k, int columns, int warps) {
 
 static void matrix_weights(duet_constants *k, int columns, int depth, int warps, int wanted_groups) {
   k->ROWS = k->OC > WARP_ROWS ? 2 * WARP_ROWS : WARP_ROWS;
-  k->TO = near_divisor(ceil_divide(columns, WARP_COLUMNS), WARP_SUMS);
+  k->TO = near_divisor(ceil_divide(columns, WARP_COLUMNS),
+                       at_most(WARP_SUMS, WARP_LOCAL / (warps * k->ROWS * WARP_COLUMNS)));
   while (ceil_divide(k->OC, k->ROWS) * matrix_slices(k, columns, warps) < wanted_groups) {
     if (k->TH < warps && k->TH < depth)
       k->TH *= 2;
@@ -121,15 +122,13 @@ static void matrix_weights(duet_constants *k, int columns, int depth, int warps,
     else
       break;
   }
-  k->LOCAL = warps * k->ROWS * WARP_COLUMNS * k->TO;
 }
 
-static void matrix_dense(duet_stage *stage, int warps, int wanted_groups) {
+static void matrix_dense(duet_stage *stage, int wanted_groups) {
   duet_constants *k = &stage->constants;
   const int features = dense_features(stage);
   k->TO = 2 * WARP_ROWS;
   if (ceil_divide(features, k->TO) * k->BLOCKS < wanted_groups) k->TO = WARP_ROWS;
-  k->LOCAL = warps * k->TO * DUET_LANES;
 }
 
 /* Cuts a stage for matrix units; false where they do not serve it. */
@@ -150,7 +149,7 @@ static bool matrix_tiles(duet_stage *stage, int group, int wanted_groups) {
       return true;
     case DUET_STAGE_dense_forward:
     case DUET_STAGE_dense_backward:
-      matrix_dense(stage, warps, wanted_groups);
+      matrix_dense(stage, wanted_groups);
       return true;
     default:
       return false;
@@ -191,9 +190,10 @@ static int conv_weights_slices(const duet_constants *k, int teams) {
 /* An item's sums: whole kernels of some output channels where they fit, else whole kernel rows, else single taps. Teams
    share the pixels where there are too few units for all compute units. */
 static void gpu_conv_weights(duet_constants *k, int teams, int wanted_groups) {
-  k->TW = k->K <= GPU_SUMS ? k->K : 1;
-  k->TO = k->K * k->TW <= GPU_SUMS ? k->K : 1;
-  k->ROWS = near_divisor(k->OC, at_least(GPU_SUMS / (k->TO * k->TW), 1));
+  const int sums = at_most(GPU_SUMS, 2 * LOCAL_FLOATS / (teams * DUET_LANES + 1)); /* of a large group few have room */
+  k->TW = k->K <= sums ? k->K : 1;
+  k->TO = k->K * k->TW <= sums ? k->K : 1;
+  k->ROWS = near_divisor(k->OC, at_least(sums / (k->TO * k->TW), 1));
   k->TH = 1;
   while (ceil_divide(k->OC, k->ROWS) * conv_weights_slices(k, teams) < wanted_groups && k->TH < teams) k->TH *= 2;
 }
@@ -215,9 +215,31 @@ static void gpu_dense_weights(duet_constants *k, int group, int wanted_groups) {
   while (ceil_divide(k->OC, k->ROWS) * dense_weights_slices(k, group) < wanted_groups && k->ROWS > 1) k->ROWS /= 2;
 }
 
-/* Floats of local memory for the tile that a stage has; matrix units count their own. */
+static void matrix_stage_local(duet_stage *stage, int warps) {
+  duet_constants *k = &stage->constants;
+  switch (stage->kind) {
+    case DUET_STAGE_conv_forward:
+      k->LOCAL = matrix_local(k, k->POOL ? 2 : 1, k->STRIDE, warps);
+      break;
+    case DUET_STAGE_conv_backward:
+      k->LOCAL = matrix_local(k, 1, 1, warps);
+      break;
+    case DUET_STAGE_conv_weights:
+    case DUET_STAGE_dense_weights:
+      k->LOCAL = warps * k->ROWS * WARP_COLUMNS * k->TO;
+      break;
+    default: /* dense, forward and back */
+      k->LOCAL = warps * k->TO * DUET_LANES;
+  }
+}
+
+/* Floats of local memory for the tile that a stage has. */
 void duet_tiles_local(duet_stage *stage, size_t group) {
   duet_constants *k = &stage->constants;
+  if (k->MATRICES) {
+    matrix_stage_local(stage, (int)group / WARP);
+    return;
+  }
   const int items = (int)group, teams = items / DUET_LANES;
   const int words = DUET_LANES / (k->PRECISION ? 2 : 1); /* of a block's images, pairs of halves */
   switch (stage->kind) {
@@ -261,7 +283,10 @@ void duet_tiles_gpu(duet_stage *stage, int group, const duet_plan *plan) {
   if (asked == DUET_PRECISION_fp16 ? suits_halves(stage) : asked && suits_matrices(stage)) k->PRECISION = (int)asked;
   if (stage->kind != DUET_STAGE_peak && k->PRECISION && k->PRECISION != DUET_PRECISION_fp16) {
     k->MATRICES = matrix_tiles(stage, group, wanted_groups);
-    if (k->MATRICES) return;
+    if (k->MATRICES) {
+      duet_tiles_local(stage, (size_t)group);
+      return;
+    }
     k->PRECISION = DUET_PRECISION_fp32;
   }
   switch (stage->kind) {

@@ -66,6 +66,12 @@ double duet_case_tolerance(duet_stage_kind kind) {
   return most;
 }
 
+double duet_precision_tolerance(duet_precision precision) {
+  static const double rounding[DUET_PRECISIONS] = {
+      [DUET_PRECISION_tf32] = 3e-3, [DUET_PRECISION_bf16] = 2.4e-2, [DUET_PRECISION_fp16] = 3e-3};
+  return rounding[precision];
+}
+
 static double or_1(int n) { return n > 0 ? n : 1; }
 
 double duet_case_cost(const duet_case *which) {
@@ -386,6 +392,7 @@ static bool add(duet_trials *set, const duet_case *c, bool by_block, bool cut, d
                                       .kernel_class = kernel_class,
                                       .compute_units = compute_units,
                                       .max_group = set->group,
+                                      .group = set->group > 1 ? set->group : 0,
                                       .vector_width = many ? other_width(set) : set->vector_width},
                           .blocks = (int)t->blocks};
   if (!c->constants.PRECISION) k->PRECISION = (int)set->precision;

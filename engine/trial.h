@@ -24,6 +24,8 @@ extern const size_t duet_case_count;
 bool duet_case_is_of(const duet_case *which, duet_kernel_class kernel_class);
 /* The largest tolerance among the cases of a stage. */
 double duet_case_tolerance(duet_stage_kind kind);
+/* What rounding the factors to a precision makes of the largest of thousands of sums, as a tolerance. */
+double duet_precision_tolerance(duet_precision precision);
 /* Makes the case of a dense layer one of the vendor's library; false: it is of another stage. */
 bool duet_case_by_library(const duet_case *which, duet_case *product);
 /* Multiply-adds that `ref` takes, more or less. */

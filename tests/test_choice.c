@@ -3,6 +3,7 @@
 #include "engine/choice.h"
 #include "engine/planner.h"
 #include "engine/record.h"
+#include "engine/stage.h"
 #include "tests/check.h"
 #include "tests/small.h"
 
@@ -42,11 +43,48 @@ static bool is_layers(const duet_network *net, int layer, const duet_stage *stag
   return !strncmp(stage->label, net->layers[layer].name, length) && stage->label[length] == ' ';
 }
 
+/* What the templates of matrix units state that they need (kernels/tile_mma.h, weights_mma.h, dense_tile_mma.h), four
+   warps to a group. */
+static void check_matrices(const duet_stage *stage) {
+  enum { WARPS = 4, STATIC = 48 * 1024 / 4 /* floats of local memory that a kernel may declare */ };
+  const duet_constants *k = &stage->constants;
+  const bool forward = stage->kind == DUET_STAGE_conv_forward, weights = stage->kind == DUET_STAGE_conv_weights;
+  assert_int_equal(WARPS % k->TH, 0);
+  assert_in_range(k->LOCAL, 1, STATIC);
+  if (weights || stage->kind == DUET_STAGE_dense_weights) {
+    assert_int_equal(k->ROWS % 16, 0);
+    assert_true(k->LOCAL >= WARPS * k->ROWS * 8 * k->TO);
+    return;
+  }
+  assert_int_equal(k->TO % 16, 0);
+  if (stage->kind == DUET_STAGE_dense_forward || stage->kind == DUET_STAGE_dense_backward) {
+    assert_true(k->LOCAL >= WARPS * k->TO * 16);
+    return;
+  }
+  const int rows = forward && k->POOL ? 2 : 1, pixels = rows * k->TW, step = forward ? k->STRIDE : 1;
+  const int source = k->TH * rows * ((k->TW - 1) * step + k->K) * 16 + 8;
+  assert_int_equal(k->TW % rows, 0);
+  assert_true(k->LOCAL >= 2 * (8 * source + WARPS / k->TH * k->TO * (k->K | 1) * 8));
+  assert_true(k->LOCAL >= WARPS * k->TO * pixels * 16);
+}
+
+/* A record may hold any tile: none with a 0 in it is cut in the gpu class, nor divided by. */
+static void check_zeros(const duet_plan *plan, const duet_stage *stage) {
+  const duet_tile own = duet_tile_of(stage);
+  for (int i = 0; i < 4 && plan->options.kernel_class == DUET_CLASS_GPU; i++) {
+    duet_stage other = *stage;
+    duet_tile tile = own;
+    *(int *const[]){&tile.TO, &tile.TH, &tile.TW, &tile.ROWS}[i] = 0;
+    assert_false(duet_tile_cut(plan, &other, &tile));
+  }
+}
+
 /* Every tile next to a stage's own: another one, once, and the stage takes it when it is asked to. */
 static void check_tiles(const duet_plan *plan, const duet_stage *stage) {
   duet_tile near[DUET_MOST_TILES];
   const duet_tile own = duet_tile_of(stage);
   const size_t count = duet_tiles_near(plan, stage, near);
+  check_zeros(plan, stage);
   for (size_t i = 0; i < count; i++) {
     duet_stage other = *stage;
     assert_memory_not_equal(&near[i], &own, sizeof own);
@@ -54,6 +92,7 @@ static void check_tiles(const duet_plan *plan, const duet_stage *stage) {
     assert_true(duet_tile_cut(plan, &other, &near[i]));
     const duet_tile cut = duet_tile_of(&other);
     assert_memory_equal(&cut, &near[i], sizeof cut);
+    if (other.constants.MATRICES) check_matrices(&other);
   }
   const duet_tile far = {.TO = 999, .TH = 999, .TW = 999, .ROWS = 999, .TILES = 999, .WIDTH = 999};
   duet_stage other = *stage;
@@ -63,25 +102,29 @@ static void check_tiles(const duet_plan *plan, const duet_stage *stage) {
 static void test_tiles(void **state) {
   (void)state;
   static const char *const presets[] = {"fast", "reference", "best", "add", "mlp"};
-  size_t with_tiles = 0;
+  size_t with_tiles = 0, by_matrices = 0, in_halves = 0;
   for (size_t n = 0; n < sizeof presets / sizeof *presets; n++)
-    for (int v = 0; v < 6; v++) {
+    for (int v = 0; v < 9; v++) {
       duet_network *net;
       duet_plan *plan;
       const duet_kernel_class kernel_class = v < 3 ? DUET_CLASS_CPU : DUET_CLASS_GPU;
-      const duet_plan_options options = options_of(kernel_class, 4U << v % 3, v % 2 ? 128 : 20);
+      duet_plan_options options = options_of(kernel_class, 4U << v % 3, v % 2 ? 128 : 20);
+      if (v >= 6) options.precision = (duet_precision)(DUET_PRECISION_tf32 + v - 6);
       OK(duet_network_load(presets[n], 28, 28, &net, &error));
       OK(duet_plan_create(net, &options, &plan, &error));
       for (size_t i = 0; i < plan->stage_count; i++)
         if (duet_stage_is_main(&plan->stages[i])) {
           duet_tile near[DUET_MOST_TILES];
-          with_tiles += duet_tiles_near(plan, &plan->stages[i], near) > 0;
+          const bool any = duet_tiles_near(plan, &plan->stages[i], near) > 0;
+          with_tiles += any;
+          by_matrices += any && plan->stages[i].constants.MATRICES;
+          in_halves += any && plan->stages[i].constants.PRECISION == DUET_PRECISION_fp16;
           check_tiles(plan, &plan->stages[i]);
         }
       duet_plan_destroy(plan);
       duet_network_destroy(net);
     }
-  assert_true(with_tiles > 300);
+  assert_true(with_tiles > 400 && by_matrices > 60 && in_halves > 50);
 }
 
 /* ---- ways ---- */
@@ -93,7 +136,9 @@ static bool complete(const duet_problem *p, duet_choice c[DUET_DIRECTIONS], int 
   for (int o = 0; o < DUET_DIRECTIONS; o++) {
     if (o == d) continue;
     c[o] = (duet_choice){.way = DUET_WAY_direct, .gain = 3};
-    if (choice->way == DUET_WAY_steps || (choice->way == DUET_WAY_lists && o != DUET_FORWARD)) c[o] = *choice;
+    if (choice->way == DUET_WAY_steps || choice->way == DUET_WAY_library ||
+        (choice->way == DUET_WAY_lists && o != DUET_FORWARD))
+      c[o] = *choice;
   }
   return duet_choices_agree(p, c);
 }
@@ -129,18 +174,20 @@ static void expect_way(const duet_plan_layer *l, int d, const duet_choice *choic
   assert_int_equal(l->choices[d].by_block, choice->by_block);
 }
 
-static void test_ways(void **state) {
-  (void)state;
+/* Counts ways by kind; returns how many there were. */
+static size_t try_ways(duet_kernel_class kernel_class, size_t kinds[DUET_WAYS]) {
   small_rig rig = {0};
-  size_t count, tried = 0, kinds[DUET_WAYS] = {0};
+  size_t count, tried = 0;
   duet_plan *plan;
+  assert_int_equal(setenv("DUET_KERNEL_CLASS", kernel_class == DUET_CLASS_GPU ? "gpu" : "cpu", 1), 0);
   small_open(&rig, "cuda:0", network, 90, 16);
-  duet_plan_options options = options_of(DUET_CLASS_CPU, 16, 32);
+  duet_plan_options options = options_of(kernel_class, 16, 32);
+  if (kernel_class == DUET_CLASS_GPU) options.gemm = DUET_GEMM_LARGE;
   OK(duet_plan_create(rig.network, &options, &plan, &error));
   float *by_rule = train(&rig, NULL, &count);
   duet_record_entry entry;
   duet_record record = {
-      .kernel_class = DUET_CLASS_CPU, .compute_units = 2, .vector_width = 16, .entries = &entry, .count = 1};
+      .kernel_class = kernel_class, .compute_units = 2, .vector_width = 16, .entries = &entry, .count = 1};
   options.tuned = &record;
   for (size_t i = 0; i < plan->layer_count; i++)
     for (int d = 0; d < DUET_DIRECTIONS; d++) {
@@ -167,12 +214,58 @@ static void test_ways(void **state) {
         tried++;
       }
     }
-  assert_true(tried > 25);
-  for (int w = 0; w < DUET_WAYS; w++) assert_true(kinds[w] > 0);
   free(by_rule);
   duet_plan_destroy(plan);
   rig.model->handle.tuned = NULL;
   small_close(&rig);
+  assert_int_equal(unsetenv("DUET_KERNEL_CLASS"), 0);
+  return tried;
+}
+
+static void test_ways(void **state) {
+  (void)state;
+  size_t cpu[DUET_WAYS] = {0}, gpu[DUET_WAYS] = {0};
+  assert_true(try_ways(DUET_CLASS_CPU, cpu) > 25);
+  assert_true(try_ways(DUET_CLASS_GPU, gpu) > 20);
+  for (int w = 0; w < DUET_WAYS; w++) assert_true((w == DUET_WAY_library ? gpu : cpu)[w] > 0);
+}
+
+static size_t products_of(const duet_plan *plan) {
+  size_t count = 0;
+  for (size_t i = 0; i < plan->stage_count; i++) count += duet_stage_is_product(&plan->stages[i]);
+  return count;
+}
+
+/* The library makes a dense layer in all directions or in none, where there is one and $DUET_GEMM leaves the choice. */
+static void test_library(void **state) {
+  (void)state;
+  duet_network *net;
+  duet_plan *plan;
+  duet_plan_options options = options_of(DUET_CLASS_GPU, 16, 128);
+  OK(duet_network_parse("n", network, 12, 12, &net, &error));
+  options.gemm = DUET_GEMM_LARGE;
+  OK(duet_plan_create(net, &options, &plan, &error));
+  assert_int_equal(products_of(plan), 0); /* none is large */
+  const duet_choice library = {.way = DUET_WAY_library, .gain = 40}, direct = {.gain = 0};
+  duet_record_entry entry = {.choices = {library, library, library}};
+  const duet_record record = {
+      .kernel_class = DUET_CLASS_GPU, .compute_units = 2, .vector_width = 16, .entries = &entry, .count = 1};
+  duet_problem_key(plan, &plan->layers[3].problem, entry.key);
+  assert_memory_equal(entry.key, "dense", 5);
+  duet_plan_destroy(plan);
+  options.tuned = &record;
+  for (int fault = 0; fault < 5; fault++) {
+    size_t shown = 0;
+    entry.choices[DUET_WEIGHTS] = fault == 1 ? direct : library;
+    entry.choices[DUET_FORWARD] = fault == 2 ? direct : library;
+    options.gemm = fault == 3 ? DUET_GEMM_NEVER : fault == 4 ? DUET_GEMM_ALWAYS : DUET_GEMM_LARGE;
+    OK(duet_plan_create(net, &options, &plan, &error));
+    assert_int_equal(products_of(plan), fault == 0 ? 3 : fault == 4 ? 3 * 4 : 0);
+    for (size_t i = 0; i < plan->stage_count; i++) shown += plan->gains[i] == 40;
+    assert_int_equal(shown, fault == 0 || fault == 4 ? 3 : 0);
+    duet_plan_destroy(plan);
+  }
+  duet_network_destroy(net);
 }
 
 /* What does not fit is not taken: another key, class, vectors, a way that cannot be, directions that disagree. */
@@ -257,7 +350,8 @@ static void test_resident(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(test_tiles), cmocka_unit_test(test_ways),
-                                     cmocka_unit_test(test_refused), cmocka_unit_test(test_resident)};
+                                     cmocka_unit_test(test_library), cmocka_unit_test(test_refused),
+                                     cmocka_unit_test(test_resident)};
   cmocka_set_test_filter(getenv("DUET_TEST_ONLY"));
   return cmocka_run_group_tests_name("choice", tests, NULL, NULL);
 }

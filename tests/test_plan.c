@@ -257,8 +257,9 @@ static void check_all_classes(const duet_network *network) {
     for (size_t b = 0; b < sizeof batches / sizeof *batches; b++)
       for (int train = 0; train < 2; train++)
         for (size_t u = 0; u < sizeof units / sizeof *units; u++)
-          for (size_t group = 16; group <= 256; group *= 4)
+          for (size_t group = 16; group <= 256; group *= 4) /* 256: asked for, not by the rule */
             check_plan(network, (duet_plan_options){
+                                    .group = class == DUET_CLASS_GPU && group == 256 && b % 2 ? group : 0,
                                     .batch = batches[b],
                                     .train = train,
                                     .method = (duet_method)(b % 4),

@@ -35,6 +35,9 @@ static json_t *make(void) {
   for (int d = 0; d < DUET_DIRECTIONS; d++)
     assert_int_equal(json_object_set_new(layer, duet_direction_names[d], duet_choice_json(&choices[d])), 0);
   assert_int_equal(json_object_set_new(file, "layers", json_pack("[o]", layer)), 0);
+  json_t *groups = json_pack("[{s:s, s:i, s:s, s:i, s:i}]", "network", "net", "batch", 40, "precision", "tf32", "group",
+                             256, "gain_percent", 7);
+  assert_int_equal(json_object_set_new(file, "groups", groups), 0);
   return file;
 }
 
@@ -52,7 +55,19 @@ static void test_round_trip(void **state) {
   assert_int_equal(c[2].gain, DUET_UNTUNED);
   assert_null(duet_record_find(record, &options, "a laye"));
   assert_null(duet_record_find(NULL, &options, "a layer"));
+  duet_plan_options of_step = options;
+  of_step.batch = 40, of_step.precision = DUET_PRECISION_tf32, of_step.max_group = 256;
+  const duet_record_group *group = duet_record_find_group(record, &of_step, "net");
+  assert_non_null(group);
+  assert_int_equal(group->group, 256);
+  assert_int_equal(group->gain, 7);
+  assert_null(duet_record_find_group(record, &of_step, "ne"));
+  assert_null(duet_record_find_group(record, &options, "net")); /* another batch and precision */
+  of_step.max_group = 128;
+  assert_null(duet_record_find_group(record, &of_step, "net"));
+  assert_null(duet_record_find_group(NULL, &of_step, "net"));
   duet_record_close(record);
+  assert_int_equal(json_object_del(file, "groups"), 0); /* a record need not have any */
   (void)json_object_set_new(json_array_get(json_object_get(file, "layers"), 0), "by_rule", json_true());
   OK(duet_record_parse(file, &device, "f", &record, &error));
   assert_null(duet_record_find(record, &options, "a layer")); /* did not pay in the step */
@@ -90,6 +105,10 @@ static void test_refused(void **state) {
       {"layers.0.backward.way", json_string("x"), "f: layers[0].backward: no choice"},
       {"layers.0.weights.tile", json_pack("[i,i,i,i]", 1, 2, 3, 4), "f: layers[0].weights: no choice"},
       {"layers.0.weights.tile", json_pack("[i,i,i,i,i,i]", 1, 2, 3, -4, 0, 0), "f: layers[0].weights: no choice"},
+      {"groups", json_integer(7), "f: groups: no list"},
+      {"groups.0.group", json_integer(96), "f: groups[0]: no size of groups"},
+      {"groups.0.group", json_integer(512), "f: groups[0]: no size of groups"},
+      {"groups.0.precision", json_string("fp8"), "f: groups[0]: no size of groups"},
       {"layers.0.weights.gain_percent", json_integer(-2), "f: layers[0].weights: no choice"}};
   for (size_t i = 0; i < sizeof faults / sizeof *faults; i++) {
     json_t *file = make();

@@ -135,6 +135,50 @@ static void test_wrong(void **state) {
   expect_words(err, "the rule's own choice, forward direct");
 }
 
+/* A dense layer of the gpu class, by our kernels or by the library. */
+static void test_library(void **state) {
+  (void)state;
+#define OF_DIGIT "DUET_KERNEL_CLASS=gpu DUET_TUNE_ONLY=digit "
+  expect(OF_DIGIT, TUNE, 0);
+  assert_int_equal(json_array_size(json_object_get(record, "bad")), 0);
+  for (int d = 0; d < 3; d++) {
+    static const char *const names[] = {"forward", "backward", "weights"};
+    const json_t *choice = json_object_get(layer(), names[d]);
+    assert_true(json_integer_value(json_object_get(choice, "tried")) >= 2); /* weights: tiles too */
+    assert_string_equal(text_of(choice, "way"), text_of(json_object_get(layer(), "forward"), "way")); /* all or none */
+  }
+  (void)unlink("r.json");
+  expect(OF_DIGIT "DUET_BAD_GEMM=wrong", TUNE, 0);
+  assert_int_equal(json_array_size(json_object_get(record, "bad")), 3);
+  expect_words(text_of(json_array_get(json_object_get(record, "bad"), 0), "name"), "forward library");
+  assert_string_equal(text_of(json_object_get(layer(), "forward"), "way"), "direct");
+  (void)unlink("r.json");
+  expect(OF_DIGIT "DUET_GEMM=off", TUNE, 0);
+  assert_int_equal(json_integer_value(json_object_get(json_object_get(layer(), "forward"), "tried")), 1);
+}
+
+/* The size of the gpu class's groups, for the whole step; layers are tuned with it. */
+static void test_groups(void **state) {
+  (void)state;
+#define WITH_GROUPS(only) "DUET_KERNEL_CLASS=gpu DUET_TUNE_ONLY=" only
+  expect(WITH_GROUPS("groups"), TUNE, 0);
+  assert_int_equal(json_array_size(json_object_get(record, "bad")), 0);
+  json_t *entry = json_array_get(json_object_get(record, "groups"), 0);
+  const json_int_t group = json_integer_value(json_object_get(entry, "group"));
+  assert_true(group == 64 || group == 128 || group == 256);
+  assert_int_equal(json_integer_value(json_object_get(entry, "rule")), 128);
+  expect_words(out, "groups of ");
+  assert_int_equal(json_object_update_new(entry, json_pack("{s:i, s:i}", "group", 64, "gain_percent", 12)), 0);
+  assert_int_equal(json_dump_file(record, "r.json", 0), 0);
+  expect("DUET_KERNEL_CLASS=gpu", "info ./tiny.net --plan -d cuda:0 -b 20", 0);
+  expect_words(out, "groups of 64  tuned: 12 % over the rule");
+  expect("DUET_KERNEL_CLASS=gpu", "info ./tiny.net --plan -d cuda:0 -b 40", 0); /* another step */
+  expect_words(out, "groups of 128\n");
+  expect(WITH_GROUPS("digit"), TUNE, 0);
+  expect_words(text_of(layer(), "key"), "groups of 64");
+  assert_int_equal(json_array_size(json_object_get(record, "groups")), 1);
+}
+
 static void test_hang(void **state) {
   (void)state;
   expect("DUET_BAD_LAUNCH=hang:sparse_gradient DUET_TUNE_LIMIT=2", TUNE, 0);
@@ -421,10 +465,10 @@ static void test_rounded_decides(void **state) {
 
 int main(int argc, char **argv) {
 #define TEST(f) cmocka_unit_test_setup(f, begin)
-  const struct CMUnitTest tests[] = {TEST(test_end_to_end),  TEST(test_wrong),   TEST(test_hang),
-                                     TEST(test_crash),       TEST(test_decides), TEST(test_old_entry),
-                                     TEST(test_at_once),     TEST(test_ignored), TEST(test_no_place),
-                                     TEST(test_interrupted), TEST(test_refused), TEST(test_ref)};
+  const struct CMUnitTest tests[] = {
+      TEST(test_end_to_end), TEST(test_wrong),       TEST(test_library),   TEST(test_groups),  TEST(test_hang),
+      TEST(test_crash),      TEST(test_decides),     TEST(test_old_entry), TEST(test_at_once), TEST(test_ignored),
+      TEST(test_no_place),   TEST(test_interrupted), TEST(test_refused),   TEST(test_ref)};
   const struct CMUnitTest drivers[] = {TEST(test_driver)};
   const struct CMUnitTest in_bf16[] = {TEST(test_rounded_record), cmocka_unit_test(test_rounded_decides)};
   if (argc > 1 && strcmp(argv[1], "drivers") == 0)

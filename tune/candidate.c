@@ -1,5 +1,7 @@
 #include "tune/candidate.h"
 
+#include "engine/planner.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,13 +15,13 @@ static const double PASSING = 0.2;
 /* The other directions, so that all agree with the one that is tried. */
 static void agree(const duet_problem *p, duet_direction direction, duet_choice c[DUET_DIRECTIONS]) {
   const duet_choice chosen = c[direction];
-  const bool lists = chosen.way == DUET_WAY_lists;
+  const bool lists = chosen.way == DUET_WAY_lists, all = chosen.way == DUET_WAY_steps || chosen.way == DUET_WAY_library;
   for (int d = 0; d < DUET_DIRECTIONS && !duet_choices_agree(p, c); d++) {
     if (d == (int)direction) continue;
     const bool both_back = d != DUET_FORWARD && direction != DUET_FORWARD;
-    if (chosen.way == DUET_WAY_steps)
-      c[d] = (duet_choice){.way = DUET_WAY_steps, .M = chosen.M};
-    else if (c[d].way == DUET_WAY_steps || both_back)
+    if (all)
+      c[d] = (duet_choice){.way = chosen.way, .M = chosen.M};
+    else if (c[d].way == DUET_WAY_steps || c[d].way == DUET_WAY_library || both_back)
       c[d] = (duet_choice){.way = lists && both_back ? DUET_WAY_lists : DUET_WAY_direct, .by_block = c[d].by_block};
   }
 }
@@ -64,6 +66,11 @@ static int at_least_1(int size) { return size > 0 ? size : 1; }
 
 static void name_candidate(tune_candidate *c) {
   const duet_constants *k = &c->main.constants;
+  if (c->choice.way == DUET_WAY_library) { /* is not cut */
+    (void)snprintf(c->name, sizeof c->name, "%s %s", duet_direction_names[c->direction],
+                   duet_way_names[DUET_WAY_library]);
+    return;
+  }
   char M[16] = "", rows[24] = "", tiles[24] = "", width[24] = "";
   if (c->choice.M) (void)snprintf(M, sizeof M, " %d", c->choice.M);
   if (k->ROWS) (void)snprintf(rows, sizeof rows, ", %d rows", k->ROWS);
@@ -158,8 +165,11 @@ static duet_status make_stage(tune_layer *layer, const duet_stage *stage, duet_l
                            .why = stage->label,
                            .constants = stage->constants};
   duet_trials set = duet_trials_for(rig->info, kernel_class);
+  if (kernel_class == DUET_CLASS_GPU) set.group = duet_plan_group(layer->plan);
   set.passing = PASSING;
-  set.rounded = stage->constants.PRECISION != DUET_PRECISION_fp32; /* factors that the format has: as exact as fp32 */
+  const duet_precision precision = (duet_precision)stage->constants.PRECISION;
+  set.rounded = precision != DUET_PRECISION_fp32; /* factors that the format has: as exact as fp32 */
+  if (stage->constants.RESIDENT) set.tolerance = duet_precision_tolerance(precision); /* no format has pixels */
   if (!duet_trials_add_stage(&set, &which, stage->by_block, kernel_class, rig->info->compute_units))
     return duet_fail(error, DUET_UNSUPPORTED, "%s: cannot be tried alone", stage->label);
   s = duet_trials_fill(&set, 1000 * (uint32_t)stage->kind, error); /* for all tiles alike */

@@ -20,7 +20,7 @@ static void close_child(child *c) {
   bench_rig_close(&c->rig);
 }
 
-static duet_status open_child(char **argv, child *c, duet_error *error) {
+static duet_status open_child(int argc, char **argv, child *c, duet_error *error) {
   duet_precision precision;
   duet_status s = duet_precision_parse(argv[3], &precision, error);
   if (!s) s = duet_network_load(argv[0], BENCH_IMAGE, BENCH_IMAGE, &c->network, error);
@@ -31,6 +31,8 @@ static duet_status open_child(char **argv, child *c, duet_error *error) {
                                    .sections = true,
                                    .precision = precision};
   if (!s) s = duet_plan_for(c->rig.info, &c->options, error);
+  const int group = strcmp(argv[4], "list") == 0 ? 5 : strcmp(argv[4], "layer") == 0 ? 7 : argc; /* where it is told */
+  if (group < argc) c->options.group = (size_t)strtol(argv[group], NULL, 10);
   if (!s && c->options.kernel_class != c->rig.kernel_class)
     s = duet_fail(error, DUET_UNSUPPORTED, "precision %s: %s has kernels of another class for it, which are not tuned",
                   argv[3], c->rig.info->id);
@@ -71,11 +73,14 @@ static duet_status search(child *c, const char *name, const char *bad, const ben
 
 duet_status tune_child(int argc, char **argv, const bench_emit *emit, duet_error *error) {
   child c = {.network = NULL};
-  duet_status s = argc >= 5 ? open_child(argv, &c, error) : duet_fail(error, DUET_USAGE, "tune: for Duet's own use");
+  duet_status s =
+      argc >= 5 ? open_child(argc, argv, &c, error) : duet_fail(error, DUET_USAGE, "tune: for Duet's own use");
   if (!s && strcmp(argv[4], "list") == 0)
     s = list(&c, emit, error);
-  else if (!s && strcmp(argv[4], "layer") == 0 && argc == 7)
+  else if (!s && strcmp(argv[4], "layer") == 0 && argc >= 7)
     s = search(&c, argv[5], argv[6], emit, error);
+  else if (!s && strcmp(argv[4], "groups") == 0 && argc == 6)
+    s = tune_groups(&c.rig, c.network, &c.options, argv[5], emit, error);
   else if (!s && strcmp(argv[4], "step") == 0)
     s = tune_step(&c.rig, c.network, &c.options, argc == 6 && strcmp(argv[5], TUNE_CAREFUL) == 0, emit, error);
   else if (!s)

@@ -9,6 +9,7 @@ typedef struct tune_parent {
   const tune_options *options;
   const bench_listener *listener;
   char id[32], batch[16]; /* id: of the device, as soon as it is known */
+  char group[16];         /* the size of groups that layers are tuned with; "": the rule's */
   json_t *layers;         /* of the network, as the child lists them */
   json_t *step;           /* what names its whole step: `network`, `batch`, `precision` */
   json_t *steps;          /* rows of whole steps that this run has timed */

@@ -21,7 +21,8 @@ typedef struct keyed {
   const char *list, *names[NAMES + 1];
 } keyed;
 static const keyed layers = {"layers", {"key"}}, bad = {"bad", {"key", "name"}},
-                   steps = {"steps", {"network", "batch", "precision"}};
+                   steps = {"steps", {"network", "batch", "precision"}},
+                   groups = {"groups", {"network", "batch", "precision"}};
 
 /* ---- lists ---- */
 
@@ -113,6 +114,12 @@ void tune_record_put_step(tune_record *r, json_t *step) { put(&steps, r->now, st
 
 void tune_record_drop_step(tune_record *r, const json_t *step) { take_out(&steps, r->now, step); }
 
+void tune_record_put_groups(tune_record *r, json_t *item) { put(&groups, r->now, item); }
+
+void tune_record_drop_groups(tune_record *r, const json_t *step) { take_out(&groups, r->now, step); }
+
+const json_t *tune_record_groups(const tune_record *r, const json_t *step) { return find(&groups, r->now, step); }
+
 /* ---- the file ---- */
 
 duet_status tune_record_check_place(const char *path, duet_error *error) {
@@ -147,7 +154,8 @@ static json_t *read_file(const tune_record *r) {
     same = json_equal(json_object_get(file, names[i]), json_object_get(r->head, names[i]));
   same = same && json_is_array(json_object_get(file, layers.list)) && json_is_array(json_object_get(file, bad.list)) &&
          json_is_array(json_object_get(file, steps.list));
-  if (same) return file;
+  if (same && !json_object_get(file, groups.list)) (void)json_object_set_new(file, groups.list, json_array());
+  if (same && json_is_array(json_object_get(file, groups.list))) return file;
   json_decref(file);
   return NULL;
 }
@@ -161,7 +169,8 @@ static json_t *read_or_begin(tune_record *r) {
     r->replaced = true;
   }
   file = json_deep_copy(r->head);
-  if (file && json_object_update_new(file, json_pack("{s:[], s:[], s:[]}", layers.list, bad.list, steps.list)) == 0)
+  if (file && json_object_update_new(
+                  file, json_pack("{s:[], s:[], s:[], s:[]}", layers.list, bad.list, steps.list, groups.list)) == 0)
     return file;
   json_decref(file);
   return NULL;
@@ -257,7 +266,7 @@ static duet_status take_lock(const tune_record *r, int *file, duet_error *error)
 }
 
 duet_status tune_record_save(tune_record *r, duet_error *error) {
-  static const keyed *const lists[] = {&layers, &bad, &steps};
+  static const keyed *const lists[] = {&layers, &bad, &steps, &groups};
   int lock = -1;
   duet_status s = take_lock(r, &lock, error);
   json_t *file = s ? NULL : read_or_begin(r);

@@ -40,6 +40,11 @@ void tune_record_bad_names(const tune_record *record, const char *key, char name
 void tune_record_put_step(tune_record *record, json_t *step);
 void tune_record_drop_step(tune_record *record, const json_t *step);
 
+/* The size of groups for the whole step of that network, batch and precision (NULL: not measured). */
+void tune_record_put_groups(tune_record *record, json_t *groups);
+void tune_record_drop_groups(tune_record *record, const json_t *step);
+const json_t *tune_record_groups(const tune_record *record, const json_t *step);
+
 /* Writes it as it is now to another file. */
 duet_status tune_record_copy(const tune_record *record, const char *path, duet_error *error);
 /* Puts what this run has changed into its file, under a lock that ends with the process; `now` is then what is there.

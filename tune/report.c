@@ -45,6 +45,13 @@ char *tune_report(const json_t *result) {
                   1e3 * number_of(item, "seconds"), number_of(item, "ratio"), number_of(item, "ratio_low"),
                   number_of(item, "ratio_high"));
   }
+  item = json_object_get(result, "groups");
+  const int group = (int)number_of(item, "group"), rule = (int)number_of(item, "rule");
+  if (item && group == rule)
+    duet_text_add(&out, "groups of %d work-items, as by the rule, are the fastest\n", group);
+  else if (item)
+    duet_text_add(&out, "groups of %d work-items: the step is %d %% faster than with the rule's %d\n", group,
+                  (int)number_of(item, "gain_percent"), rule);
   duet_text_add(&out, "recorded in %s (DUET_TUNE=off ignores it)\n", tune_text(result, "path"));
   return out.failed ? NULL : out.data;
 }

@@ -10,11 +10,14 @@
 
 enum { MOST_DEATHS = 8 /* of a layer's children */ };
 
-/* ---- layers ---- */
+/* ---- what there is ---- */
 
 static void take_list(tune_parent *p, const json_t *line, void *context) {
   (void)context;
   if (!json_is_object(json_object_get(line, "head"))) return;
+  json_decref(p->record.head);
+  json_decref(p->layers);
+  json_decref(p->step);
   p->record.head = json_incref(json_object_get(line, "head"));
   p->layers = json_incref(json_object_get(line, "layers"));
   p->step = json_incref(json_object_get(line, "step"));
@@ -23,12 +26,14 @@ static void take_list(tune_parent *p, const json_t *line, void *context) {
 }
 
 static duet_status find_layers(tune_parent *p, duet_error *error) {
-  const char *const extra[] = {"list", NULL};
+  const char *const extra[] = {"list", p->group[0] ? p->group : NULL, NULL};
   tune_end end;
   const duet_status s = tune_mind(p, extra, NULL, take_list, NULL, &end, error);
   if (s || p->stopped || p->record.head) return s;
   return duet_fail(error, DUET_NO_DEVICE, "%s: %s (duet devices lists all)", p->options->device, end.why);
 }
+
+/* ---- layers ---- */
 
 typedef struct taking {
   const char *key;
@@ -69,7 +74,7 @@ static duet_status tune_layer_of(tune_parent *p, const json_t *listed, duet_erro
   char bad[TUNE_BAD_TEXT];
   for (int deaths = 0; deaths < MOST_DEATHS; deaths++) {
     tune_record_bad_names(&p->record, t.key, bad);
-    const char *const extra[] = {"layer", tune_text(listed, "layer"), bad, NULL};
+    const char *const extra[] = {"layer", tune_text(listed, "layer"), bad, p->group[0] ? p->group : NULL, NULL};
     const duet_status s = tune_mind(p, extra, NULL, take_layer, &t, &end, error);
     if (s || p->stopped || t.done) return s;
     if (!end.trying[0] || strncmp(end.why, "exit status", 11) == 0) break; /* it has told of, no candidate's */
@@ -100,6 +105,44 @@ static duet_status tune_layers(tune_parent *p, duet_error *error) {
   return s;
 }
 
+/* ---- groups ---- */
+
+static void take_groups(tune_parent *p, const json_t *line, void *context) {
+  json_t *groups = json_object_get(line, "groups");
+  const taking *t = context;
+  if (*tune_text(line, "bad")) put_bad(p, t->key, tune_text(line, "bad"), tune_text(line, "reason"));
+  if (!groups) return;
+  ((taking *)context)->done = true;
+  tune_record_put_groups(&p->record, groups);
+}
+
+/* The size of groups comes first, since tiles hang on it: layers are listed anew for another than the rule's. */
+static duet_status tune_groups_of(tune_parent *p, duet_error *error) {
+  char key[128], bad[TUNE_BAD_TEXT];
+  tune_end end = {.trying = ""};
+  (void)snprintf(key, sizeof key, "step of %.40s, batch %s, %s", tune_text(p->step, "network"), p->batch,
+                 p->options->precision);
+  taking t = {.key = key};
+  for (int deaths = 0; is_wanted("groups") && deaths < MOST_DEATHS && !t.done; deaths++) {
+    tune_record_bad_names(&p->record, key, bad);
+    const char *const extra[] = {"groups", bad, NULL};
+    const duet_status s = tune_mind(p, extra, NULL, take_groups, &t, &end, error);
+    if (s || p->stopped) return s;
+    if (t.done) break;
+    if (!end.trying[0] || strncmp(end.why, "exit status", 11) == 0) {
+      tune_say(p->listener, "groups: not tuned: %s", end.why);
+      p->failed = true;
+      break;
+    }
+    put_bad(p, key, end.trying, end.why);
+  }
+  const json_t *groups = tune_record_groups(&p->record, p->step);
+  const json_int_t group = json_integer_value(json_object_get(groups, "group"));
+  if (!groups || group == json_integer_value(json_object_get(groups, "rule"))) return DUET_OK;
+  (void)snprintf(p->group, sizeof p->group, "%d", (int)group);
+  return find_layers(p, error);
+}
+
 /* ---- all ---- */
 
 /* What this run has found, of all that the record keeps. */
@@ -111,12 +154,18 @@ static json_t *describe(const tune_parent *p) {
     const json_t *layer = tune_record_layer(r, json_string_value(key));
     if (layer) (void)json_array_append(layers, (json_t *)layer);
   }
-  json_t *more = json_pack("{s:s, s:s, s:s, s:i, s:s, s:o, s:O, s:O}", "path", r->path, "id", p->id, "network",
-                           p->options->network, "batch", p->options->batch, "precision", p->options->precision,
-                           "layers", layers, "bad", json_object_get(r->now, "bad"), "steps", p->steps);
+  json_t *more =
+      json_pack("{s:s, s:s, s:s, s:i, s:s, s:o, s:O, s:O, s:O*}", "path", r->path, "id", p->id, "network",
+                p->options->network, "batch", p->options->batch, "precision", p->options->precision, "layers", layers,
+                "bad", json_object_get(r->now, "bad"), "steps", p->steps, "groups", tune_record_groups(r, p->step));
   (void)json_object_update(result, more);
   json_decref(more);
   return result;
+}
+
+/* Others have no groups. */
+static bool is_of_gpu_class(const tune_parent *p) {
+  return strcmp(tune_text(json_object_get(p->record.head, "device"), "class"), "gpu") == 0;
 }
 
 static duet_status check(const tune_options *options, duet_error *error) {
@@ -137,6 +186,7 @@ duet_status tune_run(const tune_options *options, const bench_listener *listener
   if (!s && !p.stopped && strcmp(options->device, p.id) != 0) tune_say(listener, "device: %s", p.id);
   if (!s && !p.stopped) s = tune_record_check_place(p.record.path, error);
   if (!s && !p.stopped) s = tune_record_begin(&p.record, error);
+  if (!s && !p.stopped && is_of_gpu_class(&p)) s = tune_groups_of(&p, error);
   if (!s && !p.stopped) s = tune_layers(&p, error);
   if (!s && !p.stopped) s = tune_whole_step(&p, error);
   if (!s && p.stopped) s = duet_fail(error, DUET_INTERRUPTED, "interrupted: the record is as it was");

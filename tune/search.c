@@ -12,10 +12,13 @@ static const double NEAR = 1.4;     /* times as slow as the fastest: tiles may s
 static const double BETTER = 0.985; /* of the time before: the climb goes on */
 
 /* The ways that directions must agree on; those inside of a stage are one. */
-typedef enum family { INSIDE, STEPS, LISTS, FAMILIES } family;
+typedef enum family { INSIDE, STEPS, LISTS, LIBRARY, FAMILIES } family;
 
 static family family_of(const duet_choice *c) {
-  return c->way == DUET_WAY_steps ? STEPS : c->way == DUET_WAY_lists ? LISTS : INSIDE;
+  return c->way == DUET_WAY_steps     ? STEPS
+         : c->way == DUET_WAY_lists   ? LISTS
+         : c->way == DUET_WAY_library ? LIBRARY
+                                      : INSIDE;
 }
 
 /* What was found for a direction. */
@@ -44,7 +47,7 @@ static duet_status announce(void *context, const char *name, duet_error *error) 
   return s->emit->line(s->emit->context, json_pack("{s:s}", "try", name), error);
 }
 
-static bool is_line_of(const char *lines, const char *name) {
+bool tune_is_named(const char *lines, const char *name) {
   const size_t length = strlen(name);
   for (const char *at = lines; *at; at += strcspn(at, "\n"), at += *at == '\n')
     if (strcspn(at, "\n") == length && strncmp(at, name, length) == 0) return true;
@@ -72,7 +75,7 @@ static duet_status consider(search *s, const duet_choice *choice, duet_error *er
   tune_candidate *c = calloc(1, sizeof *c);
   if (!c) return duet_fail(error, DUET_OUT_OF_MEMORY, "out of memory for a candidate");
   duet_status status = tune_candidate_plan(s->layer, s->direction, choice, c, &plan, error);
-  bool good = !status && is_new(s, c->name) && !is_line_of(s->bad, c->name);
+  bool good = !status && is_new(s, c->name) && !tune_is_named(s->bad, c->name);
   if (good) {
     duet_error why;
     status = announce(s, c->name, error);
@@ -209,35 +212,53 @@ static duet_status search_direction(search *s, finding *f, duet_error *error) {
 
 /* ---- the layer ---- */
 
-/* Seconds of all directions when the ways back go by `back` and the forward one by `forward`; INFINITY: not possible.
- */
-static double total(const finding found[DUET_DIRECTIONS], family forward, family back) {
+/* Seconds of all directions when each goes by its family; INFINITY: not possible. */
+static double total(const finding found[DUET_DIRECTIONS], const family chosen[DUET_DIRECTIONS]) {
   double sum = 0;
-  for (int d = 0; d < DUET_DIRECTIONS; d++) {
-    const family f = d == DUET_FORWARD ? forward : back;
-    if (found[d].tried) sum += found[d].there[f] ? found[d].seconds[f] : INFINITY;
-  }
+  for (int d = 0; d < DUET_DIRECTIONS; d++)
+    if (found[d].tried) sum += found[d].there[chosen[d]] ? found[d].seconds[chosen[d]] : INFINITY;
   return sum;
+}
+
+static const double WORTHWHILE = 0.98; /* of the time by the rule */
+
+/* Takes other families for all directions where these are faster than those chosen so far. */
+static void take_faster(const finding found[DUET_DIRECTIONS], const family other[DUET_DIRECTIONS], double *best,
+                        family chosen[DUET_DIRECTIONS]) {
+  const double seconds = total(found, other);
+  if (seconds >= *best) return;
+  *best = seconds;
+  memcpy(chosen, other, DUET_DIRECTIONS * sizeof *chosen);
+}
+
+/* Of a dense layer each direction for itself, but for the library, which makes all or none. */
+static void choose_dense(const finding found[DUET_DIRECTIONS], family chosen[DUET_DIRECTIONS]) {
+  static const family library[DUET_DIRECTIONS] = {LIBRARY, LIBRARY, LIBRARY};
+  family own[DUET_DIRECTIONS];
+  for (int d = 0; d < DUET_DIRECTIONS; d++) {
+    own[d] = chosen[d] == LIBRARY ? INSIDE : chosen[d];
+    const family other = own[d] == INSIDE ? LISTS : INSIDE;
+    const double most = found[d].there[own[d]] ? WORTHWHILE * found[d].seconds[own[d]] : INFINITY;
+    if (found[d].there[other] && found[d].seconds[other] < most) own[d] = other;
+  }
+  const bool by_rule = chosen[DUET_FORWARD] == LIBRARY;
+  if (!by_rule) memcpy(chosen, own, sizeof own);
+  double best = WORTHWHILE * total(found, chosen);
+  take_faster(found, by_rule ? own : library, &best, chosen);
 }
 
 /* The families of the fastest layer; those of the rule unless others are worth it. */
 static void choose_families(const duet_problem *p, const finding found[DUET_DIRECTIONS], family chosen[]) {
-  static const struct { family forward, back; } pairs[] = {{INSIDE, INSIDE}, {INSIDE, LISTS}, {STEPS, STEPS}};
+  static const family of_convolutions[][DUET_DIRECTIONS] = {
+      {INSIDE, INSIDE, INSIDE}, {INSIDE, LISTS, LISTS}, {STEPS, STEPS, STEPS}};
   for (int d = 0; d < DUET_DIRECTIONS; d++) chosen[d] = family_of(&found[d].rule);
-  if (p->op != DUET_OP_conv) { /* each direction for itself */
-    for (int d = 0; d < DUET_DIRECTIONS; d++)
-      for (int f = 0; f < FAMILIES; f++)
-        if (found[d].there[f] && found[d].seconds[f] < 0.98 * found[d].seconds[chosen[d]]) chosen[d] = (family)f;
+  if (p->op != DUET_OP_conv) {
+    choose_dense(found, chosen);
     return;
   }
-  double best = 0.98 * total(found, chosen[DUET_FORWARD], chosen[DUET_WEIGHTS]);
-  for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) {
-    const double seconds = total(found, pairs[i].forward, pairs[i].back);
-    if (seconds >= best) continue;
-    best = seconds;
-    chosen[DUET_FORWARD] = pairs[i].forward;
-    chosen[DUET_BACKWARD] = chosen[DUET_WEIGHTS] = pairs[i].back;
-  }
+  double best = WORTHWHILE * total(found, chosen);
+  for (size_t i = 0; i < sizeof of_convolutions / sizeof *of_convolutions; i++)
+    take_faster(found, of_convolutions[i], &best, chosen);
 }
 
 static int percent(double ratio) { return ratio > 1 ? (int)fmin(round(100 * (ratio - 1)), 1e6) : 0; }
@@ -262,14 +283,13 @@ static json_t *describe(const finding *f, family chosen, double layer) {
 
 static json_t *describe_layer(const search *s, const finding found[DUET_DIRECTIONS]) {
   const duet_problem *problem = &s->layer->planned->problem;
-  const family forward = family_of(&found[DUET_FORWARD].rule), back = family_of(&found[DUET_WEIGHTS].rule);
-  family chosen[DUET_DIRECTIONS];
+  family rule[DUET_DIRECTIONS], chosen[DUET_DIRECTIONS];
   char key[DUET_KEY_SIZE];
+  for (int d = 0; d < DUET_DIRECTIONS; d++) rule[d] = family_of(&found[d].rule);
   choose_families(problem, found, chosen);
   duet_problem_key(s->layer->plan, problem, key);
-  const double gain = problem->op != DUET_OP_conv
-                          ? 0
-                          : total(found, forward, back) / total(found, chosen[DUET_FORWARD], chosen[DUET_WEIGHTS]);
+  const bool together = problem->op == DUET_OP_conv || rule[DUET_FORWARD] == LIBRARY || chosen[DUET_FORWARD] == LIBRARY;
+  const double gain = together ? total(found, rule) / total(found, chosen) : 0;
   json_t *layer =
       json_pack("{s:s, s:s}", "key", key, "layer", s->layer->network->layers[s->layer->planned->layer].name);
   for (int d = 0; d < DUET_DIRECTIONS; d++)

@@ -11,4 +11,7 @@
    own choice is bad. */
 duet_status tune_search(tune_layer *layer, const char *bad, const bench_emit *emit, duet_error *error);
 
+/* Whether a name is one of such lines. */
+bool tune_is_named(const char *lines, const char *name);
+
 #endif

@@ -3,10 +3,12 @@
 #include "bench/suite/network.h"
 #include "engine/clock.h"
 #include "engine/json.h"
+#include "engine/planner.h"
 #include "engine/profile.h"
 #include "engine/stage.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -171,7 +173,7 @@ duet_status tune_step(bench_rig *rig, const duet_network *network, const duet_pl
       s.kept.entries ? bench_rig_data(rig, error) : duet_fail(error, DUET_OUT_OF_MEMORY, "out of memory for a record");
   s.setup.network = (duet_network *)network;
   if (!status) status = duet_model_create(&rig->handle, network, 1, &s.setup.model, error);
-  if (!status) status = make_runner(&s, NULL, &s.setup.runner, error);
+  if (!status) status = make_runner(&s, &s.kept, &s.setup.runner, error); /* with the groups that were chosen */
   if (!status) status = lead_in(&s, error);
   if (!status && all->count) qsort(all->entries, all->count, sizeof *all->entries, by_gain);
   for (size_t i = 0; !status && i < all->count; i++)
@@ -182,4 +184,75 @@ duet_status tune_step(bench_rig *rig, const duet_network *network, const duet_pl
   duet_model_destroy(s.setup.model);
   free(s.kept.entries);
   return status;
+}
+
+/* ---- groups ---- */
+
+/* The step with groups of one size: right, then in turns with the fastest so far, whose place it takes. */
+static duet_status try_group(stepping *s, duet_record_group *group, int size, double *gain, duet_error *error) {
+  stepping other = *s;
+  duet_record_group sized = *group;
+  tune_ratio ratio = {1, 1, 1};
+  double seconds[2];
+  sized.group = size;
+  other.kept.groups = &sized;
+  other.setup.runner = NULL;
+  duet_status status = check_step(&other, error);
+  if (!status) status = make_runner(s, &other.kept, &other.setup.runner, error);
+  if (!status) status = compare(s->setup.runner, other.setup.runner, &ratio, seconds, error);
+  const bool faster = !status && tune_is_faster(&ratio);
+  duet_runner_destroy(faster ? s->setup.runner : other.setup.runner);
+  if (!faster) return status;
+  s->setup.runner = other.setup.runner;
+  group->group = size;
+  *gain *= ratio.median;
+  return DUET_OK;
+}
+
+static duet_status try_groups(stepping *s, const char *bad, duet_record_group *group, duet_error *error) {
+  const size_t rule = duet_tiles_group(s->rig->info->max_group);
+  double gain = 1;
+  duet_status status = DUET_OK;
+  for (const int *size = duet_record_groups; !status && *size; size++) {
+    char name[TUNE_NAME];
+    duet_error why;
+    (void)snprintf(name, sizeof name, "groups of %d", *size);
+    if ((size_t)*size == rule || (size_t)*size > s->rig->info->max_group || tune_is_named(bad, name)) continue;
+    status = s->emit->line(s->emit->context, json_pack("{s:s}", "try", name), error);
+    if (!status && try_group(s, group, *size, &gain, &why))
+      status = s->emit->line(s->emit->context, json_pack("{s:s, s:o}", "bad", name, "reason", duet_json_text(why.text)),
+                             error);
+  }
+  group->gain = (int)fmin(round(100 * (gain - 1)), 1e6);
+  return status;
+}
+
+duet_status tune_groups(bench_rig *rig, const duet_network *network, const duet_plan_options *options, const char *bad,
+                        const bench_emit *emit, duet_error *error) {
+  duet_record_group group = {
+      .batch = options->batch, .precision = options->precision, .group = (int)duet_tiles_group(options->max_group)};
+  stepping s = {.rig = rig,
+                .options = options,
+                .emit = emit,
+                .kept = {.kernel_class = options->kernel_class,
+                         .compute_units = options->compute_units,
+                         .vector_width = options->vector_width,
+                         .groups = &group,
+                         .group_count = 1}};
+  (void)snprintf(group.network, sizeof group.network, "%s", network->name);
+  s.setup.network = (duet_network *)network;
+  duet_status status = bench_rig_data(rig, error);
+  if (!status) status = duet_model_create(&rig->handle, network, 1, &s.setup.model, error);
+  if (!status) status = make_runner(&s, &s.kept, &s.setup.runner, error);
+  if (!status) status = lead_in(&s, error);
+  if (!status) status = try_groups(&s, bad, &group, error);
+  duet_runner_destroy(s.setup.runner);
+  duet_model_destroy(s.setup.model);
+  return status ? status
+                : emit->line(
+                      emit->context,
+                      json_pack("{s:{s:s, s:i, s:s, s:i, s:i, s:i}}", "groups", "network", group.network, "batch",
+                                group.batch, "precision", duet_precision_names[group.precision], "group", group.group,
+                                "rule", (int)duet_tiles_group(options->max_group), "gain_percent", group.gain),
+                      error);
 }

@@ -4,7 +4,7 @@
 #define DUET_TUNE_STEP_H
 
 #include "bench/suite/child.h"
-#include "tune/sample.h"
+#include "tune/search.h"
 
 #define TUNE_CAREFUL "careful"         /* the argument of a child that is to be so */
 #define TUNE_TOGETHER "the whole step" /* what it tries at the end */
@@ -20,5 +20,11 @@ json_t *tune_step_name(const duet_network *network, const duet_plan_options *opt
    wrong. Errors: FAILED when numbers are wrong, those of the backend. */
 duet_status tune_step(bench_rig *rig, const duet_network *network, const duet_plan_options *options, bool careful,
                       const bench_emit *emit, duet_error *error);
+
+/* Tries the whole step with groups of each size that the device takes (engine/record.h), as the rule cuts it, and emits
+   {"try": "groups of 64"} before each and {"bad": NAME, "reason": ...} for one whose numbers are wrong or that cannot
+   be built; at the end {"groups": {...}}, an entry of the record. `bad` as in tune_search. */
+duet_status tune_groups(bench_rig *rig, const duet_network *network, const duet_plan_options *options, const char *bad,
+                        const bench_emit *emit, duet_error *error);
 
 #endif

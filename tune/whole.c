@@ -13,6 +13,7 @@ static void take_step(tune_parent *p, const json_t *line, void *context) {
   if (*dropped && tune_record_put_back(&p->record, dropped))
     tune_say(p->listener, "%s: slower in the whole step (%.3f times as fast): the rule decides", dropped,
              json_real_value(json_object_get(line, "ratio")));
+  if (json_object_get(line, "none")) tune_record_drop_groups(&p->record, p->step);
   if (step || json_object_get(line, "none")) *(bool *)context = true;
   if (!step) return;
   tune_record_put_step(&p->record, step);

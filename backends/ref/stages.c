@@ -263,8 +263,11 @@ duet_status ref_stage_run(const duet_stage *stage, size_t index, duet_buffer *co
   ref_real *pictures = NULL;
   const bool resident = stage->constants.RESIDENT && stage->kind != DUET_STAGE_gather;
   const duet_status status = resident ? take_pictures(stage, &call, rest, &pictures, error) : DUET_OK;
-  if (stage->by_block) call.index = 0; /* its only task */
-  if (!status) stage_table[stage->kind].twin(&call);
+  const size_t tasks = stage->by_block ? duet_stage_tasks(stage) : 1; /* all of them for the block */
+  for (size_t i = 0; !status && i < tasks; i++) {
+    if (stage->by_block) call.index = i;
+    stage_table[stage->kind].twin(&call);
+  }
   free(pictures);
   return status;
 }

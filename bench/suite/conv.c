@@ -84,6 +84,7 @@ static duet_status try_stage(bench_rig *rig, const directed *d, size_t i, bench_
   if (s) return s;
   duet_trials *set = &d->trials[i];
   *set = duet_trials_for(rig->info, kernel_class);
+  if (kernel_class == DUET_CLASS_GPU) set->group = duet_plan_group(d->plan);
   if (!duet_trials_add_stage(set, &d->cases[i], d->by_block[i], kernel_class, rig->info->compute_units))
     return duet_fail(error, DUET_UNSUPPORTED, "%s: cannot be tried alone", d->cases[i].why);
   double worst = 0;

@@ -68,7 +68,7 @@ void duet_op_conv_prepare(duet_planner *planner, int layer) {
   duet_unit *unit = duet_planner_unit(planner, layer);
   const bool train = planner->plan->options.train,
              back = train && duet_planner_input(planner, layer, 0)->needs_gradient;
-  const duet_choice *choices = duet_planner_choose(planner, layer);
+  const duet_choice *choices = unit->choices;
   unit->sparse = train && choices[DUET_WEIGHTS].way == DUET_WAY_lists;
   unit->in_steps = choices[DUET_FORWARD].way == DUET_WAY_steps;
   unit->winograd[0] = choices[DUET_FORWARD].M;

@@ -34,12 +34,14 @@ static duet_operand add_rows(duet_planner *planner, int layer, duet_operand lane
   return rows;
 }
 
-/* A product with its operands; rows of all blocks are one matrix, so nothing strides. */
-static duet_stage *add_product(duet_planner *planner, int layer, duet_stage_kind kind, const char *what, duet_operand a,
+/* The product of a direction with its operands; rows of all blocks are one matrix, so nothing strides. */
+static duet_stage *add_product(duet_planner *planner, int layer, duet_direction direction, duet_operand a,
                                duet_operand b, duet_operand c) {
-  duet_stage *stage = duet_planner_add(planner, kind, layer, what);
+  static const duet_stage_kind kinds[] = {DUET_STAGE_product_forward, DUET_STAGE_product_backward,
+                                          DUET_STAGE_product_weights};
+  duet_stage *stage = duet_planner_add(planner, kinds[direction], layer, duet_direction_names[direction]);
   set_constants(planner, layer, stage);
-  duet_tiles_set(stage, planner->plan);
+  duet_planner_cut(planner, layer, direction, stage);
   const duet_operand operands[] = {a, b, c};
   for (int i = 0; i < 3; i++) {
     stage->operands[i] = operands[i];
@@ -51,10 +53,11 @@ static duet_stage *add_product(duet_planner *planner, int layer, duet_stage_kind
 static void forward_by_library(duet_planner *planner, int layer, duet_unit *unit) {
   const duet_layer *l = &planner->network->layers[layer];
   duet_unit *input = duet_planner_input(planner, layer, 0);
-  if (!input->rows.stride) input->rows = add_rows(planner, layer, input->value, (int)l->weight_row_length, "rows");
+  if (!input->rows.stride)
+    input->rows = add_rows(planner, layer, input->value, (int)l->weight_row_length, DUET_LABEL_ROWS + 1);
   const duet_operand rows = duet_planner_blocks(planner, row_of(l->shape.channels));
-  add_product(planner, layer, DUET_STAGE_product_forward, "forward", input->rows,
-              duet_planner_weight(planner, DUET_MEMORY_parameters, layer), rows);
+  add_product(planner, layer, DUET_FORWARD, input->rows, duet_planner_weight(planner, DUET_MEMORY_parameters, layer),
+              rows);
   duet_stage *stage = duet_planner_add(planner, DUET_STAGE_product_bias, layer, "bias");
   set_constants(planner, layer, stage);
   stage->constants.RELU = unit->relu;
@@ -70,7 +73,7 @@ static void forward_by_library(duet_planner *planner, int layer, duet_unit *unit
 static void backward_to_rows(duet_planner *planner, int layer, const duet_unit *unit, duet_unit *input) {
   const size_t row = row_of((int)planner->network->layers[layer].weight_row_length);
   if (!input->gradient_rows.stride) input->gradient_rows = duet_planner_blocks(planner, row);
-  duet_stage *stage = add_product(planner, layer, DUET_STAGE_product_backward, "backward", unit->gradient_rows,
+  duet_stage *stage = add_product(planner, layer, DUET_BACKWARD, unit->gradient_rows,
                                   duet_planner_weight(planner, DUET_MEMORY_parameters, layer), input->gradient_rows);
   (void)duet_planner_gradient(input, stage);
   if (!input->masked) return;
@@ -83,7 +86,7 @@ static void backward_to_rows(duet_planner *planner, int layer, const duet_unit *
 static void backward_to_lanes(duet_planner *planner, int layer, const duet_unit *unit, duet_unit *input) {
   const int features = (int)planner->network->layers[layer].weight_row_length;
   const duet_operand rows = duet_planner_blocks(planner, row_of(features));
-  add_product(planner, layer, DUET_STAGE_product_backward, "backward", unit->gradient_rows,
+  add_product(planner, layer, DUET_BACKWARD, unit->gradient_rows,
               duet_planner_weight(planner, DUET_MEMORY_parameters, layer), rows);
   duet_stage *stage = duet_planner_add(planner, DUET_STAGE_transpose_back, layer, "backward lanes");
   stage->constants.IC = features, stage->constants.IH = stage->constants.IW = 1;
@@ -99,15 +102,15 @@ static void backward_by_library(duet_planner *planner, int layer, duet_unit *uni
   if (!unit->in_rows) {
     const duet_operand before = duet_planner_before_activation(planner, layer);
     const int features = planner->network->layers[layer].shape.channels;
-    unit->gradient_rows = add_rows(planner, layer, before, features, "gradient rows");
+    unit->gradient_rows = add_rows(planner, layer, before, features, DUET_LABEL_GRADIENT_ROWS + 1);
   }
   if (!input->needs_gradient) return;
   (input->in_rows ? backward_to_rows : backward_to_lanes)(planner, layer, unit, input);
 }
 
 static void weights_by_library(duet_planner *planner, int layer, const duet_unit *unit) {
-  add_product(planner, layer, DUET_STAGE_product_weights, "weights", duet_planner_input(planner, layer, 0)->rows,
-              unit->gradient_rows, duet_planner_weight(planner, DUET_MEMORY_gradients, layer));
+  add_product(planner, layer, DUET_WEIGHTS, duet_planner_input(planner, layer, 0)->rows, unit->gradient_rows,
+              duet_planner_weight(planner, DUET_MEMORY_gradients, layer));
   duet_planner_update_rows(planner, layer, unit->gradient_rows);
 }
 
@@ -119,7 +122,6 @@ void duet_op_dense_forward(duet_planner *planner, int layer) {
     forward_by_library(planner, layer, unit);
     return;
   }
-  (void)duet_planner_choose(planner, layer);
   duet_stage *stage = duet_planner_add(planner, DUET_STAGE_dense_forward, layer, "forward");
   set_constants(planner, layer, stage);
   stage->constants.RELU = unit->relu;
