@@ -2,6 +2,7 @@
 
 #include "engine/planner.h"
 #include "engine/product.h"
+#include "engine/record.h"
 #include "engine/stage.h"
 
 #include <stdio.h>
@@ -296,6 +297,7 @@ duet_status duet_plan_create(const duet_network *network, const duet_plan_option
     s = duet_fail(error, DUET_OUT_OF_MEMORY, "out of memory for the plan of %s", network->name);
   } else {
     plan->options = *options;
+    plan->options.library_gain = options->tuned ? options->tuned->library_gain : 0;
     plan->blocks = (options->batch + DUET_LANES - 1) / DUET_LANES;
     s = duet_parameters_create(network, &plan->parameters, error);
     if (!s && build(&planner))

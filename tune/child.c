@@ -1,5 +1,6 @@
 /* The half of `duet tune` that loads drivers and may die of it. */
 #include "engine/stage.h"
+#include "tune/products.h"
 #include "tune/search.h"
 #include "tune/step.h"
 #include "tune/tune.h"
@@ -38,7 +39,8 @@ static duet_status open_child(char **argv, child *c, duet_error *error) {
   return s;
 }
 
-/* {"id", "name", "path", "head", "layers": [{"layer", "key"}...]}, a line for each kind of layer. */
+/* {"id", "path", "head", "products", "layers": [{"layer", "key"}...]}, a line for each kind of layer; `products`: how
+   many the library makes whose parameters can be chosen. */
 static duet_status list(const child *c, const bench_emit *emit, duet_error *error) {
   char path[DUET_RECORD_PATH], key[DUET_KEY_SIZE];
   json_t *head = duet_record_head(c->rig.info, error), *layers = json_array();
@@ -54,7 +56,9 @@ static duet_status list(const child *c, const bench_emit *emit, duet_error *erro
   }
   return emit->line(
       emit->context,
-      json_pack("{s:s, s:s, s:o, s:o}", "id", c->rig.info->id, "path", path, "head", head, "layers", layers), error);
+      json_pack("{s:s, s:s, s:o, s:i, s:o}", "id", c->rig.info->id, "path", path, "head", head, "products",
+                (int)tune_products_count(&c->rig, c->plan), "layers", layers),
+      error);
 }
 
 static duet_status search(child *c, const char *name, const char *bad, const bench_emit *emit, duet_error *error) {
@@ -77,6 +81,10 @@ duet_status tune_child(int argc, char **argv, const bench_emit *emit, duet_error
     s = search(&c, argv[5], argv[6], emit, error);
   else if (!s && strcmp(argv[4], "step") == 0)
     s = tune_step(&c.rig, c.network, &c.options, emit, error);
+  else if (!s && strcmp(argv[4], "products") == 0 && argc == 7)
+    s = tune_products_search(&c.rig, c.plan, argv[6], emit, error);
+  else if (!s && strcmp(argv[4], "products") == 0)
+    s = tune_products_time(&c.rig, c.plan, emit, error);
   else if (!s)
     s = duet_fail(error, DUET_USAGE, "tune: for Duet's own use");
   close_child(&c);

@@ -7,6 +7,7 @@
 #include "engine/file.h"
 #include "engine/record.h"
 #include "engine/registry.h"
+#include "tune/library.h"
 #include "tune/tune.h"
 
 #include <errno.h>
@@ -28,6 +29,8 @@ typedef struct run {
   json_t *record;                                 /* the new one */
   json_t *changed;                                /* keys of this run's layers */
   json_t *steps;
+  json_t *library; /* this run's entry; NULL: nothing to measure */
+  json_int_t products;
   bool stopped, failed;
 } run;
 
@@ -200,6 +203,7 @@ static void take_list(run *r, const json_t *line, void *context) {
   if (!json_is_object(json_object_get(line, "head"))) return;
   r->head = json_incref(json_object_get(line, "head"));
   r->layers = json_incref(json_object_get(line, "layers"));
+  r->products = json_integer_value(json_object_get(line, "products"));
   (void)snprintf(r->path, sizeof r->path, "%s", text_of(line, "path"));
   (void)snprintf(r->id, sizeof r->id, "%s", text_of(line, "id"));
 }
@@ -267,6 +271,55 @@ static duet_status tune_layers(run *r, duet_error *error) {
     s = tune_layer_of(r, listed, error);
   }
   return s;
+}
+
+/* ---- the library ---- */
+
+typedef struct relay {
+  tune_library_take *take;
+  void *taker;
+} relay;
+
+static void take_relayed(run *r, const json_t *line, void *context) {
+  (void)r;
+  const relay *to = context;
+  to->take(to->taker, line);
+}
+
+static duet_status mind_library(void *context, const char *const arguments[], const char *const environment[],
+                                tune_library_take *take, void *taker, char trying[TUNE_TRYING], char why[TUNE_WHY],
+                                duet_error *error) {
+  relay to = {take, taker};
+  return mind(context, arguments, environment, take_relayed, &to, trying, why, TUNE_WHY, error);
+}
+
+static bool is_stopped(void *context) { return ((const run *)context)->stopped; }
+
+/* Where it makes products of this network, and takes parameters. Its name for DUET_TUNE_ONLY is `library`. */
+static duet_status tune_its_library(run *r, duet_error *error) {
+  const tune_library library = {.context = r,
+                                .mind = mind_library,
+                                .stopped = is_stopped,
+                                .head = r->head,
+                                .bad = json_object_get(r->record, "bad")};
+  if (!r->products || !is_wanted("library")) return DUET_OK;
+  const size_t known = json_array_size(library.bad);
+  duet_status s = tune_library_measure(&library, &r->library, error);
+  for (size_t i = known; i < json_array_size(library.bad); i++) {
+    const json_t *bad = json_array_get(library.bad, i);
+    say(r, "library: %s: %s: not used, and not tried again while %s says so", text_of(bad, "name"),
+        text_of(bad, "reason"), r->path);
+  }
+  if (r->library) {
+    (void)json_object_update_new(r->library, json_pack("{s:s, s:i}", "network", r->options->network, "batch",
+                                                       r->options->batch));
+    (void)json_object_set(r->record, "library", r->library);
+  }
+  if (s != DUET_FAILED) return s;
+  say(r, "library: not tuned: %s", error->text);
+  forget_bad(r, "library");
+  r->failed = true;
+  return DUET_OK;
 }
 
 /* ---- the step ---- */
@@ -346,6 +399,7 @@ static json_t *describe(const run *r) {
                            "layers", layers, "bad", json_object_get(r->record, "bad"), "steps", r->steps);
   (void)json_object_update(result, more);
   json_decref(more);
+  if (r->library) (void)json_object_set(result, "library", r->library);
   return result;
 }
 
@@ -363,16 +417,18 @@ duet_status tune_run(const tune_options *options, const bench_listener *listener
   if (!s && !r.stopped) s = check_place(&r, error);
   if (!s && !r.stopped) s = begin_record(&r, error);
   if (!s && !r.stopped) s = tune_layers(&r, error);
+  if (!s && !r.stopped) s = tune_its_library(&r, error);
   if (!s && !r.stopped && changes_something(&r)) s = tune_whole_step(&r, error);
   if (!s && r.stopped) s = duet_fail(error, DUET_INTERRUPTED, "interrupted: the record is as it was");
   if (!s) (void)json_object_set_new(r.record, "date", bench_date_json());
   if (!s) s = write_record(&r, r.path, error);
   if (!s && !(*result = describe(&r))) s = duet_fail(error, DUET_OUT_OF_MEMORY, "out of memory for the results");
-  if (!s && r.failed) s = duet_fail(error, DUET_FAILED, "some layers could not be tuned, see above");
+  if (!s && r.failed) s = duet_fail(error, DUET_FAILED, "not all could be tuned, see above");
   json_decref(r.head);
   json_decref(r.layers);
   json_decref(r.record);
   json_decref(r.changed);
   json_decref(r.steps);
+  json_decref(r.library);
   return s;
 }

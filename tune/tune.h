@@ -19,7 +19,8 @@ duet_status tune_run(const tune_options *options, const bench_listener *listener
 /* A table of a result, for people. NULL without memory; the caller frees it. */
 char *tune_report(const json_t *result);
 
-/* The child: NETWORK DEVICE BATCH PRECISION, then `list`, `layer NAME BAD`, or `step`. */
+/* The child: NETWORK DEVICE BATCH PRECISION, then `list`, `layer NAME BAD`, `products search BAD`, `products
+   time`, or `step`. */
 duet_status tune_child(int argc, char **argv, const bench_emit *emit, duet_error *error);
 
 #endif
