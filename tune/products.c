@@ -44,7 +44,8 @@ size_t tune_products_count(const bench_rig *rig, const duet_plan *plan) {
   const duet_backend *backend = rig->handle.backend;
   size_t count = 0;
   for (size_t i = 0; i < plan->stage_count; i++) count += duet_stage_is_product(&plan->stages[i]);
-  return backend->gemm_tune && backend->gemm_candidate ? count : 0;
+  const bool takes = backend->gemm_tune && backend->gemm_candidate && backend->gemm_candidate(rig->handle.device, 0, 0);
+  return takes ? count : 0;
 }
 
 /* ---- making and unmaking ---- */

@@ -276,20 +276,20 @@ static duet_status tune_layers(run *r, duet_error *error) {
 /* ---- the library ---- */
 
 typedef struct relay {
-  tune_library_take *take;
+  tune_library_take *taking;
   void *taker;
 } relay;
 
 static void take_relayed(run *r, const json_t *line, void *context) {
   (void)r;
   const relay *to = context;
-  to->take(to->taker, line);
+  to->taking(to->taker, line);
 }
 
 static duet_status mind_library(void *context, const char *const arguments[], const char *const environment[],
-                                tune_library_take *take, void *taker, char trying[TUNE_TRYING], char why[TUNE_WHY],
+                                tune_library_take *to_take, void *taker, char trying[TUNE_TRYING], char why[TUNE_WHY],
                                 duet_error *error) {
-  relay to = {take, taker};
+  relay to = {to_take, taker};
   return mind(context, arguments, environment, take_relayed, &to, trying, why, TUNE_WHY, error);
 }
 
