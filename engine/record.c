@@ -210,7 +210,8 @@ void duet_record_apply(duet_record *record, const duet_backend *backend, duet_de
     (void)duet_fail(&error, DUET_UNSUPPORTED, "%s: its library takes no parameters", backend->info(device)->id);
   else if (!backend->gemm_tune(device, record->parameters, &error))
     return;
-  (void)fprintf(stderr, "duet: %s; its own serve instead of those of `duet tune` (measure anew: duet tune NET --device D)\n",
+  (void)fprintf(stderr,
+                "duet: %s; its own serve instead of those of `duet tune` (measure anew: duet tune NET --device D)\n",
                 error.text);
   record->parameters[0] = 0;
   record->library_gain = 0;

@@ -87,8 +87,9 @@ static void test_refused(void **state) {
 
 enum { M = 19, N = 23, K = 37 };
 /* One work-item a group: compiled soonest. */
-static const char quick[] = "GemmRoutine XGEMM_MIN_INDIRECT_SIZE=0;Xgemm GEMMK=0 KREG=1 KWG=2 KWI=2 MDIMA=1 MDIMC=1 MWG=8 "
-                            "NDIMB=1 NDIMC=1 NWG=2 SA=0 SB=0 STRM=0 STRN=0 VWM=8 VWN=2";
+static const char quick[] =
+    "GemmRoutine XGEMM_MIN_INDIRECT_SIZE=0;Xgemm GEMMK=0 KREG=1 KWG=2 KWI=2 MDIMA=1 MDIMC=1 MWG=8 "
+    "NDIMB=1 NDIMC=1 NWG=2 SA=0 SB=0 STRM=0 STRN=0 VWM=8 VWN=2";
 
 /* Opens the device with a record of these parameters. */
 static void open_with(const char *parameters, duet_handle *h) {
@@ -115,15 +116,16 @@ static void multiply(const duet_handle *h) {
   for (int i = 0; i < 3; i++) OK(h->backend->alloc(h->device, bytes[i], &buffers[i], &error));
   OK(h->backend->upload(h->device, buffers[0], 0, a, sizeof a, &error));
   OK(h->backend->upload(h->device, buffers[1], 0, b, sizeof b, &error));
-  const duet_product product = {.m = M, .n = N, .k = K, .a = {buffers[0], 0, 0}, .b = {buffers[1], 0, 0},
-                                .c = {buffers[2], 0, 0}};
+  const duet_product product = {
+      .m = M, .n = N, .k = K, .a = {buffers[0], 0, 0}, .b = {buffers[1], 0, 0}, .c = {buffers[2], 0, 0}};
   OK(h->backend->gemm(h->device, &product, &error));
   OK(h->backend->download(h->device, buffers[2], 0, c, sizeof c, &error));
   for (size_t m = 0; m < M; m++)
     for (size_t n = 0; n < N; n++) {
       double sum = 0;
       for (size_t k = 0; k < K; k++) sum += (double)a[m * K + k] * (double)b[k * N + n];
-      if (!(fabs(sum - (double)c[m * N + n]) <= 1e-4)) fail_msg("[%zu][%zu]: %g, not %g", m, n, (double)c[m * N + n], sum);
+      if (!(fabs(sum - (double)c[m * N + n]) <= 1e-4))
+        fail_msg("[%zu][%zu]: %g, not %g", m, n, (double)c[m * N + n], sum);
     }
   for (int i = 0; i < 3; i++) h->backend->free(h->device, buffers[i]);
 }

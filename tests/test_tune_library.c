@@ -17,8 +17,9 @@
 static char out[1 << 15], err[1 << 15]; /* of the last run */
 static json_t *record;                  /* after it */
 
-static const char layers[] = "digit = dense image units=10\nboth = concat digit number\nsum = dense both units=19\n"
-                             "l1 = cross_entropy digit target=digit\nl2 = cross_entropy sum target=sum\n";
+static const char layers[] =
+    "digit = dense image units=10\nboth = concat digit number\nsum = dense both units=19\n"
+    "l1 = cross_entropy digit target=digit\nl2 = cross_entropy sum target=sum\n";
 
 static void read_file(const char *path, char text[sizeof out]) {
   FILE *f = fopen(path, "rb");
@@ -38,7 +39,8 @@ static void expect(const char *environment, const char *arguments, int wanted) {
   read_file("err", err);
   json_decref(record);
   record = json_load_file("r.json", 0, NULL);
-  if (!WIFEXITED(status) || WEXITSTATUS(status) != wanted) fail_msg("%s: %d, not %d:\n%s", command, status, wanted, err);
+  if (!WIFEXITED(status) || WEXITSTATUS(status) != wanted)
+    fail_msg("%s: %d, not %d:\n%s", command, status, wanted, err);
 }
 
 static void expect_words(const char *text, const char *words) {
@@ -101,9 +103,9 @@ static void test_dies(void **state) {
   expect_words(err, "pace 1 HOW: ");
   expect_words(err, "signal 6");
   (void)unlink("r.json");
-  expect("DUET_BAD_LIBRARY=hang DUET_TUNE_LIMIT=2", TUNE, 0);
+  expect("DUET_BAD_LIBRARY=hang DUET_TUNE_LIMIT=6", TUNE, 0);
   expect_found();
-  expect_words(err, "no word for 2 s");
+  expect_words(err, "no word for 6 s");
 }
 
 /* No library's product, or none that takes parameters: nothing is said. */

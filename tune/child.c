@@ -54,11 +54,10 @@ static duet_status list(const child *c, const bench_emit *emit, duet_error *erro
     (void)json_array_append_new(
         layers, json_pack("{s:s, s:s}", "layer", c->network->layers[c->plan->layers[i].layer].name, "key", key));
   }
-  return emit->line(
-      emit->context,
-      json_pack("{s:s, s:s, s:o, s:i, s:o}", "id", c->rig.info->id, "path", path, "head", head, "products",
-                (int)tune_products_count(&c->rig, c->plan), "layers", layers),
-      error);
+  return emit->line(emit->context,
+                    json_pack("{s:s, s:s, s:o, s:i, s:o}", "id", c->rig.info->id, "path", path, "head", head,
+                              "products", (int)tune_products_count(&c->rig, c->plan), "layers", layers),
+                    error);
 }
 
 static duet_status search(child *c, const char *name, const char *bad, const bench_emit *emit, duet_error *error) {

@@ -20,8 +20,8 @@ static const char *text_of(const json_t *object, const char *name) {
 }
 
 static void put_bad(const tune_library *l, const char *text, const char *reason) {
-  (void)json_array_append_new(
-      l->bad, json_pack("{s:s, s:s, s:o}", "key", KEY, "name", text, "reason", duet_json_text(reason)));
+  (void)json_array_append_new(l->bad,
+                              json_pack("{s:s, s:s, s:o}", "key", KEY, "name", text, "reason", duet_json_text(reason)));
 }
 
 /* ---- searching ---- */

@@ -311,8 +311,8 @@ static duet_status tune_its_library(run *r, duet_error *error) {
         text_of(bad, "reason"), r->path);
   }
   if (r->library) {
-    (void)json_object_update_new(r->library, json_pack("{s:s, s:i}", "network", r->options->network, "batch",
-                                                       r->options->batch));
+    (void)json_object_update_new(r->library,
+                                 json_pack("{s:s, s:i}", "network", r->options->network, "batch", r->options->batch));
     (void)json_object_set(r->record, "library", r->library);
   }
   if (s != DUET_FAILED) return s;

@@ -1,5 +1,5 @@
-/* What CLBlast compiles the kernels of SGEMM with. Of some hundred devices it knows what is fast; on others its defaults
-   serve, which may be far from it. Three of its kernels have parameters that matter here (its sources and
+/* What CLBlast compiles the kernels of SGEMM with. Of some hundred devices it knows what is fast; on others its
+   defaults serve, which may be far from it. Three of its kernels have parameters that matter here (its sources and
    doc/tuning.md say what each does):
 
    XgemmDirect   one kernel, for small products; its names end in D
@@ -52,22 +52,24 @@ enum { KWID, MDIMAD, MDIMCD, NDIMBD, NDIMCD, PADA, PADB, VWMD, VWND, WGD };
 enum { XGEMM_MIN_INDIRECT_SIZE, LARGEST_SIDE = 1 << 20 /* whose cube is a number of 64 bits */ };
 enum { XGEMM, DIRECT, ROUTINE, KERNELS };
 
-#define FLAG(name) \
-  [name] = { #name, 0, 1 }
-#define SIZE(name) \
-  [name] = { #name, 1, 256 }
+#define FLAG(name) [name] = {#name, 0, 1}
+#define SIZE(name) [name] = {#name, 1, 256}
 static const struct {
   const char *name;
   unfit *unfit;
   size_t count;
   parameter parameters[MOST];
 } kernels[KERNELS] = {
-    [XGEMM] = {"Xgemm", unfit_xgemm, 16, {FLAG(GEMMK), SIZE(KREG),  SIZE(KWG),   SIZE(KWI), SIZE(MDIMA), SIZE(MDIMC),
-                                          SIZE(MWG),   SIZE(NDIMB), SIZE(NDIMC), SIZE(NWG), FLAG(SA),    FLAG(SB),
-                                          FLAG(STRM),  FLAG(STRN),  SIZE(VWM),   SIZE(VWN)}},
-    [DIRECT] = {"XgemmDirect", unfit_direct, 10, {SIZE(KWID),   SIZE(MDIMAD), SIZE(MDIMCD), SIZE(NDIMBD),
-                                                  SIZE(NDIMCD), FLAG(PADA),   FLAG(PADB),   SIZE(VWMD),
-                                                  SIZE(VWND),   SIZE(WGD)}},
+    [XGEMM] = {"Xgemm",
+               unfit_xgemm,
+               16,
+               {FLAG(GEMMK), SIZE(KREG), SIZE(KWG), SIZE(KWI), SIZE(MDIMA), SIZE(MDIMC), SIZE(MWG), SIZE(NDIMB),
+                SIZE(NDIMC), SIZE(NWG), FLAG(SA), FLAG(SB), FLAG(STRM), FLAG(STRN), SIZE(VWM), SIZE(VWN)}},
+    [DIRECT] = {"XgemmDirect",
+                unfit_direct,
+                10,
+                {SIZE(KWID), SIZE(MDIMAD), SIZE(MDIMCD), SIZE(NDIMBD), SIZE(NDIMCD), FLAG(PADA), FLAG(PADB), SIZE(VWMD),
+                 SIZE(VWND), SIZE(WGD)}},
     [ROUTINE] = {"GemmRoutine", unfit_routine, 1, {{"XGEMM_MIN_INDIRECT_SIZE", 0, LARGEST_SIDE}}},
 };
 #undef FLAG
@@ -206,8 +208,9 @@ duet_status opencl_gemm_tune(duet_device *device, const char *text, duet_error *
     const CLBlastStatusCode code = CLBlastOverrideParameters(device->id, kernels[k].name, CLBlastPrecisionSingle,
                                                              kernels[k].count, names, settings[k].values);
     if (code != CLBlastSuccess)
-      return duet_fail(error, DUET_UNSUPPORTED, "%s: CLBlastOverrideParameters(%s): %s, %d (another version of CLBlast)",
-                       device->info.id, kernels[k].name, opencl_code((cl_int)code), (int)code);
+      return duet_fail(error, DUET_UNSUPPORTED,
+                       "%s: CLBlastOverrideParameters(%s): %s, %d (another version of CLBlast)", device->info.id,
+                       kernels[k].name, opencl_code((cl_int)code), (int)code);
   }
   return DUET_OK;
 }
@@ -217,13 +220,13 @@ duet_status opencl_gemm_tune(duet_device *device, const char *text, duet_error *
 /* In a kernel's own round it does products of every size. */
 #define ALWAYS "GemmRoutine XGEMM_MIN_INDIRECT_SIZE=0;Xgemm "
 #define NEVER "GemmRoutine XGEMM_MIN_INDIRECT_SIZE=1048576;XgemmDirect "
-#define TILE(m, mwg, n, nwg, vwm, vwn)                                                                         \
+#define TILE(m, mwg, n, nwg, vwm, vwn)                                                                    \
   " MDIMA=" #m " MDIMC=" #m " MWG=" #mwg " NDIMB=" #n " NDIMC=" #n " NWG=" #nwg " VWM=" #vwm " VWN=" #vwn \
   " STRM=0 STRN=0"
 #define SHARED(kwg, ...) ALWAYS "GEMMK=0 KREG=1 KWI=2 SA=1 SB=1 KWG=" #kwg TILE(__VA_ARGS__) /* in local memory */
 #define CACHED(kwg, ...) ALWAYS "GEMMK=0 KREG=1 KWI=2 SA=0 SB=0 KWG=" #kwg TILE(__VA_ARGS__)
 #define SHUFFLED(kreg, ...) ALWAYS "GEMMK=1 KWG=1 KWI=1 SA=0 SB=0 KREG=" #kreg TILE(__VA_ARGS__)
-#define SQUARE(kwi, dim, pad, vwm, vwn, side)                                                                   \
+#define SQUARE(kwi, dim, pad, vwm, vwn, side)                                                                    \
   NEVER "KWID=" #kwi " MDIMAD=" #dim " MDIMCD=" #dim " NDIMBD=" #dim " NDIMCD=" #dim " PADA=" #pad " PADB=" #pad \
         " VWMD=" #vwm " VWND=" #vwn " WGD=" #side
 #define FROM(side) "GemmRoutine XGEMM_MIN_INDIRECT_SIZE=" #side
