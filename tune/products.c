@@ -11,7 +11,7 @@
 #include <string.h>
 
 enum { MOST = 64 /* products of a step */, LOOKS = 3, FINALISTS = 3, TURNS = 9 };
-static const double BUDGET = 240; /* seconds, after which no other parameters are looked at */
+static const double BUDGET = 240; /* seconds, after which no other parameters are looked at; 2 $DUET_TUNE_LIMIT */
 static const double NEAR = 1.15;  /* times as slow as the fastest at first sight: turns decide */
 
 /* A product, compared with `ref`, ready to be made again. */
@@ -153,6 +153,11 @@ duet_status tune_products_time(bench_rig *rig, const duet_plan *plan, const benc
 
 /* ---- searching ---- */
 
+static double budget(void) {
+  const char *told = getenv("DUET_TUNE_LIMIT");
+  return told ? 2 * strtod(told, NULL) : BUDGET;
+}
+
 static bool is_line_of(const char *lines, const char *text) {
   const size_t length = strlen(text);
   for (const char *at = lines; *at; at += strcspn(at, "\n"), at += *at == '\n')
@@ -227,7 +232,7 @@ static bool search_round(products *p, size_t round, duet_status *s, duet_error *
   for (; !*s && (text = h->backend->gemm_candidate(h->device, round, i)); i++) {
     double seconds;
     if (is_line_of(p->bad, text)) continue;
-    if (duet_now() - p->started > BUDGET) {
+    if (duet_now() - p->started > budget()) {
       p->left++;
       continue;
     }
