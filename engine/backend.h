@@ -200,6 +200,14 @@ typedef struct duet_backend {
      first of its shape may take long: the library is loaded, an algorithm chosen. (optional: NULL) Errors: USAGE (a
      dimension is 0, rows overlap), TOO_LARGE (outside a buffer), UNSUPPORTED (no library, no algorithm). */
   duet_status (*gemm)(duet_device *device, const duet_product *product, duet_error *error);
+  /* Parameters of that library for this device, from now on and for as long as the process runs; its own until then.
+     A text of gemm_candidate, or several with ';' between them, of which what is said last counts. (optional: NULL)
+     Errors, with nothing changed: BAD_INPUT (no such parameters, or not on this device), UNSUPPORTED (the library has
+     others). */
+  duet_status (*gemm_tune)(duet_device *device, const char *parameters, duet_error *error);
+  /* The parameters that are worth trying here, number `candidate` of a round; NULL past the last of it. Rounds build on
+     one another: what was best in those before is in force. (optional: as gemm_tune) */
+  const char *(*gemm_candidate)(const duet_device *device, size_t round, size_t candidate);
 
   /* Keeps a list of launches (one training step) in the form that replays fastest. Kernels, products and buffers must
      outlive it. */

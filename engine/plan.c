@@ -310,6 +310,7 @@ duet_status duet_plan_create(const duet_network *network, const duet_plan_option
     s = duet_fail(error, DUET_OUT_OF_MEMORY, "out of memory for the plan of %s", network->name);
   } else {
     plan->options = *options;
+    plan->options.library_gain = options->tuned ? options->tuned->library_gain : 0;
     plan->blocks = (options->batch + DUET_LANES - 1) / DUET_LANES;
     find_group(plan, network->name);
     s = duet_parameters_create(network, &plan->parameters, error);

@@ -26,6 +26,7 @@ typedef struct duet_plan_options {
   bool direct;   /* convolutions without Winograd's algorithm */
   duet_gemm_use gemm;
   char library[32]; /* by what name people know it */
+  int library_gain; /* percent, of measured parameters over its own; 0: its own */
   unsigned compute_units;
   size_t max_group;      /* work-items per group that the device takes */
   size_t group;          /* that groups of the gpu class have; 0: as `tuned` has it, else as the rule */

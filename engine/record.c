@@ -13,7 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { LARGEST_FILE = 4 << 20, MOST_LAYERS = 4096, LARGEST_TILE = 4096 };
+enum { LARGEST_FILE = 4 << 20, MOST_LAYERS = 4096, LARGEST_TILE = 4096, MOST_GAIN = 1000000 };
 
 /* ---- what it is for ---- */
 
@@ -87,7 +87,7 @@ bool duet_choice_of_json(const json_t *object, duet_choice *c) {
   const int sizes[] = {t->TO, t->TH, t->TW, t->ROWS, t->TILES, t->WIDTH};
   for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
     if (sizes[i] < 0 || sizes[i] > LARGEST_TILE) return false;
-  return c->way != DUET_WAYS && c->gain >= DUET_UNTUNED && c->gain <= 1000000;
+  return c->way != DUET_WAYS && c->gain >= DUET_UNTUNED && c->gain <= MOST_GAIN;
 }
 
 /* ---- the file ---- */
@@ -140,6 +140,19 @@ static duet_status parse_groups(const json_t *groups, const char *path, duet_rec
   return DUET_OK;
 }
 
+/* Of a record without a library, or whose library is best by itself: nothing. */
+static duet_status parse_library(const json_t *library, const char *path, duet_record *record, duet_error *error) {
+  const char *parameters = json_string_value(json_object_get(library, "parameters"));
+  const json_t *gain = json_object_get(library, "gain_percent");
+  if (!library) return DUET_OK;
+  if (!parameters || strlen(parameters) >= sizeof record->parameters || !json_is_integer(gain) ||
+      json_integer_value(gain) < 0 || json_integer_value(gain) > MOST_GAIN)
+    return duet_fail(error, DUET_BAD_INPUT, "%s: library: no parameters with a gain", path);
+  (void)snprintf(record->parameters, sizeof record->parameters, "%s", parameters);
+  record->library_gain = (int)json_integer_value(gain);
+  return DUET_OK;
+}
+
 static const char *text_of(const json_t *object, const char *name) {
   const char *text = json_string_value(json_object_get(object, name));
   return text ? text : "nothing";
@@ -181,6 +194,7 @@ duet_status duet_record_parse(const json_t *file, const duet_device_info *info, 
     record->vector_width = options.vector_width;
     s = parse_layers(json_object_get(file, "layers"), path, record, error);
     if (!s) s = parse_groups(json_object_get(file, "groups"), path, record, error);
+    if (!s) s = parse_library(json_object_get(file, "library"), path, record, error);
   }
   if (s) {
     duet_record_close(record);
@@ -214,6 +228,20 @@ duet_record *duet_record_open(const duet_device_info *info) {
   json_decref(file);
   free(text);
   return record;
+}
+
+void duet_record_apply(duet_record *record, const duet_backend *backend, duet_device *device) {
+  duet_error error;
+  if (!record || !record->parameters[0]) return;
+  if (!backend->gemm_tune)
+    (void)duet_fail(&error, DUET_UNSUPPORTED, "%s: its library takes no parameters", backend->info(device)->id);
+  else if (!backend->gemm_tune(device, record->parameters, &error))
+    return;
+  (void)fprintf(stderr,
+                "duet: %s; its own serve instead of those of `duet tune` (measure anew: duet tune NET --device D)\n",
+                error.text);
+  record->parameters[0] = 0;
+  record->library_gain = 0;
 }
 
 void duet_record_close(duet_record *record) {

@@ -10,7 +10,7 @@
 
 #define DUET_RECORD_FORMAT "duet-tune-1"
 
-enum { DUET_RECORD_PATH = 1200 };
+enum { DUET_RECORD_PATH = 1200, DUET_PARAMETERS_SIZE = 2048 };
 
 typedef struct duet_record_entry {
   char key[DUET_KEY_SIZE]; /* duet_problem_key */
@@ -33,6 +33,8 @@ typedef struct duet_record {
   size_t count;
   duet_record_group *groups;
   size_t group_count;
+  char parameters[DUET_PARAMETERS_SIZE]; /* of the device's library (gemm_tune); "": its own */
+  int library_gain;                      /* percent over its own */
 } duet_record;
 
 /* Where the record of a device is: $DUET_TUNE, else a file in the folder of compiled kernels (engine/cache.h); "" when
@@ -47,6 +49,10 @@ json_t *duet_record_head(const duet_device_info *info, duet_error *error);
    error once in a process, with what to do, and is otherwise none. */
 duet_record *duet_record_open(const duet_device_info *info);
 void duet_record_close(duet_record *record); /* takes NULL */
+
+/* Gives the library of an open device the record's parameters. Where it does not take them that is said on standard
+   error, the record has none any more, and the library its own. `record` may be NULL. */
+void duet_record_apply(duet_record *record, const duet_backend *backend, duet_device *device);
 
 /* The choices of a file's object, in full or in part. Errors: BAD_INPUT with the place, or with what it is for. */
 duet_status duet_record_parse(const json_t *file, const duet_device_info *info, const char *path, duet_record **record,

@@ -227,6 +227,7 @@ duet_status duet_device_open(const char *id, duet_handle *handle, duet_error *er
   if (status == DUET_OK) {
     handle->backend = row->table;
     handle->tuned = duet_record_open(row->table->info(handle->device));
+    duet_record_apply(handle->tuned, handle->backend, handle->device);
     return DUET_OK;
   }
   if (status != DUET_NO_DEVICE) return status;

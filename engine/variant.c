@@ -64,13 +64,16 @@ static const char *name_gpu(const duet_plan *plan, const duet_stage *stage) {
       return k->PRECISION ? "matrix units" : "";
     case DUET_STAGE_dense_weights:
       return k->PRECISION ? "matrix units" : asked ? "fp32: too small for matrix units" : "";
-    case DUET_STAGE_product_forward:
-    case DUET_STAGE_product_backward:
-    case DUET_STAGE_product_weights:
-      return plan->options.library;
     default:
       return "";
   }
+}
+
+static void name_library(const duet_plan *plan, char *text) {
+  const int gain = plan->options.library_gain;
+  const int length = snprintf(text, DUET_VARIANT_TEXT, "%s", plan->options.library);
+  if (gain > 0)
+    (void)snprintf(text + length, DUET_VARIANT_TEXT - (size_t)length, "; tuned: %d %% over its own parameters", gain);
 }
 
 /* What was measured takes the place of the rule's reason. */
@@ -85,7 +88,9 @@ static void name_gain(int gain, char *text) {
 void duet_stage_variant(const duet_plan *plan, const duet_stage *stage, char text[DUET_VARIANT_TEXT]) {
   const bool in_convolution = stage->kind == DUET_STAGE_conv_forward || stage->kind == DUET_STAGE_conv_backward;
   text[0] = 0;
-  if (plan->options.kernel_class == DUET_CLASS_GPU)
+  if (plan->options.kernel_class == DUET_CLASS_GPU && duet_stage_is_product(stage))
+    name_library(plan, text);
+  else if (plan->options.kernel_class == DUET_CLASS_GPU)
     (void)snprintf(text, DUET_VARIANT_TEXT, "%s", name_gpu(plan, stage));
   else if (plan->options.kernel_class == DUET_CLASS_CPU && in_convolution && stage->constants.WINOGRAD)
     name_winograd(&stage->constants, stage->kind == DUET_STAGE_conv_backward, text);

@@ -71,6 +71,12 @@ static void test_round_trip(void **state) {
   (void)json_object_set_new(json_array_get(json_object_get(file, "layers"), 0), "by_rule", json_true());
   OK(duet_record_parse(file, &device, "f", &record, &error));
   assert_null(duet_record_find(record, &options, "a layer")); /* did not pay in the step */
+  assert_string_equal(record->parameters, "");
+  duet_record_close(record);
+  (void)json_object_set_new(file, "library", json_pack("{s:s, s:i}", "parameters", "a b", "gain_percent", 7));
+  OK(duet_record_parse(file, &device, "f", &record, &error));
+  assert_string_equal(record->parameters, "a b");
+  assert_int_equal(record->library_gain, 7);
   duet_record_close(record);
   json_decref(file);
 }
@@ -109,7 +115,11 @@ static void test_refused(void **state) {
       {"groups.0.group", json_integer(96), "f: groups[0]: no size of groups"},
       {"groups.0.group", json_integer(512), "f: groups[0]: no size of groups"},
       {"groups.0.precision", json_string("fp8"), "f: groups[0]: no size of groups"},
-      {"layers.0.weights.gain_percent", json_integer(-2), "f: layers[0].weights: no choice"}};
+      {"layers.0.weights.gain_percent", json_integer(-2), "f: layers[0].weights: no choice"},
+      {"library", json_string("x"), "f: library: no parameters"},
+      {"library", json_pack("{s:s}", "parameters", "a"), "f: library: no parameters"},
+      {"library", json_pack("{s:s, s:i}", "parameters", "a", "gain_percent", -1), "f: library: no parameters"},
+      {"library", json_pack("{s:i, s:i}", "parameters", 7, "gain_percent", 1), "f: library: no parameters"}};
   for (size_t i = 0; i < sizeof faults / sizeof *faults; i++) {
     json_t *file = make();
     duet_record *record = NULL;

@@ -1,5 +1,6 @@
 /* The half of `duet tune` that loads drivers and may die of it. */
 #include "engine/stage.h"
+#include "tune/products.h"
 #include "tune/search.h"
 #include "tune/step.h"
 #include "tune/tune.h"
@@ -40,7 +41,8 @@ static duet_status open_child(int argc, char **argv, child *c, duet_error *error
   return s;
 }
 
-/* {"id", "path", "head", "step", "layers": [{"layer", "key"}...]}; `step` names the whole step in the record. */
+/* {"id", "path", "head", "step", "products", "layers": [{"layer", "key"}...]}; `step` names the whole step in the
+   record, `products`: how many the library makes whose parameters can be chosen. */
 static duet_status list(const child *c, const bench_emit *emit, duet_error *error) {
   char path[DUET_RECORD_PATH], key[DUET_KEY_SIZE];
   json_t *head = duet_record_head(c->rig.info, error), *layers = json_array();
@@ -55,8 +57,9 @@ static duet_status list(const child *c, const bench_emit *emit, duet_error *erro
         layers, json_pack("{s:s, s:s}", "layer", c->network->layers[c->plan->layers[i].layer].name, "key", key));
   }
   return emit->line(emit->context,
-                    json_pack("{s:s, s:s, s:o, s:o, s:o}", "id", c->rig.info->id, "path", path, "head", head, "step",
-                              tune_step_name(c->network, &c->options), "layers", layers),
+                    json_pack("{s:s, s:s, s:o, s:o, s:i, s:o}", "id", c->rig.info->id, "path", path, "head", head,
+                              "step", tune_step_name(c->network, &c->options), "products",
+                              (int)tune_products_count(&c->rig, c->plan), "layers", layers),
                     error);
 }
 
@@ -83,6 +86,10 @@ duet_status tune_child(int argc, char **argv, const bench_emit *emit, duet_error
     s = tune_groups(&c.rig, c.network, &c.options, argv[5], emit, error);
   else if (!s && strcmp(argv[4], "step") == 0)
     s = tune_step(&c.rig, c.network, &c.options, argc == 6 && strcmp(argv[5], TUNE_CAREFUL) == 0, emit, error);
+  else if (!s && strcmp(argv[4], "products") == 0 && argc == 7)
+    s = tune_products_search(&c.rig, c.plan, argv[6], emit, error);
+  else if (!s && strcmp(argv[4], "products") == 0)
+    s = tune_products_time(&c.rig, c.plan, emit, error);
   else if (!s)
     s = duet_fail(error, DUET_USAGE, "tune: for Duet's own use");
   close_child(&c);

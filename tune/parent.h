@@ -12,6 +12,8 @@ typedef struct tune_parent {
   char group[16];         /* the size of groups that layers are tuned with; "": the rule's */
   json_t *layers;         /* of the network, as the child lists them */
   json_t *step;           /* what names its whole step: `network`, `batch`, `precision` */
+  json_int_t products;    /* how many the library makes whose parameters can be chosen */
+  json_t *library;        /* what this run has found for these; NULL: nothing measured */
   json_t *steps;          /* rows of whole steps that this run has timed */
   tune_record record;
   bool stopped, failed;

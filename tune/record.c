@@ -110,6 +110,8 @@ void tune_record_bad_names(const tune_record *r, const char *key, char names[TUN
   }
 }
 
+void tune_record_put_library(tune_record *r, json_t *library) { (void)json_object_set(r->now, "library", library); }
+
 void tune_record_put_step(tune_record *r, json_t *step) { put(&steps, r->now, step); }
 
 void tune_record_drop_step(tune_record *r, const json_t *step) { take_out(&steps, r->now, step); }
@@ -225,6 +227,11 @@ static void merge(const tune_record *r, const keyed *k, json_t *file) {
   }
 }
 
+static void merge_library(const tune_record *r, json_t *file) {
+  json_t *now = json_object_get(r->now, "library");
+  if (now && !json_equal(now, json_object_get(r->before, "library"))) (void)json_object_set(file, "library", now);
+}
+
 /* Waits for the lock; INTERRUPTED where the listener says so. `*why` is what keeps it from being had. */
 static duet_status wait_for(const tune_record *r, const char *name, int file, char *why, size_t size,
                             duet_error *error) {
@@ -272,6 +279,7 @@ duet_status tune_record_save(tune_record *r, duet_error *error) {
   json_t *file = s ? NULL : read_or_begin(r);
   if (!s && !file) s = fail_memory(error);
   for (size_t i = 0; !s && i < sizeof lists / sizeof *lists; i++) merge(r, lists[i], file);
+  if (!s) merge_library(r, file);
   if (!s) (void)json_object_set_new(file, "date", bench_date_json());
   if (!s) s = write_file(file, r->path, error);
   if (lock >= 0) (void)close(lock);

@@ -36,6 +36,9 @@ void tune_record_forget_bad(tune_record *record, const char *key);
 /* The names of a layer's, a line each. */
 void tune_record_bad_names(const tune_record *record, const char *key, char names[TUNE_BAD_TEXT]);
 
+/* The library's parameters take the place of those that were measured before. */
+void tune_record_put_library(tune_record *record, json_t *library);
+
 /* A row of a whole step takes the place of that of the same network, batch and precision. */
 void tune_record_put_step(tune_record *record, json_t *step);
 void tune_record_drop_step(tune_record *record, const json_t *step);

@@ -30,6 +30,19 @@ static void add_choice(duet_text *out, const json_t *layer, const char *directio
     duet_text_add(out, "the fastest of %d\n", (int)number_of(c, "tried"));
 }
 
+static void add_library(duet_text *out, const json_t *library) {
+  const int gain = (int)number_of(library, "gain_percent"), tried = (int)number_of(library, "tried");
+  const int left = (int)number_of(library, "left");
+  duet_text_add(out, "library: its own parameters %.1f us, ", 1e6 * number_of(library, "own_seconds"));
+  if (gain > 0)
+    duet_text_add(out, "tuned %.1f us: %d %%, by %s", 1e6 * number_of(library, "seconds"), gain,
+                  tune_text(library, "parameters"));
+  else
+    duet_text_add(out, "the fastest of %d", tried + 1);
+  if (left > 0) duet_text_add(out, " (%d of %d were not tried, for time)", left, left + tried);
+  duet_text_add(out, "\n");
+}
+
 char *tune_report(const json_t *result) {
   duet_text out = {0};
   size_t i;
@@ -39,6 +52,7 @@ char *tune_report(const json_t *result) {
   json_array_foreach(json_object_get(result, "layers"), i, item) {
     for (int d = 0; d < DUET_DIRECTIONS; d++) add_choice(&out, item, duet_direction_names[d]);
   }
+  if (json_object_get(result, "library")) add_library(&out, json_object_get(result, "library"));
   json_array_foreach(json_object_get(result, "steps"), i, item) {
     duet_text_add(&out, "step of %s, batch %d: by the rule %.3f ms, tuned %.3f ms: %.3f times as fast (%.3f to %.3f)\n",
                   tune_text(item, "network"), (int)number_of(item, "batch"), 1e3 * number_of(item, "rule_seconds"),

@@ -1,7 +1,7 @@
 /* A run of `duet tune`, seen from the process that loads no driver. */
 #include "bench/suite/job.h"
 #include "engine/registry.h"
-#include "tune/parent.h"
+#include "tune/library.h"
 
 #include <fnmatch.h>
 #include <stdio.h>
@@ -21,6 +21,7 @@ static void take_list(tune_parent *p, const json_t *line, void *context) {
   p->record.head = json_incref(json_object_get(line, "head"));
   p->layers = json_incref(json_object_get(line, "layers"));
   p->step = json_incref(json_object_get(line, "step"));
+  p->products = json_integer_value(json_object_get(line, "products"));
   (void)snprintf(p->record.path, sizeof p->record.path, "%s", tune_text(line, "path"));
   (void)snprintf(p->id, sizeof p->id, "%s", tune_text(line, "id"));
 }
@@ -143,6 +144,19 @@ static duet_status tune_groups_of(tune_parent *p, duet_error *error) {
   return find_layers(p, error);
 }
 
+/* ---- the library ---- */
+
+/* Where it makes products of this network, and takes parameters. */
+static duet_status tune_its_library(tune_parent *p, duet_error *error) {
+  if (!p->products || !is_wanted("library")) return DUET_OK;
+  const duet_status s = tune_library(p, error);
+  if (s != DUET_FAILED) return s;
+  tune_say(p->listener, "library: not tuned: %s", error->text);
+  tune_record_forget_bad(&p->record, TUNE_LIBRARY);
+  p->failed = true;
+  return DUET_OK;
+}
+
 /* ---- all ---- */
 
 /* What this run has found, of all that the record keeps. */
@@ -154,10 +168,10 @@ static json_t *describe(const tune_parent *p) {
     const json_t *layer = tune_record_layer(r, json_string_value(key));
     if (layer) (void)json_array_append(layers, (json_t *)layer);
   }
-  json_t *more =
-      json_pack("{s:s, s:s, s:s, s:i, s:s, s:o, s:O, s:O, s:O*}", "path", r->path, "id", p->id, "network",
-                p->options->network, "batch", p->options->batch, "precision", p->options->precision, "layers", layers,
-                "bad", json_object_get(r->now, "bad"), "steps", p->steps, "groups", tune_record_groups(r, p->step));
+  json_t *more = json_pack("{s:s, s:s, s:s, s:i, s:s, s:o, s:O, s:O, s:O*, s:O*}", "path", r->path, "id", p->id,
+                           "network", p->options->network, "batch", p->options->batch, "precision",
+                           p->options->precision, "layers", layers, "bad", json_object_get(r->now, "bad"), "steps",
+                           p->steps, "groups", tune_record_groups(r, p->step), "library", p->library);
   (void)json_object_update(result, more);
   json_decref(more);
   return result;
@@ -188,14 +202,16 @@ duet_status tune_run(const tune_options *options, const bench_listener *listener
   if (!s && !p.stopped) s = tune_record_begin(&p.record, error);
   if (!s && !p.stopped && is_of_gpu_class(&p)) s = tune_groups_of(&p, error);
   if (!s && !p.stopped) s = tune_layers(&p, error);
+  if (!s && !p.stopped) s = tune_its_library(&p, error);
   if (!s && !p.stopped) s = tune_whole_step(&p, error);
   if (!s && p.stopped) s = duet_fail(error, DUET_INTERRUPTED, "interrupted: the record is as it was");
   if (!s) s = tune_record_save(&p.record, error);
   if (!s && !(*result = describe(&p))) s = duet_fail(error, DUET_OUT_OF_MEMORY, "out of memory for the results");
-  if (!s && p.failed) s = duet_fail(error, DUET_FAILED, "some layers could not be tuned, see above");
+  if (!s && p.failed) s = duet_fail(error, DUET_FAILED, "not all could be tuned, see above");
   json_decref(p.layers);
   json_decref(p.step);
   json_decref(p.steps);
+  json_decref(p.library);
   tune_record_clear(&p.record);
   return s;
 }

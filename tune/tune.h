@@ -20,8 +20,9 @@ duet_status tune_run(const tune_options *options, const bench_listener *listener
 /* A table of a result, for people. NULL without memory; the caller frees it. */
 char *tune_report(const json_t *result);
 
-/* The child: NETWORK DEVICE BATCH PRECISION, then `list [GROUP]`, `groups BAD`, `layer NAME BAD [GROUP]`, or
-   `step [careful]`; GROUP is the size of groups where it is not the rule's. */
+/* The child: NETWORK DEVICE BATCH PRECISION, then `list [GROUP]`, `groups BAD`, `layer NAME BAD [GROUP]`,
+   `products search BAD`, `products time`, or `step [careful]`; GROUP is the size of groups where it is not the rule's.
+ */
 duet_status tune_child(int argc, char **argv, const bench_emit *emit, duet_error *error);
 
 #endif

@@ -34,7 +34,8 @@
   X(CLBlastInvalidMatrixA) X(CLBlastInvalidMatrixB) X(CLBlastInvalidMatrixC) X(CLBlastInvalidDimension)               \
   X(CLBlastInvalidLeadDimA) X(CLBlastInvalidLeadDimB) X(CLBlastInvalidLeadDimC) X(CLBlastInsufficientMemoryA)         \
   X(CLBlastInsufficientMemoryB) X(CLBlastInsufficientMemoryC) X(CLBlastInsufficientMemoryTemp)                        \
-  X(CLBlastInvalidLocalMemUsage) X(CLBlastDatabaseError) X(CLBlastUnknownError) X(CLBlastUnexpectedError)
+  X(CLBlastInvalidLocalMemUsage) X(CLBlastDatabaseError) X(CLBlastUnknownError) X(CLBlastUnexpectedError)    \
+  X(CLBlastInvalidOverrideKernel) X(CLBlastMissingOverrideParameter)
 // clang-format on
 
 const char *opencl_code(cl_int code) {

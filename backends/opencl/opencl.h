@@ -3,8 +3,8 @@
 
    device.c   finds, opens and closes devices             memory.c    buffers, upload, download
    program.c  kernels, from source or the cache on disk   queue.c     launches, recordings, tickets, time
-   gemm.c     matrix product by CLBlast                   commands.c  whether there are command buffers
-   errors.c   codes by name, what they mean
+   gemm.c     matrix product by CLBlast                   parameters.c  what its kernels are compiled with
+   errors.c   codes by name, what they mean               commands.c  whether there are command buffers
 
    A device has one in-order queue, so the order of calls is the order of work. */
 #ifndef DUET_OPENCL_H
@@ -121,6 +121,8 @@ duet_status opencl_elapsed(duet_device *device, duet_ticket ticket, double *seco
 duet_status opencl_gemm(duet_device *device, const duet_product *product, duet_error *error);
 /* The same; *event, where `event` is not NULL, becomes that of its end. */
 duet_status opencl_multiply(duet_device *device, const duet_product *product, cl_event *event, duet_error *error);
+duet_status opencl_gemm_tune(duet_device *device, const char *parameters, duet_error *error);
+const char *opencl_gemm_candidate(const duet_device *device, size_t round, size_t candidate);
 /* Lets go of CLBlast's programs, which would keep the context alive. */
 void opencl_gemm_close(void);
 

@@ -10,6 +10,8 @@
    DUET_BAD_MEMORY=refuse:BYTES  announces 1 TiB, but buffers beyond BYTES cannot be had
    DUET_BAD_MEMORY=lose:BYTES    ... what is written beyond BYTES of a buffer is lost
    DUET_BAD_GEMM=wrong|absent
+   DUET_BAD_LIBRARY=HOW          products take six times as long, and there are parameters for that: PACES; with some a
+                                 product is wrong, or (HOW) aborts or hangs
    DUET_BAD_REPLAY=wrong         replays leave out the last launch
    DUET_BAD_TIMER=FACTOR|absent  the device's timer counts so many seconds for one */
 #include "backends/ref/ref.h"
@@ -215,11 +217,43 @@ static void spoil(const duet_stage *stage, duet_buffer *const memories[]) {
   }
 }
 
+static const char *const paces[] = {"pace 3", "pace 1 wrong", "pace 1 HOW", "pace 1", "pace 2"};
+enum { PACES = sizeof paces / sizeof *paces };
+static int pace = 6; /* times as long as a product takes */
+static const char *manner = "";
+
+static const char *bad_gemm_candidate(const duet_device *device, size_t round, size_t candidate) {
+  (void)device;
+  return wish("DUET_BAD_LIBRARY") && round == 0 && candidate < PACES ? paces[candidate] : NULL;
+}
+
+static duet_status bad_gemm_tune(duet_device *device, const char *parameters, duet_error *error) {
+  (void)device;
+  for (size_t i = 0; i < PACES; i++)
+    if (strcmp(parameters, paces[i]) == 0) {
+      pace = paces[i][5] - '0';
+      manner = paces[i] + 6;
+      return DUET_OK;
+    }
+  return duet_fail(error, DUET_BAD_INPUT, "cuda:0: \"%.80s\": no pace", parameters);
+}
+
+/* What the parameters make of a product that began at `started`. */
+static duet_status keep_pace(const duet_product *product, double started, duet_error *error) {
+  const double end = started + pace * (duet_now() - started);
+  if (!wish("DUET_BAD_LIBRARY")) return DUET_OK;
+  while (duet_now() < end) continue;
+  if (strcmp(manner, " HOW") == 0) return misbehave("DUET_BAD_LIBRARY", "", error);
+  if (strcmp(manner, " wrong") == 0) ((float *)(void *)product->c.buffer->data)[product->c.offset] += 1;
+  return DUET_OK;
+}
+
 static duet_status bad_gemm(duet_device *device, const duet_product *product, duet_error *error) {
   const double started = duet_now();
   if (is_wished("DUET_BAD_GEMM", "absent"))
     return duet_fail(error, DUET_UNSUPPORTED, "cuda:0: no library for products (planted)");
-  const duet_status s = ref->gemm(device->ref, product, error);
+  duet_status s = ref->gemm(device->ref, product, error);
+  if (!s) s = keep_pace(product, started, error);
   if (!s && is_wished("DUET_BAD_GEMM", "wrong")) {
     const duet_stage stage = {.kind = DUET_STAGE_peak,
                               .operands = {{.memory = DUET_MEMORY_work, .offset = product->c.offset}}};
@@ -303,6 +337,8 @@ const duet_backend duet_backend_table = {.version = DUET_BACKEND_VERSION,
                                          .release = bad_release,
                                          .launch = bad_launch,
                                          .gemm = bad_gemm,
+                                         .gemm_tune = bad_gemm_tune,
+                                         .gemm_candidate = bad_gemm_candidate,
                                          .record = bad_record,
                                          .forget = bad_forget,
                                          .replay = bad_replay,

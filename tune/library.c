@@ -1,0 +1,143 @@
+#include "tune/library.h"
+
+#include "engine/file.h"
+#include "engine/json.h"
+#include "tune/sample.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { MOST_DEATHS = 8, PAIRS = 9, FEWEST = 5 };
+
+/* ---- searching ---- */
+
+static void put_bad(tune_parent *p, const char *text, const char *reason) {
+  tune_say(p->listener, TUNE_LIBRARY ": %s: %s: not used, and not tried again while %s says so", text, reason,
+           p->record.path);
+  tune_record_put_bad(&p->record, TUNE_LIBRARY, text, reason);
+}
+
+static void take_search(tune_parent *p, const json_t *line, void *found) {
+  if (*tune_text(line, "bad")) put_bad(p, tune_text(line, "bad"), tune_text(line, "reason"));
+  if (json_object_get(line, "found")) *(json_t **)found = json_deep_copy(line);
+}
+
+/* As many children as it takes: each that dies has tried something bad. *found: the last line of the one that did not.
+ */
+static duet_status search(tune_parent *p, json_t **found, duet_error *error) {
+  static const char *const environment[] = {"DUET_TUNE=off", NULL}; /* which leaves the library its own parameters */
+  char bad[TUNE_BAD_TEXT];
+  tune_end end = {.trying = ""};
+  for (int deaths = 0; deaths < MOST_DEATHS; deaths++) {
+    tune_record_bad_names(&p->record, TUNE_LIBRARY, bad);
+    const char *const extra[] = {"products", "search", bad, NULL};
+    const duet_status s = tune_mind(p, extra, environment, take_search, found, &end, error);
+    if (s || *found || p->stopped) return s;
+    if (!end.trying[0]) break;
+    put_bad(p, end.trying, end.why);
+  }
+  return duet_fail(error, DUET_FAILED, "%s", end.why);
+}
+
+/* ---- timing ---- */
+
+static void take_seconds(tune_parent *p, const json_t *line, void *context) {
+  (void)p;
+  const json_t *seconds = json_object_get(line, "seconds");
+  if (seconds) *(double *)context = json_number_value(seconds);
+}
+
+static duet_status time_once(tune_parent *p, const char *variable, double *seconds, duet_error *error) {
+  static const char *const extra[] = {"products", "time", NULL};
+  const char *const environment[] = {variable, NULL};
+  tune_end end;
+  *seconds = 0;
+  const duet_status s = tune_mind(p, extra, environment, take_seconds, seconds, &end, error);
+  if (s || *seconds > 0 || p->stopped) return s;
+  return duet_fail(error, DUET_FAILED, "%s", end.why);
+}
+
+/* A record of these parameters and nothing else. */
+static duet_status write_parameters(const tune_parent *p, const char *path, const char *parameters, duet_error *error) {
+  json_t *record = json_deep_copy(p->record.head);
+  char *text = NULL;
+  if (record && !json_object_update_new(record, json_pack("{s:[], s:{s:s, s:i}}", "layers", "library", "parameters",
+                                                          parameters, "gain_percent", 0)))
+    text = json_dumps(record, 0);
+  json_decref(record);
+  if (!text) return duet_fail(error, DUET_OUT_OF_MEMORY, "%s: no memory for parameters", path);
+  const duet_status s = duet_file_write(path, &(duet_span){text, strlen(text)}, 1, error);
+  free(text);
+  return s;
+}
+
+static bool is_decided(const tune_ratio *ratio) { return ratio->low > 1 || ratio->high < 1; }
+
+/* samples[0] by the library's own parameters, [1] by those of the record at `path`: the one first, then the other. */
+static duet_status compare(tune_parent *p, const char *path, tune_ratio *ratio, double samples[2][PAIRS], size_t *pairs,
+                           duet_error *error) {
+  char tuned[64];
+  duet_status s = DUET_OK;
+  (void)snprintf(tuned, sizeof tuned, "DUET_TUNE=%s", path);
+  *ratio = (tune_ratio){1, 0, INFINITY};
+  for (*pairs = 0; !s && *pairs < PAIRS && !(*pairs >= FEWEST && is_decided(ratio));) {
+    const size_t first = *pairs % 2;
+    s = time_once(p, first ? tuned : "DUET_TUNE=off", &samples[first][*pairs], error);
+    if (!s && !p->stopped) s = time_once(p, first ? "DUET_TUNE=off" : tuned, &samples[1 - first][*pairs], error);
+    if (p->stopped) break;
+    if (!s && ++*pairs >= FEWEST) s = tune_compare(samples[0], samples[1], *pairs, ratio, error);
+  }
+  return s;
+}
+
+static duet_status against_own(tune_parent *p, const char *parameters, tune_ratio *ratio, double seconds[2],
+                               duet_error *error) {
+  char path[] = "/tmp/duet-tune-XXXXXX";
+  double samples[2][PAIRS];
+  size_t pairs = 0;
+  const int file = mkstemp(path);
+  if (file < 0) return duet_fail(error, DUET_IO, "/tmp: no temporary file can be made there");
+  (void)close(file);
+  duet_status s = write_parameters(p, path, parameters, error);
+  if (!s) s = compare(p, path, ratio, samples, &pairs, error);
+  (void)unlink(path);
+  for (int i = 0; !s && pairs && i < 2; i++) {
+    bench_statistics statistics;
+    if (!bench_statistics_of(samples[i], pairs, &statistics))
+      return duet_fail(error, DUET_OUT_OF_MEMORY, "out of memory for statistics");
+    seconds[i] = statistics.median;
+  }
+  return s;
+}
+
+/* ---- all ---- */
+
+static json_t *entry_of(const tune_parent *p, const json_t *found, const tune_ratio *ratio, const double seconds[2]) {
+  const bool faster = tune_is_faster(ratio);
+  return json_pack("{s:s, s:i, s:f, s:f, s:o, s:o, s:O, s:O, s:s, s:i}", "parameters",
+                   faster ? tune_text(found, "found") : "", "gain_percent",
+                   faster ? (int)fmin(round(100 * (ratio->median - 1)), 1e6) : 0, "own_seconds", seconds[0], "seconds",
+                   faster ? seconds[1] : seconds[0], "ratio_low", duet_json_real(ratio->low), "ratio_high",
+                   duet_json_real(ratio->high), "tried", json_object_get(found, "tried"), "left",
+                   json_object_get(found, "left"), "network", p->options->network, "batch", p->options->batch);
+}
+
+duet_status tune_library(tune_parent *p, duet_error *error) {
+  json_t *found = NULL;
+  tune_ratio ratio = {1, 1, 1};
+  double seconds[2] = {0, 0};
+  duet_status s = search(p, &found, error);
+  if (!s && found && *tune_text(found, "found")) s = against_own(p, tune_text(found, "found"), &ratio, seconds, error);
+  if (!s && found && !p->stopped) {
+    p->library = entry_of(p, found, &ratio, seconds);
+    if (p->library)
+      tune_record_put_library(&p->record, p->library);
+    else
+      s = duet_fail(error, DUET_OUT_OF_MEMORY, "out of memory for the library's parameters");
+  }
+  json_decref(found);
+  return s;
+}
