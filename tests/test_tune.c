@@ -427,10 +427,9 @@ static void turn_weights(void) {
   assert_int_equal(json_dump_file(record, "r.json", 0), 0);
 }
 
-/* Matrix units have the rule's tiles only: what there is to choose is the weight gradient's way. */
+/* What is tried beside the rule's are tiles of matrix units, and the weight gradient's other way. */
 static void test_rounded_record(void **state) {
   (void)state;
-  static const int tried[] = {1, 1, 2};
   static const char *const directions[] = {"forward", "backward", "weights"};
   write_file("rounded.net", rounded);
   expect_rounded("DUET_TUNE_ONLY=c2", "tune", "--precision bf16");
@@ -438,9 +437,9 @@ static void test_rounded_record(void **state) {
   assert_int_equal(json_array_size(json_object_get(record, "bad")), 0);
   assert_string_equal(text_of(layer(), "key"),
                       "conv 4x10x10 to 8x8x8, kernel 3, stride 1, pad 0, pooled, relu, back; 2 blocks, bf16");
-  for (size_t d = 0; d < sizeof tried / sizeof *tried; d++) {
+  for (size_t d = 0; d < sizeof directions / sizeof *directions; d++) {
     const json_t *entry = json_object_get(layer(), directions[d]);
-    assert_int_equal(json_integer_value(json_object_get(entry, "tried")), tried[d]);
+    assert_true(json_integer_value(json_object_get(entry, "tried")) > 1);
     assert_string_equal(text_of(entry, "way"), "direct");
     assert_true(json_number_value(json_object_get(entry, "rule_seconds")) > 0);
   }
