@@ -757,21 +757,14 @@ static void test_half_precision(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_presets),
-                                     cmocka_unit_test(test_small_networks),
-                                     cmocka_unit_test(test_sections),
-                                     cmocka_unit_test(test_many_layers),
-                                     cmocka_unit_test(test_class_of_a_device),
-                                     cmocka_unit_test(test_generated_text),
-                                     cmocka_unit_test(test_launches_of_a_gpu),
-                                     cmocka_unit_test(test_branches),
-                                     cmocka_unit_test(test_precision),
-                                     cmocka_unit_test(test_words_on_stages),
-                                     cmocka_unit_test(test_told_vector_width),
-                                     cmocka_unit_test(test_switched_off),
-                                     cmocka_unit_test(test_half_precision),
-                                     cmocka_unit_test(test_scaled_statistics),
-                                     cmocka_unit_test(test_library),
-                                     cmocka_unit_test(test_library_of_a_device)};
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_presets),           cmocka_unit_test(test_small_networks),
+      cmocka_unit_test(test_sections),          cmocka_unit_test(test_many_layers),
+      cmocka_unit_test(test_class_of_a_device), cmocka_unit_test(test_generated_text),
+      cmocka_unit_test(test_launches_of_a_gpu), cmocka_unit_test(test_branches),
+      cmocka_unit_test(test_precision),         cmocka_unit_test(test_words_on_stages),
+      cmocka_unit_test(test_told_vector_width), cmocka_unit_test(test_switched_off),
+      cmocka_unit_test(test_half_precision),    cmocka_unit_test(test_scaled_statistics),
+      cmocka_unit_test(test_library),           cmocka_unit_test(test_library_of_a_device)};
   return cmocka_run_group_tests_name("plans", tests, NULL, NULL);
 }
