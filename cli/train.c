@@ -35,10 +35,10 @@ typedef struct job {
 
 /* ---- progress, on stderr ---- */
 
-static void show_building(void *context, size_t kernel, size_t kernels) {
+static void show_building(void *context, size_t done, size_t kernels) {
   const job *j = context;
   cli_bar_clear(j->bar);
-  if (j->bar) (void)fprintf(stderr, "building kernel %zu of %zu", kernel + 1, kernels);
+  if (j->bar) (void)fprintf(stderr, "building kernel %zu of %zu", done + 1, kernels);
 }
 
 /* Who waits for data longer than for kernels waits here. */

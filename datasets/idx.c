@@ -173,7 +173,7 @@ static duet_status check_directory(const char *directory, duet_error *error) {
   return DUET_OK;
 }
 
-/* All but the pixels, which are what takes time: labels are a few thousand times smaller. */
+/* All but the pixels, which are what takes time: labels are as many bytes as there are pictures. */
 static duet_status fill(const idx *images, const idx *labels, duet_dataset *dataset, duet_error *error) {
   duet_status status;
   if (images->count != labels->count)

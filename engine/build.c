@@ -53,11 +53,20 @@ static bool may_help(const duet_handle *h, size_t count) {
   return h->backend->has_built && info->type == DUET_DEVICE_CPU && info->compute_units > 1 && count <= MOST_KERNELS;
 }
 
+static void tell(const duet_many *many) {
+  size_t done = 0, kernels = 0;
+  for (size_t i = 0; i < many->count; i++) {
+    done += many->kernels[i] != NULL;
+    kernels += many->sources[i].source != NULL;
+  }
+  many->building(many->context, done, kernels);
+}
+
 static duet_status build_one(const duet_handle *h, const duet_many *many, const duet_kernel_source *source,
                              duet_error *error) {
   const size_t i = (size_t)(source - many->sources);
   if (many->kernels[i] || !source->source) return DUET_OK;
-  if (many->building) many->building(many->context, i, many->count);
+  if (many->building) tell(many);
   return h->backend->build(h->device, source, &many->kernels[i], error);
 }
 

@@ -163,14 +163,22 @@ bool duet_choices_agree(const duet_problem *p, const duet_choice c[DUET_DIRECTIO
 
 /* ---- the choice ---- */
 
+/* What the environment takes away or asks for: other ways, so what was measured with it holds for it alone. */
+static const char *told(const duet_plan *plan, const duet_problem *p) {
+  static const char *const library[] = {
+      [DUET_GEMM_NEVER] = "", [DUET_GEMM_LARGE] = ", or by the library", [DUET_GEMM_ALWAYS] = ", by the library"};
+  if (p->op == DUET_OP_dense) return library[plan->options.gemm];
+  return plan->options.direct ? ", direct" : "";
+}
+
 void duet_problem_key(const duet_plan *plan, const duet_problem *p, char key[DUET_KEY_SIZE]) {
   char groups[40] = "";
   if (plan->options.group) (void)snprintf(groups, sizeof groups, ", groups of %zu", plan->options.group);
-  (void)snprintf(key, DUET_KEY_SIZE, "%s %dx%dx%d to %dx%dx%d, kernel %d, stride %d, pad %d%s%s%s%s; %d blocks, %s%s",
+  (void)snprintf(key, DUET_KEY_SIZE, "%s %dx%dx%d to %dx%dx%d, kernel %d, stride %d, pad %d%s%s%s%s; %d blocks, %s%s%s",
                  duet_ops[p->op].name, p->in.channels, p->in.height, p->in.width, p->out.channels, p->out.height,
                  p->out.width, p->kernel, p->stride, p->pad, p->pool ? ", pooled" : "", p->relu ? ", relu" : "",
                  p->back ? ", back" : "", p->resident ? ", resident" : "", plan->blocks,
-                 duet_precision_names[plan->options.precision], groups);
+                 duet_precision_names[plan->options.precision], groups, told(plan, p));
 }
 
 void duet_choose(const duet_plan *plan, const duet_problem *p, duet_choice c[DUET_DIRECTIONS]) {

@@ -28,7 +28,7 @@ typedef struct duet_tile {
   int TO, TH, TW, ROWS, TILES, WIDTH;
 } duet_tile;
 
-enum { DUET_UNTUNED = -1, DUET_MOST_WAYS = 16, DUET_MOST_TILES = 24, DUET_KEY_SIZE = 128 };
+enum { DUET_UNTUNED = -1, DUET_MOST_WAYS = 16, DUET_MOST_TILES = 24, DUET_KEY_SIZE = 192 };
 
 /* One direction of a layer. */
 typedef struct duet_choice {

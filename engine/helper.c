@@ -1,10 +1,12 @@
 #include "engine/helper.h"
 
+#include "engine/clock.h"
 #include "engine/file.h"
 #include "engine/registry.h"
 #include "engine/text.h"
 #include "engine/worker.h"
 
+#include <math.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,7 +29,7 @@ struct duet_helper {
 };
 
 /* One kernel after another: "NAME GROUP IDLE BYTES\n", then its text. */
-static bool write_sources(const char *path, const duet_kernel_source *const sources[], size_t count) {
+static bool write_sources(int file, const duet_kernel_source *const sources[], size_t count) {
   duet_text all = {0};
   for (size_t i = 0; i < count; i++) {
     const size_t bytes = strlen(sources[i]->source);
@@ -35,7 +37,7 @@ static bool write_sources(const char *path, const duet_kernel_source *const sour
     duet_text_append(&all, sources[i]->source, bytes);
   }
   const duet_span span = {all.data, all.length};
-  const bool good = !all.failed && duet_file_write(path, &span, 1, NULL) == DUET_OK;
+  const bool good = !all.failed && duet_file_put(file, &span, 1) == 0;
   free(all.data);
   return good;
 }
@@ -46,21 +48,21 @@ duet_helper *duet_helper_start(const char *id, const duet_kernel_source *const s
   if (!h) return NULL;
   (void)snprintf(h->path, sizeof h->path, "/tmp/duet-build-XXXXXX");
   const int file = mkstemp(h->path);
-  if (file >= 0) (void)close(file);
+  const bool written = file >= 0 && write_sources(file, sources, count);
   const char *const argv[] = {NULL, "--worker", "build", id, h->path, NULL};
   /* Threads that are bound to cores would share one with those of this process. */
-  const char *const environment[] = {"DUET_AFFINITY=off", NULL};
-  if (file >= 0 && write_sources(h->path, sources, count) &&
-      duet_worker_start(argv, environment, &h->worker, NULL) == DUET_OK)
-    return h;
+  const char *const environment[] = {"DUET_AFFINITY=off", "DUET_TUNE=off", NULL}; /* what records say is said here */
+  if (file >= 0) (void)close(file);
+  if (written && duet_worker_start(argv, environment, &h->worker, NULL) == DUET_OK) return h;
   duet_helper_end(h, 0);
   return NULL;
 }
 
 void duet_helper_end(duet_helper *h, double seconds) {
   if (!h) return;
+  const double deadline = duet_now() + seconds;
   const char *text; /* what a driver prints is nothing to us */
-  while (h->worker && duet_worker_next(h->worker, seconds, &text, NULL) == DUET_WORKER_LINE) {
+  while (h->worker && duet_worker_next(h->worker, fmax(deadline - duet_now(), 0), &text, NULL) == DUET_WORKER_LINE) {
   }
   duet_worker_destroy(h->worker);
   (void)unlink(h->path);

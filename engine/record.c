@@ -124,7 +124,9 @@ static bool parse_group(const json_t *object, duet_record_group *g) {
       strlen(network) >= sizeof g->network || duet_precision_parse(precision, &g->precision, &ignored))
     return false;
   (void)snprintf(g->network, sizeof g->network, "%s", network);
-  return g->group >= 16 && g->group <= 256 && (g->group & (g->group - 1)) == 0 && g->gain >= DUET_UNTUNED;
+  for (const int *known = duet_record_groups; *known; known++)
+    if (g->group == *known) return g->batch > 0 && g->gain >= DUET_UNTUNED && g->gain <= MOST_GAIN;
+  return false;
 }
 
 static duet_status parse_groups(const json_t *groups, const char *path, duet_record *record, duet_error *error) {

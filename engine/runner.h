@@ -54,7 +54,7 @@ typedef struct duet_runner_options {
   size_t samples;     /* most samples of an epoch */
   duet_precision precision;
   bool stages_alone; /* one stage a launch, as $DUET_SECTIONS=off asks for too */
-  void (*building)(void *context, size_t kernel, size_t kernels); /* called before each kernel is built; may be NULL */
+  void (*building)(void *context, size_t done, size_t kernels); /* called before each kernel is built; may be NULL */
   void *context;
 } duet_runner_options;
 

@@ -38,7 +38,7 @@ typedef struct duet_run {
 /* What a run tells while it goes on; every function may be NULL. */
 typedef struct duet_listener {
   void *context;
-  void (*building)(void *context, size_t kernel, size_t kernels);
+  void (*building)(void *context, size_t done, size_t kernels);
   /* Kernels are built: the pixels of both data sets must be on the device when it returns. */
   duet_status (*ready)(void *context, duet_error *error);
   /* Often enough for a progress bar. True stops the run after the steps that are enqueued. `losses` are NULL unless

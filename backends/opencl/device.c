@@ -11,7 +11,7 @@ enum { MOST = 32 }; /* platforms, and devices of a platform, that are looked at 
 static void prepare_environment(void) {
   const char *affinity = getenv("DUET_AFFINITY");
   if (affinity && strcmp(affinity, "off") == 0)
-    (void)unsetenv("POCL_AFFINITY"); /* one that the parent has set */
+    (void)unsetenv("POCL_AFFINITY"); /* off is off, whoever has set it: the parent of a helper has */
   else
     (void)setenv("POCL_AFFINITY", "1", 0);
 }
