@@ -3,7 +3,6 @@
 #include "engine/planner.h"
 #include "engine/record.h"
 #include "engine/stage.h"
-#include "engine/text.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -197,14 +196,27 @@ void duet_choose(const duet_plan *plan, const duet_problem *p, duet_choice c[DUE
 
 /* ---- stages ---- */
 
-/* One turns the input of a layer that the library makes to rows, one the gradient of its result; others turn what the
-   weight gradient reads. */
-static duet_direction direction_of_transpose(const duet_stage *stage, duet_direction back) {
-  if (duet_text_ends_in(stage->label, DUET_LABEL_GRADIENT_ROWS)) return back;
-  return duet_text_ends_in(stage->label, DUET_LABEL_ROWS) ? DUET_FORWARD : DUET_WEIGHTS;
+static bool reads(const duet_stage *stage, const duet_operand *what) {
+  const char *access = duet_stage_infos[stage->kind].access;
+  for (int i = 0; access[i]; i++)
+    if (access[i] == 'r' && stage->operands[i].memory == what->memory && stage->operands[i].offset == what->offset)
+      return true;
+  return false;
 }
 
-bool duet_stage_serves(const duet_stage *stage, duet_direction direction, bool has_backward) {
+/* The stage by whose direction stage `at` goes: the first that reads what it turns, or the product that it clips. */
+static const duet_stage *served(const duet_plan *plan, size_t at) {
+  const duet_stage *stage = &plan->stages[at];
+  if (stage->kind == DUET_STAGE_relu_backward && at > 0 && stage[-1].kind == DUET_STAGE_product_backward &&
+      reads(stage, &stage[-1].operands[2]))
+    return stage - 1;
+  for (size_t i = at + 1; stage->kind == DUET_STAGE_transpose && i < plan->stage_count; i++)
+    if (reads(&plan->stages[i], &stage->operands[1])) return &plan->stages[i];
+  return stage;
+}
+
+bool duet_stage_serves(const duet_plan *plan, size_t at, duet_direction direction, bool has_backward) {
+  const duet_stage *stage = served(plan, at);
   const duet_direction back = has_backward ? DUET_BACKWARD : DUET_WEIGHTS;
   switch (stage->kind) {
     case DUET_STAGE_winograd_to_points: /* BACK: for both, as the list of sparse_gradient */
@@ -228,8 +240,6 @@ bool duet_stage_serves(const duet_stage *stage, duet_direction direction, bool h
     case DUET_STAGE_dense_backward:
     case DUET_STAGE_product_backward:
       return direction == DUET_BACKWARD;
-    case DUET_STAGE_transpose:
-      return direction == direction_of_transpose(stage, back);
     case DUET_STAGE_conv_weights:
     case DUET_STAGE_sparse_weights:
     case DUET_STAGE_winograd_gradient:

@@ -73,9 +73,9 @@ size_t duet_tiles_near(const duet_plan *plan, const duet_stage *stage, duet_tile
 /* Cuts a stage as the rule does, or as `tile` says when that is not all 0 and suits it: false where it does not. */
 bool duet_tile_cut(const duet_plan *plan, duet_stage *stage, const duet_tile *tile);
 
-/* Whether a stage of a layer's unit (its pooling included) serves a direction: what prepares both ways back is counted
-   once, where it comes first. `back`: as in duet_problem. */
-bool duet_stage_serves(const duet_stage *stage, duet_direction direction, bool back);
+/* Whether stage `at` of a plan, one of a layer's unit (its pooling included), serves a direction: what prepares both
+   ways back is counted once, where it comes first. `back`: as in duet_problem. */
+bool duet_stage_serves(const duet_plan *plan, size_t at, duet_direction direction, bool back);
 /* Whether its tile is what a choice for its direction cuts. */
 bool duet_stage_is_main(const duet_stage *stage);
 

@@ -55,10 +55,6 @@ struct duet_planner {
   duet_status status; /* the first failure of an add */
 };
 
-/* Ends of the labels of stages that turn a dense layer's input, and the gradient of its result, to rows. */
-#define DUET_LABEL_ROWS " rows"
-#define DUET_LABEL_GRADIENT_ROWS " gradient rows"
-
 /* Adds a stage at the end of the plan and returns it, zeroed but for kind and label, for the caller to fill in at once
    (valid until the next add). After a failed allocation it returns a stage that leads nowhere; the planner's status
    says so at the end. */

@@ -290,6 +290,40 @@ static void test_told(void **state) {
   duet_network_destroy(net);
 }
 
+/* Each stage of a layer but its updates serves one direction. Where all dense layers are by the library, rows are
+   turned for the forward product, gradients for the way back, and what the product back has made is clipped. */
+static void test_serves(void **state) {
+  (void)state;
+  size_t turned[DUET_DIRECTIONS] = {0}, clipped = 0;
+  for (int v = 0; v < 3; v++) {
+    duet_network *net;
+    duet_plan *plan;
+    duet_plan_options options = options_of(v ? DUET_CLASS_GPU : DUET_CLASS_CPU, 16, 128);
+    options.gemm = v == 2 ? DUET_GEMM_ALWAYS : DUET_GEMM_NEVER;
+    OK(duet_network_parse("n", network, 12, 12, &net, &error));
+    OK(duet_plan_create(net, &options, &plan, &error));
+    for (size_t l = 0; l < plan->layer_count; l++)
+      for (size_t i = 0; i < plan->stage_count; i++) {
+        const duet_stage *stage = &plan->stages[i];
+        const bool clips = stage->kind == DUET_STAGE_relu_backward && stage[-1].kind == DUET_STAGE_product_backward;
+        int count = 0;
+        if (!is_layers(net, plan->layers[l].layer, stage)) continue;
+        for (int d = 0; d < DUET_DIRECTIONS; d++) {
+          if (!duet_stage_serves(plan, i, (duet_direction)d, plan->layers[l].problem.back)) continue;
+          count++;
+          if (stage->kind == DUET_STAGE_transpose && v == 2) turned[d]++;
+          clipped += clips && d == DUET_BACKWARD;
+        }
+        if (!duet_stage_is_update(stage) && (stage->kind != DUET_STAGE_relu_backward || clips) && count != 1)
+          fail_msg("%s: serves %d directions", stage->label, count);
+      }
+    duet_plan_destroy(plan);
+    duet_network_destroy(net);
+  }
+  assert_int_equal(clipped, 2); /* f2 clips what it gives to f1, digit what it gives to f2 */
+  assert_true(turned[DUET_FORWARD] > 0 && turned[DUET_BACKWARD] > 0);
+}
+
 /* What does not fit is not taken: another key, class, vectors, a way that cannot be, directions that disagree. */
 static void test_refused(void **state) {
   (void)state;
@@ -373,7 +407,8 @@ static void test_resident(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(test_tiles),   cmocka_unit_test(test_ways),
                                      cmocka_unit_test(test_library), cmocka_unit_test(test_told),
-                                     cmocka_unit_test(test_refused), cmocka_unit_test(test_resident)};
+                                     cmocka_unit_test(test_refused), cmocka_unit_test(test_resident),
+                                     cmocka_unit_test(test_serves)};
   cmocka_set_test_filter(getenv("DUET_TEST_ONLY"));
   return cmocka_run_group_tests_name("choice", tests, NULL, NULL);
 }

@@ -182,12 +182,14 @@ static const duet_case *light_case(duet_stage_kind kind) {
   return NULL;
 }
 
-/* Devices that take small groups only get other tiles, and so do groups that were tuned; matrix units take a warp at
-   least. */
+/* Devices that take small groups only get other tiles, and so do groups that were tuned ($DUET_TEST_GROUPS, the
+   largest; 64 by itself, since kernels take long to compile); matrix units take a warp at least. */
 static void test_groups(void **state) {
   (void)state;
-  const size_t most = device.backend->info(device.device)->max_group;
-  for (size_t group = 16; kernel_class == DUET_CLASS_GPU && group <= 256 && group <= most; group *= group < 64 ? 2 : 4)
+  const char *told = getenv("DUET_TEST_GROUPS");
+  const size_t wanted = told ? strtoul(told, NULL, 10) : 64, limit = device.backend->info(device.device)->max_group,
+               most = wanted < limit ? wanted : limit;
+  for (size_t group = 16; kernel_class == DUET_CLASS_GPU && group <= most; group *= group < 64 ? 2 : 4)
     for (size_t kind = 0; kind < DUET_STAGE_KINDS; kind++) {
       const duet_case *c = light_case((duet_stage_kind)kind);
       for (int p = 0; c && is_tiled[kind] && p < DUET_PRECISIONS; p++) {

@@ -176,7 +176,8 @@ static void test_groups(void **state) {
   expect_words(out, "groups of 128\n");
   expect(WITH_GROUPS("digit"), TUNE, 0);
   expect_words(text_of(layer(), "key"), "groups of 64");
-  assert_int_equal(json_array_size(json_object_get(record, "groups")), 1);
+  const bool slower = strstr(err, "groups of 64: slower in the whole step") != NULL; /* which they may be here */
+  assert_int_equal(json_array_size(json_object_get(record, "groups")), !slower);
 }
 
 static void test_hang(void **state) {

@@ -108,6 +108,34 @@ static void test_dies(void **state) {
   expect_words(err, "no word for 6 s");
 }
 
+/* What is bad is not left in force for those that build on it, which would be blamed. */
+static void test_bad_round(void **state) {
+  (void)state;
+  expect("DUET_BAD_ROUNDS=1", TUNE, 0);
+  assert_string_equal(json_string_value(json_object_get(library(), "parameters")), "pace 2");
+  const json_t *bad = json_object_get(record, "bad");
+  assert_int_equal(json_array_size(bad), 1);
+  assert_string_equal(json_string_value(json_object_get(json_array_get(bad, 0), "name")), "pace 1 wrong");
+}
+
+/* More products than any network so far. */
+static void test_many(void **state) {
+  (void)state;
+  enum { DEEP = 24 }; /* layers, three products each */
+  FILE *f = fopen("deep.net", "wb");
+  assert_non_null(f);
+  (void)fputs("f0 = dense image units=16\n", f);
+  for (int i = 1; i < DEEP; i++) (void)fprintf(f, "f%d = dense f%d units=16\n", i, i - 1);
+  (void)fprintf(f, "x = concat f%d number\n", DEEP - 1);
+  (void)fputs(
+      "digit = dense x units=10\nsum = dense x units=19\n"
+      "l1 = cross_entropy digit target=digit\nl2 = cross_entropy sum target=sum\n",
+      f);
+  assert_int_equal(fclose(f), 0);
+  expect("DUET_BAD_ROUNDS=1", "tune ./deep.net -d cuda:0 -b 16", 0);
+  assert_string_equal(json_string_value(json_object_get(library(), "parameters")), "pace 2");
+}
+
 /* No library's product, or none that takes parameters: nothing is said. */
 static void test_nothing(void **state) {
   (void)state;
@@ -134,8 +162,9 @@ static void test_refused(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test_setup(test_found, begin), cmocka_unit_test_setup(test_dies, begin),
-      cmocka_unit_test_setup(test_nothing, begin), cmocka_unit_test_setup(test_refused, begin)};
+      cmocka_unit_test_setup(test_found, begin),     cmocka_unit_test_setup(test_dies, begin),
+      cmocka_unit_test_setup(test_bad_round, begin), cmocka_unit_test_setup(test_many, begin),
+      cmocka_unit_test_setup(test_nothing, begin),   cmocka_unit_test_setup(test_refused, begin)};
   const int failed = cmocka_run_group_tests_name("tune, library", tests, enter, folder_remove);
   json_decref(record);
   return failed;

@@ -89,7 +89,7 @@ duet_status tune_candidate_plan(const tune_layer *layer, duet_direction directio
   for (size_t i = 0; i < (*plan)->stage_count; i++) {
     const duet_stage *stage = &(*plan)->stages[i];
     if (is_of(layer, stage) && duet_stage_is_main(stage) &&
-        duet_stage_serves(stage, direction, layer->planned->problem.back))
+        duet_stage_serves(*plan, i, direction, layer->planned->problem.back))
       c->main = *stage;
   }
   name_candidate(c);
@@ -185,7 +185,7 @@ duet_status tune_candidate_make(tune_layer *layer, const duet_plan *plan, tune_c
   duet_status s = DUET_OK;
   for (size_t i = 0; !s && i < plan->stage_count; i++) {
     const duet_stage *stage = &plan->stages[i];
-    if (!is_of(layer, stage) || !duet_stage_serves(stage, c->direction, layer->planned->problem.back)) continue;
+    if (!is_of(layer, stage) || !duet_stage_serves(plan, i, c->direction, layer->planned->problem.back)) continue;
     if (c->stage_count == TUNE_STAGES)
       return duet_fail(error, DUET_UNSUPPORTED, "%s: more than %d stages", c->name, TUNE_STAGES);
     s = make_stage(layer, stage, &c->launches[c->stage_count], error);

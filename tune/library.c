@@ -10,36 +10,15 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { MOST_DEATHS = 8, PAIRS = 9, FEWEST = 5 };
+enum { PAIRS = 9, FEWEST = 5 };
 
 /* ---- searching ---- */
 
-static void put_bad(tune_parent *p, const char *text, const char *reason) {
-  tune_say(p->listener, TUNE_LIBRARY ": %s: %s: not used, and not tried again while %s says so", text, reason,
-           p->record.path);
-  tune_record_put_bad(&p->record, TUNE_LIBRARY, text, reason);
-}
-
-static void take_search(tune_parent *p, const json_t *line, void *found) {
-  if (*tune_text(line, "bad")) put_bad(p, tune_text(line, "bad"), tune_text(line, "reason"));
-  if (json_object_get(line, "found")) *(json_t **)found = json_deep_copy(line);
-}
-
-/* As many children as it takes: each that dies has tried something bad. *found: the last line of the one that did not.
- */
 static duet_status search(tune_parent *p, json_t **found, duet_error *error) {
   static const char *const environment[] = {"DUET_TUNE=off", NULL}; /* which leaves the library its own parameters */
-  char bad[TUNE_BAD_TEXT];
-  tune_end end = {.trying = ""};
-  for (int deaths = 0; deaths < MOST_DEATHS; deaths++) {
-    tune_record_bad_names(&p->record, TUNE_LIBRARY, bad);
-    const char *const extra[] = {"products", "search", bad, NULL};
-    const duet_status s = tune_mind(p, extra, environment, take_search, found, &end, error);
-    if (s || *found || p->stopped) return s;
-    if (!end.trying[0]) break;
-    put_bad(p, end.trying, end.why);
-  }
-  return duet_fail(error, DUET_FAILED, "%s", end.why);
+  tune_search_of search = {.name = TUNE_LIBRARY, .key = TUNE_LIBRARY, .found = "found", .environment = environment};
+  search.extra[0] = "products", search.extra[1] = "search", search.extra[2] = search.bad;
+  return tune_find(p, &search, found, error);
 }
 
 /* ---- timing ---- */
@@ -74,16 +53,13 @@ static duet_status write_parameters(const tune_parent *p, const char *path, cons
   return s;
 }
 
-static bool is_decided(const tune_ratio *ratio) { return ratio->low > 1 || ratio->high < 1; }
-
-/* samples[0] by the library's own parameters, [1] by those of the record at `path`: the one first, then the other. */
-static duet_status compare(tune_parent *p, const char *path, tune_ratio *ratio, double samples[2][PAIRS], size_t *pairs,
-                           duet_error *error) {
-  char tuned[64];
+/* samples[0] by the library's own parameters, [1] by those of the record that `tuned` names: the one first, then the
+   other. */
+static duet_status compare(tune_parent *p, const char *tuned, tune_ratio *ratio, double samples[2][PAIRS],
+                           size_t *pairs, duet_error *error) {
   duet_status s = DUET_OK;
-  (void)snprintf(tuned, sizeof tuned, "DUET_TUNE=%s", path);
   *ratio = (tune_ratio){1, 0, INFINITY};
-  for (*pairs = 0; !s && *pairs < PAIRS && !(*pairs >= FEWEST && is_decided(ratio));) {
+  for (*pairs = 0; !s && *pairs < PAIRS && !(*pairs >= FEWEST && tune_is_decided(ratio));) {
     const size_t first = *pairs % 2;
     s = time_once(p, first ? tuned : "DUET_TUNE=off", &samples[first][*pairs], error);
     if (!s && !p->stopped) s = time_once(p, first ? "DUET_TUNE=off" : tuned, &samples[1 - first][*pairs], error);
@@ -95,14 +71,14 @@ static duet_status compare(tune_parent *p, const char *path, tune_ratio *ratio, 
 
 static duet_status against_own(tune_parent *p, const char *parameters, tune_ratio *ratio, double seconds[2],
                                duet_error *error) {
-  char path[] = "/tmp/duet-tune-XXXXXX";
+  char tuned[TUNE_VARIABLE];
+  const char *path;
   double samples[2][PAIRS];
   size_t pairs = 0;
-  const int file = mkstemp(path);
-  if (file < 0) return duet_fail(error, DUET_IO, "/tmp: no temporary file can be made there");
-  (void)close(file);
-  duet_status s = write_parameters(p, path, parameters, error);
-  if (!s) s = compare(p, path, ratio, samples, &pairs, error);
+  duet_status s = tune_temporary(tuned, &path, error);
+  if (s) return s;
+  s = write_parameters(p, path, parameters, error);
+  if (!s) s = compare(p, tuned, ratio, samples, &pairs, error);
   (void)unlink(path);
   for (int i = 0; !s && pairs && i < 2; i++) {
     bench_statistics statistics;

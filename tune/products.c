@@ -4,15 +4,17 @@
 #include "engine/json.h"
 #include "engine/stage.h"
 #include "engine/text.h"
+#include "tune/search.h"
+#include "tune/tune.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST = 64 /* products of a step */, LOOKS = 3, FINALISTS = 3, TURNS = 9 };
-static const double BUDGET = 240; /* seconds, after which no other parameters are looked at; 2 $DUET_TUNE_LIMIT */
-static const double NEAR = 1.15;  /* times as slow as the fastest at first sight: turns decide */
+enum { LOOKS = 3, FINALISTS = 3, TURNS = 9 };
+static const double BUDGET = 2;  /* tune_limit(), after which no other parameters are looked at */
+static const double NEAR = 1.15; /* times as slow as the fastest at first sight: turns decide */
 
 /* A product, compared with `ref`, ready to be made again. */
 typedef struct product {
@@ -31,7 +33,7 @@ typedef struct products {
   const bench_emit *emit;
   product *list; /* [count], no two alike */
   size_t count;
-  duet_launch launches[MOST]; /* [launch_count], as the step has them */
+  duet_launch *launches; /* [launch_count], as the step has them */
   size_t launch_count;
   duet_recording *recording; /* of these */
   double started;
@@ -40,12 +42,16 @@ typedef struct products {
   duet_text found;
 } products;
 
-size_t tune_products_count(const bench_rig *rig, const duet_plan *plan) {
-  const duet_backend *backend = rig->handle.backend;
+static size_t count_of(const duet_plan *plan) {
   size_t count = 0;
   for (size_t i = 0; i < plan->stage_count; i++) count += duet_stage_is_product(&plan->stages[i]);
+  return count;
+}
+
+size_t tune_products_count(const bench_rig *rig, const duet_plan *plan) {
+  const duet_backend *backend = rig->handle.backend;
   const bool takes = backend->gemm_tune && backend->gemm_candidate && backend->gemm_candidate(rig->handle.device, 0, 0);
-  return takes ? count : 0;
+  return takes ? count_of(plan) : 0;
 }
 
 /* ---- making and unmaking ---- */
@@ -87,15 +93,18 @@ static void unmake(products *p) {
     duet_trials_destroy(&p->list[i].set);
   }
   free(p->list);
+  free(p->launches);
   free(p->found.data);
 }
 
 static duet_status make(products *p, const duet_plan *plan, bool wanted, duet_error *error) {
   const duet_handle *h = &p->rig->handle;
-  p->list = calloc(MOST, sizeof *p->list);
-  if (!p->list) return duet_fail(error, DUET_OUT_OF_MEMORY, "out of memory for products");
+  const size_t most = count_of(plan) + 1; /* also where there is none */
+  p->list = calloc(most, sizeof *p->list);
+  p->launches = calloc(most, sizeof *p->launches);
+  if (!p->list || !p->launches) return duet_fail(error, DUET_OUT_OF_MEMORY, "out of memory for products");
   duet_status s = DUET_OK;
-  for (size_t i = 0; !s && i < plan->stage_count && p->launch_count < MOST; i++) {
+  for (size_t i = 0; !s && i < plan->stage_count; i++) {
     const duet_stage *stage = &plan->stages[i];
     if (!duet_stage_is_product(stage)) continue;
     product *made = find(p, stage);
@@ -153,18 +162,6 @@ duet_status tune_products_time(bench_rig *rig, const duet_plan *plan, const benc
 
 /* ---- searching ---- */
 
-static double budget(void) {
-  const char *told = getenv("DUET_TUNE_LIMIT");
-  return told ? 2 * strtod(told, NULL) : BUDGET;
-}
-
-static bool is_line_of(const char *lines, const char *text) {
-  const size_t length = strlen(text);
-  for (const char *at = lines; *at; at += strcspn(at, "\n"), at += *at == '\n')
-    if (strcspn(at, "\n") == length && strncmp(at, text, length) == 0) return true;
-  return false;
-}
-
 /* With the parameters in force. */
 static duet_status check(products *p, duet_error *error) {
   duet_status s = DUET_OK;
@@ -190,7 +187,10 @@ static duet_status try_text(products *p, const char *text, double *seconds, duet
   if (!s) return DUET_OK;
   *seconds = INFINITY;
   s = p->emit->line(p->emit->context, json_pack("{s:s, s:o}", "bad", text, "reason", duet_json_text(why.text)), error);
-  return s ? s : h->backend->sync(h->device, 0, error); /* a device that is lost is no fault of the next */
+  if (s || !h->backend->sync(h->device, 0, error)) return s;
+  const duet_status lost = error->status; /* which is no fault of the next */
+  s = say(p, "lost", text, &why);
+  return s ? s : lost;
 }
 
 /* Puts one among the fastest so far, in order. */
@@ -223,23 +223,23 @@ static duet_status decide(const products *p, finalist finalists[FINALISTS], duet
   return s ? s : h->backend->gemm_tune(h->device, finalists[0].text, error);
 }
 
-/* False when there is no such round. */
+/* False when there is no such round, or when it leaves in force what is bad: what follows would be blamed for it. */
 static bool search_round(products *p, size_t round, duet_status *s, duet_error *error) {
   const duet_handle *h = &p->rig->handle;
   finalist finalists[FINALISTS] = {{.seconds = INFINITY}, {.seconds = INFINITY}, {.seconds = INFINITY}};
   const char *text;
-  size_t i = 0;
+  size_t i = 0, before = p->tried;
   for (; !*s && (text = h->backend->gemm_candidate(h->device, round, i)); i++) {
     double seconds;
-    if (is_line_of(p->bad, text)) continue;
-    if (duet_now() - p->started > budget()) {
+    if (tune_is_named(p->bad, text)) continue;
+    if (duet_now() - p->started > BUDGET * tune_limit()) {
       p->left++;
       continue;
     }
     *s = try_text(p, text, &seconds, error);
     if (!*s) place(finalists, text, seconds);
   }
-  if (*s || !finalists[0].text) return i > 0;
+  if (*s || !finalists[0].text) return i > 0 && p->tried == before;
   *s = decide(p, finalists, error);
   duet_text_add(&p->found, "%s%s", p->found.length ? ";" : "", finalists[0].text);
   return true;

@@ -4,6 +4,7 @@
 #include "engine/cache.h"
 #include "engine/clock.h"
 #include "engine/file.h"
+#include "engine/json.h"
 #include "tune/parent.h"
 
 #include <errno.h>
@@ -88,7 +89,7 @@ bool tune_record_put_back(tune_record *r, const char *key) {
 }
 
 void tune_record_put_bad(tune_record *r, const char *key, const char *name, const char *reason) {
-  json_t *item = json_pack("{s:s, s:s, s:s}", "key", key, "name", name, "reason", reason);
+  json_t *item = json_pack("{s:s, s:s, s:o}", "key", key, "name", name, "reason", duet_json_text(reason));
   put(&bad, r->now, item);
   json_decref(item);
 }
@@ -112,6 +113,14 @@ void tune_record_bad_names(const tune_record *r, const char *key, char names[TUN
 
 void tune_record_put_library(tune_record *r, json_t *library) { (void)json_object_set(r->now, "library", library); }
 
+void tune_record_restore_library(tune_record *r) {
+  json_t *before = json_object_get(r->before, "library");
+  if (before)
+    tune_record_put_library(r, before);
+  else
+    (void)json_object_del(r->now, "library");
+}
+
 void tune_record_put_step(tune_record *r, json_t *step) { put(&steps, r->now, step); }
 
 void tune_record_drop_step(tune_record *r, const json_t *step) { take_out(&steps, r->now, step); }
@@ -121,6 +130,12 @@ void tune_record_put_groups(tune_record *r, json_t *item) { put(&groups, r->now,
 void tune_record_drop_groups(tune_record *r, const json_t *step) { take_out(&groups, r->now, step); }
 
 const json_t *tune_record_groups(const tune_record *r, const json_t *step) { return find(&groups, r->now, step); }
+
+int tune_record_group(const tune_record *r, const json_t *step) {
+  const json_t *item = tune_record_groups(r, step);
+  const json_int_t group = json_integer_value(json_object_get(item, "group"));
+  return group == json_integer_value(json_object_get(item, "rule")) ? 0 : (int)group;
+}
 
 /* ---- the file ---- */
 

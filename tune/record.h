@@ -38,6 +38,8 @@ void tune_record_bad_names(const tune_record *record, const char *key, char name
 
 /* The library's parameters take the place of those that were measured before. */
 void tune_record_put_library(tune_record *record, json_t *library);
+/* As it was when this run began. */
+void tune_record_restore_library(tune_record *record);
 
 /* A row of a whole step takes the place of that of the same network, batch and precision. */
 void tune_record_put_step(tune_record *record, json_t *step);
@@ -47,6 +49,8 @@ void tune_record_drop_step(tune_record *record, const json_t *step);
 void tune_record_put_groups(tune_record *record, json_t *groups);
 void tune_record_drop_groups(tune_record *record, const json_t *step);
 const json_t *tune_record_groups(const tune_record *record, const json_t *step);
+/* That size; 0 where the rule's is to be taken. */
+int tune_record_group(const tune_record *record, const json_t *step);
 
 /* Writes it as it is now to another file. */
 duet_status tune_record_copy(const tune_record *record, const char *path, duet_error *error);

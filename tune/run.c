@@ -8,8 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST_DEATHS = 8 /* of a layer's children */ };
-
 /* ---- what there is ---- */
 
 static void take_list(tune_parent *p, const json_t *line, void *context) {
@@ -36,26 +34,6 @@ static duet_status find_layers(tune_parent *p, duet_error *error) {
 
 /* ---- layers ---- */
 
-typedef struct taking {
-  const char *key;
-  bool done;
-} taking;
-
-static void put_bad(tune_parent *p, const char *key, const char *name, const char *reason) {
-  tune_say(p->listener, "%s: %s: %s: not used, and not tried again while %s says so", key, name, reason,
-           p->record.path);
-  tune_record_put_bad(&p->record, key, name, reason);
-}
-
-static void take_layer(tune_parent *p, const json_t *line, void *context) {
-  taking *t = context;
-  json_t *layer = json_object_get(line, "layer");
-  if (*tune_text(line, "bad")) put_bad(p, t->key, tune_text(line, "bad"), tune_text(line, "reason"));
-  if (!layer) return;
-  t->done = true;
-  tune_record_put_layer(&p->record, layer);
-}
-
 /* Whether a layer is wanted: $DUET_TUNE_ONLY, patterns as of a shell with ':' between them, chooses some by name. */
 static bool is_wanted(const char *layer) {
   const char *only = getenv("DUET_TUNE_ONLY");
@@ -68,23 +46,16 @@ static bool is_wanted(const char *layer) {
   return false;
 }
 
-/* One layer, by as many children as it takes: each that dies has tried something bad. */
 static duet_status tune_layer_of(tune_parent *p, const json_t *listed, duet_error *error) {
-  taking t = {.key = tune_text(listed, "key")};
-  tune_end end;
-  char bad[TUNE_BAD_TEXT];
-  for (int deaths = 0; deaths < MOST_DEATHS; deaths++) {
-    tune_record_bad_names(&p->record, t.key, bad);
-    const char *const extra[] = {"layer", tune_text(listed, "layer"), bad, p->group[0] ? p->group : NULL, NULL};
-    const duet_status s = tune_mind(p, extra, NULL, take_layer, &t, &end, error);
-    if (s || p->stopped || t.done) return s;
-    if (!end.trying[0] || strncmp(end.why, "exit status", 11) == 0) break; /* it has told of, no candidate's */
-    put_bad(p, t.key, end.trying, end.why);
-  }
-  tune_say(p->listener, "%s: not tuned: %s", tune_text(listed, "layer"), end.why);
-  tune_record_forget_bad(&p->record, t.key); /* all is tried again the next time */
-  p->failed = true;
-  return DUET_OK;
+  const char *name = tune_text(listed, "layer");
+  json_t *line;
+  tune_search_of search = {.name = name, .key = tune_text(listed, "key"), .found = "layer"};
+  const char *const extra[] = {"layer", name, search.bad, p->group[0] ? p->group : NULL};
+  memcpy(search.extra, extra, sizeof extra);
+  const duet_status s = tune_find(p, &search, &line, error);
+  if (line) tune_record_put_layer(&p->record, json_object_get(line, "layer"));
+  json_decref(line);
+  return s;
 }
 
 /* Whether a layer before it in the list is of the same kind. */
@@ -108,39 +79,26 @@ static duet_status tune_layers(tune_parent *p, duet_error *error) {
 
 /* ---- groups ---- */
 
-static void take_groups(tune_parent *p, const json_t *line, void *context) {
-  json_t *groups = json_object_get(line, "groups");
-  const taking *t = context;
-  if (*tune_text(line, "bad")) put_bad(p, t->key, tune_text(line, "bad"), tune_text(line, "reason"));
-  if (!groups) return;
-  ((taking *)context)->done = true;
-  tune_record_put_groups(&p->record, groups);
+static duet_status find_groups(tune_parent *p, duet_error *error) {
+  char key[128];
+  json_t *line;
+  (void)snprintf(key, sizeof key, "step of %.40s, batch %s, %s", tune_text(p->step, "network"), p->batch,
+                 p->options->precision);
+  tune_search_of search = {.name = "groups", .key = key, .found = "groups"};
+  search.extra[0] = "groups", search.extra[1] = search.bad;
+  const duet_status s = tune_find(p, &search, &line, error);
+  p->sized = line != NULL;
+  if (line) tune_record_put_groups(&p->record, json_object_get(line, "groups"));
+  json_decref(line);
+  return s;
 }
 
 /* The size of groups comes first, since tiles hang on it: layers are listed anew for another than the rule's. */
 static duet_status tune_groups_of(tune_parent *p, duet_error *error) {
-  char key[128], bad[TUNE_BAD_TEXT];
-  tune_end end = {.trying = ""};
-  (void)snprintf(key, sizeof key, "step of %.40s, batch %s, %s", tune_text(p->step, "network"), p->batch,
-                 p->options->precision);
-  taking t = {.key = key};
-  for (int deaths = 0; is_wanted("groups") && deaths < MOST_DEATHS && !t.done; deaths++) {
-    tune_record_bad_names(&p->record, key, bad);
-    const char *const extra[] = {"groups", bad, NULL};
-    const duet_status s = tune_mind(p, extra, NULL, take_groups, &t, &end, error);
-    if (s || p->stopped) return s;
-    if (t.done) break;
-    if (!end.trying[0] || strncmp(end.why, "exit status", 11) == 0) {
-      tune_say(p->listener, "groups: not tuned: %s", end.why);
-      p->failed = true;
-      break;
-    }
-    put_bad(p, key, end.trying, end.why);
-  }
-  const json_t *groups = tune_record_groups(&p->record, p->step);
-  const json_int_t group = json_integer_value(json_object_get(groups, "group"));
-  if (!groups || group == json_integer_value(json_object_get(groups, "rule"))) return DUET_OK;
-  (void)snprintf(p->group, sizeof p->group, "%d", (int)group);
+  const duet_status s = is_wanted("groups") ? find_groups(p, error) : DUET_OK;
+  const int group = tune_record_group(&p->record, p->step);
+  if (s || p->stopped || !group) return s;
+  (void)snprintf(p->group, sizeof p->group, "%d", group);
   return find_layers(p, error);
 }
 
@@ -151,9 +109,7 @@ static duet_status tune_its_library(tune_parent *p, duet_error *error) {
   if (!p->products || !is_wanted("library")) return DUET_OK;
   const duet_status s = tune_library(p, error);
   if (s != DUET_FAILED) return s;
-  tune_say(p->listener, "library: not tuned: %s", error->text);
-  tune_record_forget_bad(&p->record, TUNE_LIBRARY);
-  p->failed = true;
+  tune_give_up(p, TUNE_LIBRARY, TUNE_LIBRARY, error->text);
   return DUET_OK;
 }
 

@@ -113,3 +113,5 @@ duet_status tune_compare(const double *slower, const double *faster, size_t coun
 }
 
 bool tune_is_faster(const tune_ratio *r) { return r->median >= WORTHWHILE && r->low > 1; }
+
+bool tune_is_decided(const tune_ratio *r) { return r->low > 1 || r->high < 1; }

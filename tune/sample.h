@@ -11,6 +11,8 @@ typedef struct tune_ratio {
 
 /* Whether it is faster beyond noise, and by so much that it matters. */
 bool tune_is_faster(const tune_ratio *ratio);
+/* Whether it is one or the other beyond noise. */
+bool tune_is_decided(const tune_ratio *ratio);
 
 /* Seconds of a turn; $DUET_TUNE_TURN, for tests. */
 double tune_turn(void);

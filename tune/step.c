@@ -57,8 +57,6 @@ static duet_status lead_in(const stepping *s, duet_error *error) {
   return status ? status : h->backend->sync(h->device, 0, error);
 }
 
-static bool is_decided(const tune_ratio *ratio) { return ratio->low > 1 || ratio->high < 1; }
-
 /* Two runners in turns: how many times as fast the second is. Ends when that is decided, or when all turns are over. */
 static duet_status compare(duet_runner *first, duet_runner *second, tune_ratio *ratio, double seconds[2],
                            duet_error *error) {
@@ -68,7 +66,7 @@ static duet_status compare(duet_runner *first, duet_runner *second, tune_ratio *
   if (!s) s = run_steps(first, 1, &one, error);
   const size_t times = (size_t)fmax(1, fmin(ceil(LONGER * tune_turn() / fmax(one, 1e-6)), (double)first->max_steps));
   *ratio = (tune_ratio){1, 0, INFINITY};
-  while (!s && rounds < TUNE_ROUNDS && !(rounds >= FEWEST && rounds % 2 && is_decided(ratio))) {
+  while (!s && rounds < TUNE_ROUNDS && !(rounds >= FEWEST && rounds % 2 && tune_is_decided(ratio))) {
     const size_t now = rounds % 2;
     s = run_steps(now ? second : first, times, &samples[now][rounds], error);
     if (!s) s = run_steps(now ? first : second, times, &samples[1 - now][rounds], error);

@@ -20,6 +20,9 @@ duet_status tune_run(const tune_options *options, const bench_listener *listener
 /* A table of a result, for people. NULL without memory; the caller frees it. */
 char *tune_report(const json_t *result);
 
+/* Seconds without a word from a child; $DUET_TUNE_LIMIT, for tests. */
+double tune_limit(void);
+
 /* The child: NETWORK DEVICE BATCH PRECISION, then `list [GROUP]`, `groups BAD`, `layer NAME BAD [GROUP]`,
    `products search BAD`, `products time`, or `step [careful]`; GROUP is the size of groups where it is not the rule's.
  */

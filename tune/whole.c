@@ -2,10 +2,14 @@
 #include "tune/parent.h"
 #include "tune/step.h"
 
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+static void drop_groups(tune_parent *p, const char *why) {
+  if (tune_record_group(&p->record, p->step))
+    tune_say(p->listener, "groups of %d: %s: the rule decides", tune_record_group(&p->record, p->step), why);
+  tune_record_drop_groups(&p->record, p->step);
+}
 
 static void take_step(tune_parent *p, const json_t *line, void *context) {
   const char *dropped = tune_text(line, "dropped");
@@ -13,17 +17,18 @@ static void take_step(tune_parent *p, const json_t *line, void *context) {
   if (*dropped && tune_record_put_back(&p->record, dropped))
     tune_say(p->listener, "%s: slower in the whole step (%.3f times as fast): the rule decides", dropped,
              json_real_value(json_object_get(line, "ratio")));
-  if (json_object_get(line, "none")) tune_record_drop_groups(&p->record, p->step);
+  if (json_object_get(line, "none")) drop_groups(p, "slower in the whole step");
   if (step || json_object_get(line, "none")) *(bool *)context = true;
   if (!step) return;
   tune_record_put_step(&p->record, step);
   (void)json_array_append(p->steps, step);
 }
 
-/* Whether the record has anything for the network but the rule. */
+/* Whether the record has anything for the network but the rule; the library's parameters are in both steps. */
 static bool changes_something(const tune_parent *p) {
   size_t i;
   const json_t *listed;
+  if (tune_record_group(&p->record, p->step)) return true;
   json_array_foreach(p->layers, i, listed) {
     const json_t *layer = tune_record_layer(&p->record, tune_text(listed, "key"));
     if (json_is_true(json_object_get(layer, "by_rule"))) continue;
@@ -36,19 +41,18 @@ static bool changes_something(const tune_parent *p) {
 
 /* One child, which takes the record as it is now from a temporary file. */
 static duet_status run_child(tune_parent *p, bool careful, bool *done, tune_end *end, duet_error *error) {
-  char path[] = "/tmp/duet-tune-XXXXXX", variable[64];
-  const int file = mkstemp(path);
-  if (file < 0) return duet_fail(error, DUET_IO, "/tmp: no temporary file can be made there");
-  (void)close(file);
-  (void)snprintf(variable, sizeof variable, "DUET_TUNE=%s", path);
+  char variable[TUNE_VARIABLE];
+  const char *path;
+  duet_status s = tune_temporary(variable, &path, error);
+  if (s) return s;
   const char *const extra[] = {"step", careful ? TUNE_CAREFUL : NULL, NULL}, *const environment[] = {variable, NULL};
-  duet_status s = tune_record_copy(&p->record, path, error);
+  s = tune_record_copy(&p->record, path, error);
   if (!s) s = tune_mind(p, extra, environment, take_step, done, end, error);
   (void)unlink(path);
   return s;
 }
 
-/* No entry is to blame: what this run has found has not proved itself in the step. */
+/* No entry is to blame: what this run has found has not proved itself in the step, nor the groups that it had. */
 static void put_all_back(tune_parent *p, const tune_end *end) {
   size_t i;
   const json_t *key;
@@ -56,13 +60,20 @@ static void put_all_back(tune_parent *p, const tune_end *end) {
     if (tune_record_put_back(&p->record, json_string_value(key)))
       tune_say(p->listener, "%s: the whole step failed: the rule decides", json_string_value(key));
   }
+  drop_groups(p, "the whole step failed");
+  if (p->library) {
+    tune_say(p->listener, "library: the whole step failed: its parameters are as before");
+    tune_record_restore_library(&p->record);
+    json_decref(p->library);
+    p->library = NULL;
+  }
   tune_say(p->listener, "%s: %s", *end->trying ? end->trying : "the step by the rule", end->why);
 }
 
 duet_status tune_whole_step(tune_parent *p, duet_error *error) {
   bool careful = false, done = false;
   tune_end end;
-  if (json_array_size(p->record.measured) == 0) return DUET_OK;
+  if (json_array_size(p->record.measured) == 0 && !p->sized) return DUET_OK;
   tune_record_drop_step(&p->record, p->step);
   while (!done && changes_something(p)) {
     const duet_status s = run_child(p, careful, &done, &end, error);

@@ -196,23 +196,31 @@ static bool read_settings(const duet_device_info *info, const char *text, settin
   return good;
 }
 
-duet_status opencl_gemm_tune(duet_device *device, const char *text, duet_error *error) {
-  setting settings[KERNELS] = {{.is_set = false}};
-  char why[MESSAGE];
-  if (!read_settings(&device->info, text, settings, why))
-    return duet_fail(error, DUET_BAD_INPUT, "%s: parameters of CLBlast: %s", device->info.id, why);
+static duet_status override(const duet_device *device, const setting settings[KERNELS], CLBlastPrecision precision,
+                            duet_error *error) {
   for (size_t k = 0; k < KERNELS; k++) {
     const char *names[MOST];
     if (!settings[k].is_set) continue;
     for (size_t i = 0; i < kernels[k].count; i++) names[i] = kernels[k].parameters[i].name;
-    const CLBlastStatusCode code = CLBlastOverrideParameters(device->id, kernels[k].name, CLBlastPrecisionSingle,
-                                                             kernels[k].count, names, settings[k].values);
+    const CLBlastStatusCode code =
+        CLBlastOverrideParameters(device->id, kernels[k].name, precision, kernels[k].count, names, settings[k].values);
     if (code != CLBlastSuccess)
       return duet_fail(error, DUET_UNSUPPORTED,
                        "%s: CLBlastOverrideParameters(%s): %s, %d (another version of CLBlast)", device->info.id,
                        kernels[k].name, opencl_code((cl_int)code), (int)code);
   }
   return DUET_OK;
+}
+
+/* CLBlast refuses names that are not a kernel's, one kernel after another, and cannot say what was in force before. So
+   all is tried on products in double precision, which has the same names and is used by nobody here. */
+duet_status opencl_gemm_tune(duet_device *device, const char *text, duet_error *error) {
+  setting settings[KERNELS] = {{.is_set = false}};
+  char why[MESSAGE];
+  if (!read_settings(&device->info, text, settings, why))
+    return duet_fail(error, DUET_BAD_INPUT, "%s: parameters of CLBlast: %s", device->info.id, why);
+  const duet_status s = override(device, settings, CLBlastPrecisionDouble, error);
+  return s ? s : override(device, settings, CLBlastPrecisionSingle, error);
 }
 
 /* ---- what is worth trying ---- */

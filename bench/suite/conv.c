@@ -20,12 +20,6 @@ typedef struct directed {
   size_t count;
 } directed;
 
-/* Whether a stage makes the gradient of a layer's input from what prepares both ways back. */
-static bool is_way_back(const duet_stage *stage) {
-  return stage->kind == DUET_STAGE_sparse_backward ||
-         (stage->kind == DUET_STAGE_winograd_product && stage->constants.BACK);
-}
-
 static bool is_of(const duet_stage *stage, const char *layer) {
   const size_t length = strlen(layer);
   return strncmp(stage->label, layer, length) == 0 && stage->label[length] == ' ';
@@ -40,30 +34,21 @@ static duet_status make_plan(const bench_rig *rig, const bench_job *job, directe
   return s;
 }
 
-static bool reads(const duet_stage *stage, const duet_operand *what) {
-  for (int i = 0; i < DUET_MAX_OPERANDS; i++)
-    if (stage->operands[i].memory == what->memory && stage->operands[i].offset == what->offset) return true;
+/* Whether the layer's input needs a gradient. */
+static bool has_back(const directed *d, const char *layer) {
+  for (size_t i = 0; i < d->plan->layer_count; i++) {
+    const duet_plan_layer *planned = &d->plan->layers[i];
+    if (strcmp(d->network->layers[planned->layer].name, layer) == 0) return planned->problem.back;
+  }
   return false;
-}
-
-/* The stage by whose direction stage `at` goes: that for which it turns a tensor, or the product that it clips. */
-static const duet_stage *served(const duet_plan *plan, size_t at) {
-  const duet_stage *stage = &plan->stages[at];
-  if (stage->kind == DUET_STAGE_relu_backward && at > 0 && stage[-1].kind == DUET_STAGE_product_backward)
-    return stage - 1;
-  for (size_t i = at + 1; stage->kind == DUET_STAGE_transpose && i < plan->stage_count; i++)
-    if (reads(&plan->stages[i], &stage->operands[1])) return &plan->stages[i];
-  return stage;
 }
 
 /* The stages of the job's layer and direction as cases; those of its two updates aside. */
 static duet_status choose_stages(const bench_job *job, directed *d, duet_error *error) {
-  bool has_backward = false;
-  for (size_t i = 0; i < d->plan->stage_count; i++)
-    has_backward = has_backward || (is_of(&d->plan->stages[i], job->layer) && is_way_back(&d->plan->stages[i]));
+  const bool back = has_back(d, job->layer);
   for (size_t i = 0; i < d->plan->stage_count; i++) {
     const duet_stage *stage = &d->plan->stages[i];
-    if (!is_of(stage, job->layer) || !duet_stage_serves(served(d->plan, i), job->direction, has_backward)) continue;
+    if (!is_of(stage, job->layer) || !duet_stage_serves(d->plan, i, job->direction, back)) continue;
     if (d->count == STAGES)
       return duet_fail(error, DUET_UNSUPPORTED, "%s: more than %d stages", job->keys[0].name, STAGES);
     d->by_block[d->count] = stage->by_block;

@@ -53,8 +53,7 @@ static duet_stage *add_product(duet_planner *planner, int layer, duet_direction 
 static void forward_by_library(duet_planner *planner, int layer, duet_unit *unit) {
   const duet_layer *l = &planner->network->layers[layer];
   duet_unit *input = duet_planner_input(planner, layer, 0);
-  if (!input->rows.stride)
-    input->rows = add_rows(planner, layer, input->value, (int)l->weight_row_length, &DUET_LABEL_ROWS[1]);
+  if (!input->rows.stride) input->rows = add_rows(planner, layer, input->value, (int)l->weight_row_length, "rows");
   const duet_operand rows = duet_planner_blocks(planner, row_of(l->shape.channels));
   add_product(planner, layer, DUET_FORWARD, input->rows, duet_planner_weight(planner, DUET_MEMORY_parameters, layer),
               rows);
@@ -102,7 +101,7 @@ static void backward_by_library(duet_planner *planner, int layer, duet_unit *uni
   if (!unit->in_rows) {
     const duet_operand before = duet_planner_before_activation(planner, layer);
     const int features = planner->network->layers[layer].shape.channels;
-    unit->gradient_rows = add_rows(planner, layer, before, features, &DUET_LABEL_GRADIENT_ROWS[1]);
+    unit->gradient_rows = add_rows(planner, layer, before, features, "gradient rows");
   }
   if (!input->needs_gradient) return;
   (input->in_rows ? backward_to_rows : backward_to_lanes)(planner, layer, unit, input);

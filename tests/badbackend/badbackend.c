@@ -219,16 +219,21 @@ static void spoil(const duet_stage *stage, duet_buffer *const memories[]) {
 
 static const char *const paces[] = {"pace 3", "pace 1 wrong", "pace 1 HOW", "pace 1", "pace 2"};
 enum { PACES = sizeof paces / sizeof *paces };
+/* With $DUET_BAD_ROUNDS: all of a round is bad, and stays so as long as nothing else is told. */
+static const char *const rounds[] = {"pace 2", "pace 1 wrong", "pace 3 too"};
+enum { ROUNDS = sizeof rounds / sizeof *rounds };
 static int pace = 6; /* times as long as a product takes */
 static const char *manner = "";
 
 static const char *bad_gemm_candidate(const duet_device *device, size_t round, size_t candidate) {
   (void)device;
+  if (wish("DUET_BAD_ROUNDS")) return round < ROUNDS && candidate == 0 ? rounds[round] : NULL;
   return wish("DUET_BAD_LIBRARY") && round == 0 && candidate < PACES ? paces[candidate] : NULL;
 }
 
 static duet_status bad_gemm_tune(duet_device *device, const char *parameters, duet_error *error) {
   (void)device;
+  if (strcmp(parameters, rounds[ROUNDS - 1]) == 0) return DUET_OK;
   for (size_t i = 0; i < PACES; i++)
     if (strcmp(parameters, paces[i]) == 0) {
       pace = paces[i][5] - '0';
