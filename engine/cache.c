@@ -85,6 +85,12 @@ bool duet_cache_load(const char *directory, duet_cache_key key, void **data, siz
   return true;
 }
 
+bool duet_cache_has(const char *directory, duet_cache_key key) {
+  char path[FILE_PATH];
+  entry_path(path, directory, key);
+  return directory[0] && access(path, R_OK) == 0;
+}
+
 int duet_cache_make(const char *directory) {
   char path[DUET_CACHE_PATH];
   (void)snprintf(path, sizeof path, "%s", directory);

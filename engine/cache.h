@@ -28,6 +28,9 @@ int duet_cache_make(const char *directory);
 /* Reads the entry; false when there is none or it is damaged. The caller frees *data. */
 bool duet_cache_load(const char *directory, duet_cache_key key, void **data, size_t *bytes);
 
+/* Whether there is an entry, without looking whether it is damaged. */
+bool duet_cache_has(const char *directory, duet_cache_key key);
+
 /* Writes the entry (a new file, renamed over any old one) and makes the directory if needed. Errors: IO. */
 duet_status duet_cache_store(const char *directory, duet_cache_key key, const void *data, size_t bytes,
                              duet_error *error);

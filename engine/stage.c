@@ -1,5 +1,7 @@
 #include "engine/stage.h"
 
+#include <string.h>
+
 /* Each operand name of a row as a string, up to seven. */
 #define TEXT_1(a) #a
 #define TEXT_2(a, b) #a, #b
@@ -41,6 +43,11 @@ bool duet_stage_is_product(const duet_stage *stage) {
 
 bool duet_stage_is_update(const duet_stage *stage) {
   return stage->kind == DUET_STAGE_update || stage->kind == DUET_STAGE_norm_running;
+}
+
+bool duet_stage_is_of(const duet_stage *stage, const char *layer) {
+  const size_t length = strlen(layer);
+  return strncmp(stage->label, layer, length) == 0 && stage->label[length] == ' ';
 }
 
 size_t duet_stage_tasks(const duet_stage *stage) {

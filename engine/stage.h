@@ -16,6 +16,8 @@ typedef struct duet_stage_info {
 bool duet_stage_is_by_block(const duet_stage *stage);
 /* Whether the vendor's library does it, and no kernel. */
 bool duet_stage_is_product(const duet_stage *stage);
+/* Whether it is a layer's, by the name that its label begins with. */
+bool duet_stage_is_of(const duet_stage *stage, const char *layer);
 /* Whether it moves what stays from step to step; where the loss is scaled, not before every check. */
 bool duet_stage_is_update(const duet_stage *stage);
 /* How many tasks a TASK stage is cut into; 1 for a kind whose work is one piece. */

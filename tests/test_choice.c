@@ -38,11 +38,6 @@ static duet_plan_options options_of(duet_kernel_class kernel_class, unsigned wid
                              .vector_width = width};
 }
 
-static bool is_layers(const duet_network *net, int layer, const duet_stage *stage) {
-  const size_t length = strlen(net->layers[layer].name);
-  return !strncmp(stage->label, net->layers[layer].name, length) && stage->label[length] == ' ';
-}
-
 /* What the templates of matrix units state that they need (kernels/tile_mma.h, weights_mma.h, dense_tile_mma.h), four
    warps to a group. */
 static void check_matrices(const duet_stage *stage) {
@@ -307,7 +302,7 @@ static void test_serves(void **state) {
         const duet_stage *stage = &plan->stages[i];
         const bool clips = stage->kind == DUET_STAGE_relu_backward && stage[-1].kind == DUET_STAGE_product_backward;
         int count = 0;
-        if (!is_layers(net, plan->layers[l].layer, stage)) continue;
+        if (!duet_stage_is_of(stage, net->layers[plan->layers[l].layer].name)) continue;
         for (int d = 0; d < DUET_DIRECTIONS; d++) {
           if (!duet_stage_serves(plan, i, (duet_direction)d, plan->layers[l].problem.back)) continue;
           count++;
@@ -358,7 +353,7 @@ static void test_refused(void **state) {
     assert_int_equal(got->way, fault == 0 ? DUET_WAY_direct : c2->choices[DUET_FORWARD].way);
     size_t shown = 0;
     for (size_t i = 0; i < other->stage_count; i++)
-      if (is_layers(net, c2->layer, &other->stages[i])) shown += other->gains[i] == 12;
+      if (duet_stage_is_of(&other->stages[i], net->layers[c2->layer].name)) shown += other->gains[i] == 12;
     assert_int_equal(shown, fault == 0);
     duet_plan_destroy(other);
   }

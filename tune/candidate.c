@@ -1,6 +1,7 @@
 #include "tune/candidate.h"
 
 #include "engine/planner.h"
+#include "engine/stage.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -46,10 +47,8 @@ duet_status tune_plan(const tune_layer *layer, duet_direction direction, const d
 
 /* The layer of a stage, by its label; -1: none. */
 static int layer_of(const duet_network *network, const duet_stage *stage) {
-  for (int i = 0; i < network->layer_count; i++) {
-    const size_t length = strlen(network->layers[i].name);
-    if (strncmp(stage->label, network->layers[i].name, length) == 0 && stage->label[length] == ' ') return i;
-  }
+  for (int i = 0; i < network->layer_count; i++)
+    if (duet_stage_is_of(stage, network->layers[i].name)) return i;
   return -1;
 }
 

@@ -80,13 +80,7 @@ static duet_status against_own(tune_parent *p, const char *parameters, tune_rati
   s = write_parameters(p, path, parameters, error);
   if (!s) s = compare(p, tuned, ratio, samples, &pairs, error);
   (void)unlink(path);
-  for (int i = 0; !s && pairs && i < 2; i++) {
-    bench_statistics statistics;
-    if (!bench_statistics_of(samples[i], pairs, &statistics))
-      return duet_fail(error, DUET_OUT_OF_MEMORY, "out of memory for statistics");
-    seconds[i] = statistics.median;
-  }
-  return s;
+  return s || !pairs ? s : tune_medians(samples[0], samples[1], pairs, seconds, error);
 }
 
 /* ---- all ---- */

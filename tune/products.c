@@ -120,29 +120,19 @@ static duet_status make(products *p, const duet_plan *plan, bool wanted, duet_er
 
 /* ---- timing ---- */
 
-static duet_status replay(const products *p, size_t times, double *seconds, duet_error *error) {
-  const duet_handle *h = &p->rig->handle;
-  const double started = duet_now();
-  duet_status s = h->backend->replay(h->device, p->recording, times, NULL, error);
-  if (!s) s = h->backend->sync(h->device, 0, error);
-  *seconds = (duet_now() - started) / (double)times;
-  return s;
-}
-
-static size_t turn_of(double seconds) { return (size_t)fmin(fmax(1, ceil(tune_turn() / fmax(seconds, 1e-8))), 1e5); }
-
-static double median(const double *samples, size_t count) {
-  bench_statistics statistics;
-  return bench_statistics_of(samples, count, &statistics) ? statistics.median : INFINITY;
+/* As many steps' products as make a turn, of `seconds` each. */
+static duet_status take_turn(const products *p, double seconds, double *one, duet_error *error) {
+  return tune_replay(&p->rig->handle, p->recording, tune_times(tune_turn(), seconds), one, error);
 }
 
 /* The first replay may compile; *seconds is the least of some. */
 static duet_status look(const products *p, double *seconds, duet_error *error) {
   double one;
-  duet_status s = replay(p, 1, &one, error);
-  if (!s) s = replay(p, 1, seconds, error);
+  const duet_handle *h = &p->rig->handle;
+  duet_status s = tune_replay(h, p->recording, 1, &one, error);
+  if (!s) s = tune_replay(h, p->recording, 1, seconds, error);
   for (int i = 0; !s && i < LOOKS; i++) {
-    s = replay(p, turn_of(*seconds), &one, error);
+    s = take_turn(p, *seconds, &one, error);
     *seconds = fmin(*seconds, one);
   }
   return s;
@@ -154,8 +144,8 @@ duet_status tune_products_time(bench_rig *rig, const duet_plan *plan, const benc
   duet_status s = make(&p, plan, false, error);
   if (!s) s = say(&p, "try", "the products", error);
   if (!s) s = look(&p, &seconds, error);
-  for (int i = 0; !s && i < TURNS; i++) s = replay(&p, turn_of(seconds), &samples[i], error);
-  if (!s) s = emit->line(emit->context, json_pack("{s:f}", "seconds", median(samples, TURNS)), error);
+  for (int i = 0; !s && i < TURNS; i++) s = take_turn(&p, seconds, &samples[i], error);
+  if (!s) s = emit->line(emit->context, json_pack("{s:f}", "seconds", tune_median(samples, TURNS)), error);
   unmake(&p);
   return s;
 }
@@ -212,11 +202,11 @@ static duet_status decide(const products *p, finalist finalists[FINALISTS], duet
     for (size_t i = 0; !s && i < count; i++) {
       finalist *f = &finalists[(i + (size_t)turn) % count];
       s = h->backend->gemm_tune(h->device, f->text, error);
-      if (!s) s = replay(p, turn_of(f->seconds), &f->samples[turn], error);
+      if (!s) s = take_turn(p, f->seconds, &f->samples[turn], error);
     }
   size_t best = 0;
   for (size_t i = 0; !s && count > 1 && i < count; i++) {
-    finalists[i].seconds = median(finalists[i].samples, TURNS);
+    finalists[i].seconds = tune_median(finalists[i].samples, TURNS);
     if (finalists[i].seconds < finalists[best].seconds) best = i;
   }
   if (best) finalists[0] = finalists[best];

@@ -16,16 +16,18 @@ double tune_turn(void) {
   return told ? strtod(told, NULL) : SPAN;
 }
 
-static duet_status replay(const duet_handle *h, const tune_candidate *c, size_t times, double *seconds,
-                          duet_error *error) {
+size_t tune_times(double span, double seconds) { return (size_t)fmin(fmax(1, ceil(span / fmax(seconds, 1e-8))), 1e5); }
+
+duet_status tune_replay(const duet_handle *h, duet_recording *recording, size_t times, double *seconds,
+                        duet_error *error) {
   const double started = duet_now();
-  duet_status s = h->backend->replay(h->device, c->recording, times, NULL, error);
+  duet_status s = h->backend->replay(h->device, recording, times, NULL, error);
   if (!s) s = h->backend->sync(h->device, 0, error);
-  *seconds = duet_now() - started;
+  *seconds = (duet_now() - started) / (double)times;
   return s;
 }
 
-static double median(const double *values, size_t count) {
+double tune_median(const double *values, size_t count) {
   bench_statistics statistics;
   return count && bench_statistics_of(values, count, &statistics) ? statistics.median : INFINITY;
 }
@@ -40,7 +42,7 @@ static duet_status begin(const duet_handle *h, tune_candidate *const list[], siz
   duet_status s = DUET_OK;
   for (size_t i = 0; !s && i < count; i++) {
     s = announce(context, list[i]->name, error);
-    if (!s) s = replay(h, list[i], 1, &seconds, error);
+    if (!s) s = tune_replay(h, list[i]->recording, 1, &seconds, error);
     list[i]->sample_count = 0;
     list[i]->seconds = INFINITY;
     list[i]->times = 1;
@@ -48,9 +50,9 @@ static duet_status begin(const duet_handle *h, tune_candidate *const list[], siz
   for (int look = 0; look < LOOKS; look++)
     for (size_t i = 0; !s && i < count; i++) {
       tune_candidate *c = list[i];
-      s = replay(h, c, c->times, &seconds, error);
-      c->seconds = fmin(c->seconds, seconds / (double)c->times);
-      c->times = (size_t)fmin(fmax(1, ceil((look + 1 < LOOKS ? turn / 2 : turn) / fmax(c->seconds, 1e-8))), 1e5);
+      s = tune_replay(h, c->recording, c->times, &seconds, error);
+      c->seconds = fmin(c->seconds, seconds);
+      c->times = tune_times(look + 1 < LOOKS ? turn / 2 : turn, c->seconds);
       if (look + 1 == LOOKS) best = fmin(best, c->seconds);
     }
   for (size_t i = 0; i < count; i++) list[i]->slow = i > 0 && list[i]->seconds > HOPELESS * best;
@@ -60,12 +62,12 @@ static duet_status begin(const duet_handle *h, tune_candidate *const list[], siz
 /* Seconds of each: by how it did against the first in the same turns, whose median is the measure. */
 static void reckon(tune_candidate *const list[], size_t count) {
   const tune_candidate *first = list[0];
-  const double measure = median(first->samples, first->sample_count);
+  const double measure = tune_median(first->samples, first->sample_count);
   for (size_t i = 0; i < count; i++) {
     double ratios[TUNE_ROUNDS];
     tune_candidate *c = list[i];
     for (size_t j = 0; j < c->sample_count; j++) ratios[j] = c->samples[j] / fmax(first->samples[j], 1e-12);
-    if (c->sample_count) c->seconds = measure * median(ratios, c->sample_count);
+    if (c->sample_count) c->seconds = measure * tune_median(ratios, c->sample_count);
   }
 }
 
@@ -91,8 +93,8 @@ duet_status tune_sample(const duet_handle *h, tune_candidate *const list[], size
       double seconds;
       if (c->slow) continue;
       if (round == 0) s = announce(context, c->name, error);
-      if (!s) s = replay(h, c, c->times, &seconds, error);
-      if (!s) c->samples[c->sample_count++] = seconds / (double)c->times;
+      if (!s) s = tune_replay(h, c->recording, c->times, &seconds, error);
+      if (!s) c->samples[c->sample_count++] = seconds;
     }
     if (s || round + 1 < FEWEST) continue;
     reckon(list, count);
@@ -109,6 +111,18 @@ duet_status tune_compare(const double *slower, const double *faster, size_t coun
   if (count && !bench_statistics_of(ratios, count, &statistics))
     return duet_fail(error, DUET_OUT_OF_MEMORY, "out of memory for statistics");
   *ratio = (tune_ratio){statistics.median, statistics.low, statistics.high};
+  return DUET_OK;
+}
+
+duet_status tune_medians(const double *slower, const double *faster, size_t count, double seconds[2],
+                         duet_error *error) {
+  const double *const samples[] = {slower, faster};
+  bench_statistics statistics;
+  for (int i = 0; i < 2; i++) {
+    if (!bench_statistics_of(samples[i], count, &statistics))
+      return duet_fail(error, DUET_OUT_OF_MEMORY, "out of memory for statistics");
+    seconds[i] = statistics.median;
+  }
   return DUET_OK;
 }
 

@@ -17,6 +17,14 @@ bool tune_is_decided(const tune_ratio *ratio);
 /* Seconds of a turn; $DUET_TUNE_TURN, for tests. */
 double tune_turn(void);
 
+/* So many replays that they take `span` seconds, at least one. */
+size_t tune_times(double span, double seconds);
+/* Replays a recording and waits for it; *seconds of one replay. */
+duet_status tune_replay(const duet_handle *handle, duet_recording *recording, size_t times, double *seconds,
+                        duet_error *error);
+/* INFINITY of no values, or without memory. */
+double tune_median(const double *values, size_t count);
+
 /* What is called before a candidate is timed. */
 typedef duet_status tune_announce(void *context, const char *name, duet_error *error);
 
@@ -26,7 +34,11 @@ typedef duet_status tune_announce(void *context, const char *name, duet_error *e
 duet_status tune_sample(const duet_handle *handle, tune_candidate *const list[], size_t count, size_t rounds,
                         tune_announce *announce, void *context, duet_error *error);
 
+/* ratio: of samples that were taken in the same turns, `count` of each. */
 duet_status tune_compare(const double *slower, const double *faster, size_t count, tune_ratio *ratio,
+                         duet_error *error);
+/* The medians of both. Errors: OUT_OF_MEMORY. */
+duet_status tune_medians(const double *slower, const double *faster, size_t count, double seconds[2],
                          duet_error *error);
 
 #endif

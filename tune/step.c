@@ -72,13 +72,7 @@ static duet_status compare(duet_runner *first, duet_runner *second, tune_ratio *
     if (!s) s = run_steps(now ? first : second, times, &samples[1 - now][rounds], error);
     if (!s && ++rounds >= FEWEST) s = tune_compare(samples[0], samples[1], rounds, ratio, error);
   }
-  for (int i = 0; !s && i < 2; i++) {
-    bench_statistics statistics;
-    if (!bench_statistics_of(samples[i], rounds, &statistics))
-      return duet_fail(error, DUET_OUT_OF_MEMORY, "out of memory for statistics");
-    seconds[i] = statistics.median;
-  }
-  return s;
+  return s ? s : tune_medians(samples[0], samples[1], rounds, seconds, error);
 }
 
 static int gain_of(const duet_record_entry *e) {

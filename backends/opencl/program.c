@@ -103,24 +103,14 @@ static duet_cache_key key_of(const duet_device *device, const duet_kernel_source
 
 bool opencl_has_built(duet_device *device, const duet_kernel_source *source) {
   const char *directory = device->info.keeps_kernels ? device->marks : device->cache;
-  void *data;
-  size_t bytes;
-  if (duet_cache_load(directory, key_of(device, source), &data, &bytes)) {
-    free(data);
-    return true;
-  }
+  if (duet_cache_has(directory, key_of(device, source))) return true;
   return !directory[0] || duet_cache_make(directory) || access(directory, W_OK); /* else it can be kept */
 }
 
 /* Of a kernel that the driver keeps there is a mark in our cache. Without it time is lost, no more. */
 static void leave_mark(const duet_device *device, duet_cache_key key) {
   static const char mark[] = "kept by the driver";
-  void *data;
-  size_t bytes;
-  if (!device->marks[0]) return;
-  if (duet_cache_load(device->marks, key, &data, &bytes))
-    free(data);
-  else
+  if (device->marks[0] && !duet_cache_has(device->marks, key))
     (void)duet_cache_store(device->marks, key, mark, sizeof mark, NULL);
 }
 

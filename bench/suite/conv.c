@@ -1,6 +1,7 @@
 /* Group conv: the convolutions and dense layers of a network, each direction by the stages of its training step. */
 #include "bench/suite/measure.h"
 #include "engine/planner.h"
+#include "engine/stage.h"
 #include "engine/trial.h"
 
 #include <stdio.h>
@@ -19,11 +20,6 @@ typedef struct directed {
   duet_recording *recording;
   size_t count;
 } directed;
-
-static bool is_of(const duet_stage *stage, const char *layer) {
-  const size_t length = strlen(layer);
-  return strncmp(stage->label, layer, length) == 0 && stage->label[length] == ' ';
-}
 
 static duet_status make_plan(const bench_rig *rig, const bench_job *job, directed *d, duet_error *error) {
   duet_plan_options options = {
@@ -48,7 +44,7 @@ static duet_status choose_stages(const bench_job *job, directed *d, duet_error *
   const bool back = has_back(d, job->layer);
   for (size_t i = 0; i < d->plan->stage_count; i++) {
     const duet_stage *stage = &d->plan->stages[i];
-    if (!is_of(stage, job->layer) || !duet_stage_serves(d->plan, i, job->direction, back)) continue;
+    if (!duet_stage_is_of(stage, job->layer) || !duet_stage_serves(d->plan, i, job->direction, back)) continue;
     if (d->count == STAGES)
       return duet_fail(error, DUET_UNSUPPORTED, "%s: more than %d stages", job->keys[0].name, STAGES);
     d->by_block[d->count] = stage->by_block;
