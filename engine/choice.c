@@ -37,6 +37,11 @@ static bool can_lists(const duet_plan *plan, const duet_problem *p) {
   return is_cpu(plan) && p->relu && duet_shape_count(p->in) % DUET_LANES == 0 && p->out.channels <= LIST_LAYER;
 }
 
+/* Forward, of the values that are not 0. */
+static bool can_lists_forward(const duet_plan *plan, const duet_problem *p) {
+  return p->op == DUET_OP_dense && is_cpu(plan) && p->after_relu && duet_shape_count(p->in) <= LIST_LAYER;
+}
+
 /* Which device and precision have one: engine/plan.c. */
 static bool can_library(const duet_plan *plan, const duet_problem *p) {
   return p->op == DUET_OP_dense && plan->options.gemm != DUET_GEMM_NEVER;
@@ -66,6 +71,14 @@ static bool suits_steps(const duet_plan *plan, const duet_problem *p) {
 static bool suits_lists(const duet_plan *plan, const duet_problem *p) {
   const size_t features = p->op == DUET_OP_conv ? (size_t)p->in.channels : duet_shape_count(p->in);
   return can_lists(plan, p) && features >= (p->op == DUET_OP_conv ? DUET_LANES / 2 : 8 * DUET_LANES);
+}
+
+/* Of what a ReLU gives a fifth or so is not 0 once a network has learned for some steps. It pays where the weights,
+   turned each batch, serve blocks enough, and where rows of them are long. */
+static bool suits_lists_forward(const duet_plan *plan, const duet_problem *p) {
+  enum { LEAST_BLOCKS = 4, LEAST_FEATURES = 8 * DUET_LANES };
+  return can_lists_forward(plan, p) && plan->blocks >= LEAST_BLOCKS && p->out.channels >= LEAST_FEATURES &&
+         duet_shape_count(p->in) >= LEAST_FEATURES;
 }
 
 /* Block by block where the sums are no larger than the images. */
@@ -98,7 +111,7 @@ void duet_choose_by_rule(const duet_plan *plan, const duet_problem *p, duet_choi
         in_steps ? choice_of(DUET_WAY_steps, p->out.height) : choice_of(DUET_WAY_library, 0);
     return;
   }
-  c[DUET_FORWARD] = winograd_or_direct(plan, p, false);
+  c[DUET_FORWARD] = suits_lists_forward(plan, p) ? lists : winograd_or_direct(plan, p, false);
   c[DUET_BACKWARD] = by_lists ? lists : winograd_or_direct(plan, p, true);
   c[DUET_WEIGHTS] = by_lists ? lists : choice_of(DUET_WAY_direct, 0);
   c[DUET_WEIGHTS].by_block = suits_by_block(plan, p);
@@ -141,7 +154,7 @@ size_t duet_ways(const duet_plan *plan, const duet_problem *p, duet_direction di
     duet_choice direct = choice_of(DUET_WAY_direct, 0), lists = choice_of(DUET_WAY_lists, 0);
     direct.by_block = lists.by_block = by_block;
     add(list, &count, direct);
-    if (direction != DUET_FORWARD && can_lists(plan, p)) add(list, &count, lists);
+    if (direction == DUET_FORWARD ? can_lists_forward(plan, p) : can_lists(plan, p)) add(list, &count, lists);
   }
   if (direction != DUET_WEIGHTS) add_winograd(plan, p, direction == DUET_BACKWARD, list, &count);
   if (can_steps(plan, p)) add(list, &count, choice_of(DUET_WAY_steps, p->out.height));
@@ -173,11 +186,12 @@ static const char *told(const duet_plan *plan, const duet_problem *p) {
 void duet_problem_key(const duet_plan *plan, const duet_problem *p, char key[DUET_KEY_SIZE]) {
   char groups[40] = "";
   if (plan->options.group) (void)snprintf(groups, sizeof groups, ", groups of %zu", plan->options.group);
-  (void)snprintf(key, DUET_KEY_SIZE, "%s %dx%dx%d to %dx%dx%d, kernel %d, stride %d, pad %d%s%s%s%s; %d blocks, %s%s%s",
+  (void)snprintf(key, DUET_KEY_SIZE,
+                 "%s %dx%dx%d to %dx%dx%d, kernel %d, stride %d, pad %d%s%s%s%s%s; %d blocks, %s%s%s",
                  duet_ops[p->op].name, p->in.channels, p->in.height, p->in.width, p->out.channels, p->out.height,
                  p->out.width, p->kernel, p->stride, p->pad, p->pool ? ", pooled" : "", p->relu ? ", relu" : "",
-                 p->back ? ", back" : "", p->resident ? ", resident" : "", plan->blocks,
-                 duet_precision_names[plan->options.precision], groups, told(plan, p));
+                 p->after_relu ? ", after relu" : "", p->back ? ", back" : "", p->resident ? ", resident" : "",
+                 plan->blocks, duet_precision_names[plan->options.precision], groups, told(plan, p));
 }
 
 void duet_choose(const duet_plan *plan, const duet_problem *p, duet_choice c[DUET_DIRECTIONS]) {
@@ -226,6 +240,7 @@ bool duet_stage_serves(const duet_plan *plan, size_t at, duet_direction directio
     case DUET_STAGE_winograd_weights:
       return direction == (stage->constants.BACK ? DUET_BACKWARD : DUET_FORWARD);
     case DUET_STAGE_conv_forward:
+    case DUET_STAGE_transpose_matrix:
     case DUET_STAGE_dense_forward:
     case DUET_STAGE_product_forward:
     case DUET_STAGE_product_bias:

@@ -12,7 +12,7 @@ typedef enum duet_direction { DUET_FORWARD, DUET_BACKWARD, DUET_WEIGHTS, DUET_DI
 extern const char *const duet_direction_names[DUET_DIRECTIONS];
 
 /* winograd: inside of the convolution's stage; steps: Winograd's algorithm in stages of its own; lists: of what is not
-   0 in the gradient; library: a dense layer as products by the vendor's. */
+   0 in the gradient, or forward in a dense layer's input; library: a dense layer as products by the vendor's. */
 typedef enum duet_way {
   DUET_WAY_direct,
   DUET_WAY_winograd,
@@ -45,6 +45,7 @@ typedef struct duet_problem {
   duet_shape in, out; /* before any pooling */
   int kernel, stride, pad;
   bool pool, relu; /* in the same unit */
+  bool after_relu; /* a dense layer's input ends in one */
   bool back;       /* its input needs a gradient */
   bool resident;   /* its input are pictures of the data set (constant RESIDENT) */
 } duet_problem;

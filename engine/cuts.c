@@ -44,9 +44,10 @@ static bool fits_conv_weights(const constants *k) {
          within(k->ROWS, k->OC + k->TO - 1) && k->TO * k->TW * k->K <= MOST_SUMS;
 }
 
-static bool fits_dense(const constants *k, int features, bool weights) {
-  if (k->SPARSE) return k->TO == 1 && within(k->TW, k->IC / DUET_LANES) && k->TW <= MOST_SUMS;
-  if (!weights) return within(k->TO, features) && k->TO <= MOST_SUMS;
+/* To `results` features, or the gradient of the weights; by lists rows of `row` numbers are summed. */
+static bool fits_dense(const constants *k, int results, int row, bool weights) {
+  if (k->SPARSE) return k->TO == 1 && within(k->TW, vectors(row)) && k->TW <= MOST_SUMS;
+  if (!weights) return within(k->TO, results) && k->TO <= MOST_SUMS;
   return within(k->TO, k->OC) && within(k->TW, vectors(k->IC)) && k->TO * k->TW <= MOST_SUMS;
 }
 
@@ -77,11 +78,11 @@ static bool fits_cpu(const duet_stage *stage, int registers) {
       return within(k->TO, k->OC) && within(k->TW, k->IC / DUET_LANES) && divides(k->TO, k->TH) && k->TH <= k->ROWS &&
              divides(k->TO, k->ROWS) && k->TO * k->TW <= MOST_SUMS;
     case DUET_STAGE_dense_forward:
-      return fits_dense(k, k->OC, false);
+      return fits_dense(k, k->OC, k->OC, false);
     case DUET_STAGE_dense_backward:
-      return fits_dense(k, k->IC, false);
+      return fits_dense(k, k->IC, k->IC, false);
     case DUET_STAGE_dense_weights:
-      return fits_dense(k, 0, true) && within(k->ROWS, k->OC + k->TO - 1);
+      return fits_dense(k, 0, k->IC, true) && within(k->ROWS, k->OC + k->TO - 1);
     default:
       return false;
   }

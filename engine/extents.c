@@ -26,18 +26,21 @@ size_t duet_winograd_points(int kernel, int M) {
   return (size_t)((kernel == 5 ? kernel : T) * T);
 }
 
+size_t duet_turned_row(int features) { return (((size_t)features + L - 1) / L | 1) * L; }
+
 int duet_resident_pixels(const duet_constants *k) { return k->IH ? k->IH * k->IW : k->IC; }
 
 /* Elements of the tensors that stages touch, by the constants of one; those that it has not may be anything. */
 typedef struct sizes {
-  size_t ic, oc, in, out, matrix; /* [IC], [OC], [IC][16], [OC][16], [OC][IC] */
-  size_t picture, x, y;           /* [IH][IW][16], [IC][IH][IW][16], [OC][OH][OW][16] behind any POOL */
-  size_t halved, pooled;          /* [OC][OH/2][OW/2][16], [IC][OH][OW][16] */
-  size_t w, u, kernels, wt;       /* [OC][IC][K][K], transformed, whichever convolutions read, turned */
-  size_t points_in, points_out;   /* [points][IC][16], [points][OC][16] */
-  size_t xt, rows_in, rows_out;   /* pictures of `transpose`, its rows of IC and of OC features */
-  size_t list, count, total;      /* of sparse_gradient, [COUNT][16], [TOTAL] */
-  int points;                     /* of Winograd's algorithm in steps, T * T */
+  size_t ic, oc, in, out;       /* [IC], [OC], [IC][16], [OC][16] */
+  size_t matrix, turned;        /* [OC][IC], those of `transpose_matrix` */
+  size_t picture, x, y;         /* [IH][IW][16], [IC][IH][IW][16], [OC][OH][OW][16] behind any POOL */
+  size_t halved, pooled;        /* [OC][OH/2][OW/2][16], [IC][OH][OW][16] */
+  size_t w, u, kernels, wt;     /* [OC][IC][K][K], transformed, whichever convolutions read, turned */
+  size_t points_in, points_out; /* [points][IC][16], [points][OC][16] */
+  size_t xt, rows_in, rows_out; /* pictures of `transpose`, its rows of IC and of OC features */
+  size_t list, count, total;    /* of sparse_gradient, [COUNT][16], [TOTAL] */
+  int points;                   /* of Winograd's algorithm in steps, T * T */
 } sizes;
 
 static size_t rounded_up(size_t features) { return (features + L - 1) / L * L; }
@@ -52,6 +55,7 @@ static sizes sizes_of(const duet_constants *k) {
              .in = ic * L,
              .out = oc * L,
              .matrix = ic * oc,
+             .turned = ic * duet_turned_row(k->OC),
              .picture = product(k->IH, k->IW, L, 1),
              .x = product(k->IC, k->IH, k->IW, L),
              .y = product(k->OC, k->OH / side, k->OW / side, L),

@@ -178,8 +178,10 @@ static duet_status put_updates_last(duet_plan *plan) {
 static void add_stages(duet_planner *planner) {
   const duet_network *network = planner->network;
   const duet_layer *layers = network->layers;
-  for (int i = 0; i < network->layer_count; i++)
+  for (int i = 0; i < network->layer_count; i++) {
     if (layers[i].op == DUET_OP_conv) duet_op_conv_prepare(planner, i);
+    if (layers[i].op == DUET_OP_dense) duet_op_dense_prepare(planner, i);
+  }
   add_gather(planner);
   for (int i = 0; i < network->layer_count; i++)
     if (!planner->units[i].absorbed) duet_ops[layers[i].op].forward(planner, i);

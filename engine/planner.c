@@ -92,6 +92,7 @@ void duet_planner_choose(duet_planner *planner, int layer) {
                                 .pad = (int)l->options.pad,
                                 .pool = unit->pool >= 0,
                                 .relu = unit->relu,
+                                .after_relu = l->op == DUET_OP_dense && duet_planner_input(planner, layer, 0)->relu,
                                 .back = duet_planner_input(planner, layer, 0)->needs_gradient,
                                 .resident = reads_pictures(planner, layer)};
   duet_choose(planner->plan, &problem, unit->choices);

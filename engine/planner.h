@@ -26,14 +26,14 @@ typedef struct duet_unit {
   duet_operand partial[2];              /* sums of weight and bias */
   bool sparse;                          /* backward and the weight gradient go by `list` */
   duet_operand list;                    /* of stage sparse_gradient */
-  duet_operand turned;                  /* weights, [OC][K][K][round up(IC, 16)] */
-  duet_operand before;                  /* the gradient before ReLU and pooling, once `backward` has added it */
-  duet_operand statistics;              /* of batch normalisation, [4][C] */
-  duet_operand moved;                   /* its running statistics after this step, [2][C], where it may be skipped */
-  duet_operand transposed;              /* the input with its channels innermost, where that is wanted */
-  bool by_library;                      /* a dense layer that the library makes, as products of rows (kernels.def) */
-  bool in_rows;                         /* all that read it are such too: there is no image-lane tensor of it */
-  duet_operand rows, gradient_rows;     /* the value, its gradient as rows; stride 0: not there (yet) */
+  duet_operand turned;              /* weights, [OC][K][K][round up(IC, 16)]; of a dense layer of transpose_matrix */
+  duet_operand before;              /* the gradient before ReLU and pooling, once `backward` has added it */
+  duet_operand statistics;          /* of batch normalisation, [4][C] */
+  duet_operand moved;               /* its running statistics after this step, [2][C], where it may be skipped */
+  duet_operand transposed;          /* the input with its channels innermost, where that is wanted */
+  bool by_library;                  /* a dense layer that the library makes, as products of rows (kernels.def) */
+  bool in_rows;                     /* all that read it are such too: there is no image-lane tensor of it */
+  duet_operand rows, gradient_rows; /* the value, its gradient as rows; stride 0: not there (yet) */
 } duet_unit;
 
 /* A range of `work`: of every block (or slot) `stride` floats, or once. */
@@ -113,8 +113,9 @@ static inline duet_operand duet_operand_at(duet_operand operand, size_t elements
   return operand;
 }
 
-/* Adds what a convolution does to its weights before the batch comes (engine/ops/conv.c). */
+/* Adds what a layer does to its weights before the batch comes (engine/ops/conv.c, dense.c). */
 void duet_op_conv_prepare(duet_planner *planner, int layer);
+void duet_op_dense_prepare(duet_planner *planner, int layer);
 
 /* Joins the stages, all added, into launches (engine/launches.c). Errors: OUT_OF_MEMORY. */
 duet_status duet_planner_launches(duet_planner *planner);

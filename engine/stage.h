@@ -30,6 +30,9 @@ size_t duet_winograd_points(int kernel, int M);
 /* Pixels of a picture of the data set, as a RESIDENT stage reads it. */
 int duet_resident_pixels(const duet_constants *constants);
 
+/* Floats of a row of stage transpose_matrix: so many features, an odd number of sixteens. */
+size_t duet_turned_row(int features);
+
 /* Elements that one call touches from each operand on (of one block, where it walks the blocks); 0: operand not used.
    Operands that a plan may leave out where their values serve nobody count only when bound. */
 void duet_stage_extents(const duet_stage *stage, size_t extents[DUET_MAX_OPERANDS]);

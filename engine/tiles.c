@@ -173,7 +173,13 @@ static void sparse_tile(duet_constants *k, int most, unsigned compute_units) {
   k->ROWS = duet_tiles_rows(k->OC, compute_units);
 }
 
-/* Vectors of a row that a sparse stage of a dense layer sums. */
+/* Vectors of a row of `features` that a dense layer by lists sums: eight registers hide how long a sum takes, and what
+   they use of the rows stays in the first-level cache. */
+static int list_vectors(const duet_constants *k, int features) {
+  return near_divisor(ceil_divide(features, DUET_LANES), 8 * k->WIDTH / DUET_LANES);
+}
+
+/* Vectors of a row that the sparse gradient of a dense layer's weights sums. */
 static int sparse_vectors(const duet_constants *k, int most) { return near_divisor(k->IC / 16, most + 1); }
 
 static void dense_weights_tile(duet_constants *k, int most, unsigned compute_units) {
@@ -215,10 +221,11 @@ static void cpu_tiles(duet_stage *stage, const duet_plan *plan) {
       break;
     case DUET_STAGE_dense_forward:
       k->TO = near_divisor(k->OC, most);
+      if (k->SPARSE) k->TO = 1, k->TW = list_vectors(k, k->OC);
       break;
     case DUET_STAGE_dense_backward:
       k->TO = near_divisor(k->IC, most);
-      if (k->SPARSE) k->TO = 1, k->TW = sparse_vectors(k, most);
+      if (k->SPARSE) k->TO = 1, k->TW = list_vectors(k, k->IC);
       break;
     case DUET_STAGE_dense_weights:
       dense_weights_tile(k, most, compute_units);

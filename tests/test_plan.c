@@ -639,16 +639,21 @@ static void test_words_on_stages(void **state) {
   expect_variant(plan, "conv1 forward", "F(4, 5) by rows: 40 %");
   expect_variant(plan, "conv2 forward", "F(5x5): 22 %"); /* 4 tiles of 49 for 100 pixels of 9 */
   expect_variant(plan, "conv2 backward", "by lists");
+  expect_variant(plan, "fc1 forward", "by lists: behind a ReLU");
   expect_variant(plan, "fc1 weights", "by lists: behind a ReLU");
+  expect_variant(plan, "digit forward", "dense"); /* few results */
+  expect_variant(plan, "sum1 forward", "dense");
   expect_variant(plan, "digit weights", "dense");
   expect_variant(plan, "gather", "");
   assert_true(duet_stage_bytes(stage_of(plan, "fc1 forward"), plan->blocks) ==
-              4.0 * (128 * 800 + 256 * 800 + 256 + 128 * 256));
+              4.0 * (128 * 800 + 800 * 272 + 256 + 128 * 256)); /* turned weights: 17 sixteens a row */
   assert_true(duet_stage_bytes(stage_of(plan, "gather"), plan->blocks) >= 128 * 785 + 4.0 * 128 * 784);
   duet_plan_destroy(plan);
-  options.direct = true;
+  options.direct = true, options.batch = 16;
   plan = plan_of(network, options);
   expect_variant(plan, "conv2 forward", "direct");
+  expect_variant(plan, "fc1 forward", "dense"); /* turned weights would serve one block */
+  options.batch = 128;
   duet_plan_destroy(plan);
   options.kernel_class = DUET_CLASS_GPU, options.precision = DUET_PRECISION_bf16, options.compute_units = 132;
   plan = plan_of(network, options);

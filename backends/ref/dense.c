@@ -1,15 +1,26 @@
 /* Twins of the dense stages. Weights are [OC][IC], tensors [features][16]. */
 #include "backends/ref/ref.h"
 
+void REF_TWIN(transpose_matrix)(const ref_call *call) {
+  const ptrdiff_t ic = call->k->IC, oc = call->k->OC, first = (ptrdiff_t)call->index * REF_LANES;
+  const ptrdiff_t row = (ptrdiff_t)duet_turned_row(call->k->OC);
+  const ref_real *w = call->operand[0];
+  ref_real *wt = call->operand[1];
+  for (ptrdiff_t i = 0; i < ic; i++)
+    for (ptrdiff_t o = first; o < first + REF_LANES; o++) wt[i * row + o] = o < oc ? w[o * ic + i] : 0;
+}
+
 REF_CLONES void REF_TWIN(dense_forward)(const ref_call *call) {
   const duet_constants *k = call->k;
   const ref_real *x = call->operand[0], *w = call->operand[1], *bias = call->operand[2];
   ref_real *y = call->operand[3];
+  const ptrdiff_t result = k->SPARSE ? 1 : k->IC,
+                  feature = k->SPARSE ? (ptrdiff_t)duet_turned_row(k->OC) : 1;  // distances in w
   for (ptrdiff_t o = 0; o < k->OC; o++) {
     double sum[REF_LANES];
     for (int l = 0; l < REF_LANES; l++) sum[l] = bias[o];
     for (ptrdiff_t i = 0; i < k->IC; i++) {
-      const double weight = w[o * k->IC + i];
+      const double weight = w[o * result + i * feature];
       for (int l = 0; l < REF_LANES; l++) sum[l] += weight * x[i * REF_LANES + l];
     }
     for (int l = 0; l < REF_LANES; l++) y[o * REF_LANES + l] = (ref_real)(k->RELU ? ref_relu(sum[l]) : sum[l]);

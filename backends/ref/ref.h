@@ -5,6 +5,7 @@
 #define DUET_REF_H
 
 #include "engine/backend.h"
+#include "engine/stage.h"
 
 #include <stddef.h>
 #include <stdint.h>

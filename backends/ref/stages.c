@@ -32,6 +32,7 @@ static const char *const positive[DUET_STAGE_KINDS] = {
     [DUET_STAGE_conv_forward] = "IC IH IW OC OH OW K STRIDE",
     [DUET_STAGE_conv_backward] = "IC IH IW OC OH OW K STRIDE",
     [DUET_STAGE_conv_weights] = "IC IH IW OC OH OW K STRIDE BLOCKS ROWS",
+    [DUET_STAGE_transpose_matrix] = "IC OC",
     [DUET_STAGE_dense_forward] = "IC OC",
     [DUET_STAGE_dense_backward] = "IC OC",
     [DUET_STAGE_dense_weights] = "IC OC BLOCKS ROWS",

@@ -1,5 +1,6 @@
 /* Fully connected: y[u] = b[u] + sum w[u][i] x[i], over all values of the input whatever its shape. */
 #include "engine/planner.h"
+#include "engine/stage.h"
 
 duet_status duet_op_dense_shape(duet_layer *layer, const duet_shape *inputs, duet_error *error) {
   (void)error;
@@ -115,6 +116,16 @@ static void weights_by_library(duet_planner *planner, int layer, const duet_unit
 
 /* ---- by kernels ---- */
 
+void duet_op_dense_prepare(duet_planner *planner, int layer) {
+  duet_unit *unit = duet_planner_unit(planner, layer);
+  if (unit->choices[DUET_FORWARD].way != DUET_WAY_lists) return;
+  duet_stage *stage = duet_planner_add(planner, DUET_STAGE_transpose_matrix, layer, "transpose");
+  set_constants(planner, layer, stage);
+  stage->operands[0] = duet_planner_weight(planner, DUET_MEMORY_parameters, layer);
+  unit->turned = stage->operands[1] =
+      duet_planner_once(planner, (size_t)stage->constants.IC * duet_turned_row(stage->constants.OC));
+}
+
 void duet_op_dense_forward(duet_planner *planner, int layer) {
   duet_unit *unit = duet_planner_unit(planner, layer);
   if (unit->by_library) {
@@ -125,7 +136,9 @@ void duet_op_dense_forward(duet_planner *planner, int layer) {
   set_constants(planner, layer, stage);
   stage->constants.RELU = unit->relu;
   duet_planner_bind_input(planner, layer, stage, 4);
-  stage->operands[1] = duet_planner_weight(planner, DUET_MEMORY_parameters, layer);
+  stage->constants.SPARSE = unit->choices[DUET_FORWARD].way == DUET_WAY_lists;
+  stage->operands[1] =
+      stage->constants.SPARSE ? unit->turned : duet_planner_weight(planner, DUET_MEMORY_parameters, layer);
   stage->operands[2] = duet_planner_bias(planner, DUET_MEMORY_parameters, layer);
   stage->operands[3] = unit->value;
   duet_planner_cut(planner, layer, DUET_FORWARD, stage);
