@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static const double LEAD_IN = 1; /* seconds */
+static const double LEAD_IN = 1; /* seconds, from the first step on */
 
 typedef struct measured {
   double seconds, flops_per_second; /* 0 when not measured */
@@ -93,8 +93,10 @@ static duet_status make_runner(const cli_options *o, const cli_session *session,
 }
 
 static bool trained_enough(void *context, size_t step, size_t steps, const double *losses, double rate) {
+  double *started = context;
   (void)step, (void)steps, (void)losses, (void)rate;
-  return duet_now() - *(const double *)context > LEAD_IN;
+  if (*started == 0) *started = duet_now(); /* kernels are built by now */
+  return duet_now() - *started > LEAD_IN;
 }
 
 /* Gradients are sparse as they are while training, not as at the start: the model learns for a moment first. */
@@ -105,7 +107,7 @@ static duet_status lead_in(const cli_options *o, const cli_session *session, due
                                     .seed = 1,
                                     .recipe = duet_recipe_default(),
                                     .validation = 1};
-  double started = duet_now();
+  double started = 0;
   const duet_listener listener = {.context = &started, .progress = trained_enough};
   duet_train_result result = {0};
   const duet_status s = duet_train(session->model, session->train, session->test, &train, &listener, &result, error);

@@ -256,7 +256,7 @@ static uint32_t list_word(const duet_constants *k, size_t i, double passing, uin
   if (word % 2 == 0) return duet_trial_bits(2 * uniform(drawn) - 1);
   const size_t window = word / 2 - 1, corner = random_word(drawn) % 4, width = (size_t)(k->IW + 2 * k->PAD);
   const size_t row = window / columns * 2 + corner / 2, column = window % columns * 2 + corner % 2;
-  return duet_trial_bits((double)(row * width + column));
+  return (uint32_t)(row * width + column);
 }
 
 bool duet_trial_rounds_maxima(const duet_constants *k) { return k->POOL && (k->WINOGRAD > 2 || k->RESIDENT); }

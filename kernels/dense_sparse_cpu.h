@@ -34,7 +34,7 @@ INLINE_FN void JOIN(STAGE, _all)(int team, int teams, TILE_PARAMETERS, GLOBAL co
   int counts[16], most = 0;
   ilanes count = (ilanes)0;
   for (int s = 0; s < SC; s++) {
-    const lanes v = LOAD(x, s), at = as_float16((ilanes)(s * ROW)); /* bits: a conversion costs a third of a visit */
+    const lanes v = LOAD(x, s), at = as_float16((ilanes)(s * ROW));
     APPEND_PAIRS(list, SC, count, v, at)
   }
   vstore16(count, 0, counts);

@@ -116,7 +116,8 @@ INLINE_FN void lane_sums(const int n, const float16 *v, float *sums) {
 /* Floats of a row of `transpose_matrix`. */
 #define TURNED_ROW(features) ((((features) + 15) / 16 | 1) * 16)
 /* Appends the pair (d, at) of every lane to that lane's own list, list[16][length][2], of which count[lane] are there, if d is not 0.
-   Without a branch: a pair that does not count is overwritten by the next. */
+   Without a branch: a pair that does not count is overwritten by the next. `at` are the bits of integers: a float that is made a place takes as long
+   as several multiply-adds, and from the same units. */
 #define APPEND_PAIRS(list, length, count, d, at)                                                                       \
   {                                                                                                                    \
     float pairs[32];                                                                                                   \

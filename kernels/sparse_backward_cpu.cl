@@ -18,7 +18,7 @@ STAGE_FN STAGE(TEAM_PARAMETERS, GLOBAL const float *list, GLOBAL const float *wt
         UNROLL for (int i = 0; i < K * K * TW; i++) w[i / TW][i % TW] = ((GLOBAL const vec *)wt)[(o * K * K + i / TW) * VECTORS + v0 + i % TW];
         NO_UNROLL for (int e = 1; e <= count; e++) {
           const vec d = SPLATV(entries[2 * e]);
-          GLOBAL vec *patch = (GLOBAL vec *)image + (int)entries[2 * e + 1] * VECTORS + v0;
+          GLOBAL vec *patch = (GLOBAL vec *)image + as_int(entries[2 * e + 1]) * VECTORS + v0;
           UNROLL for (int i = 0; i < K * K; i++) UNROLL for (int v = 0; v < TW; v++) {
             const int at = (i / K * PADDED_W + i % K) * VECTORS + v;
             patch[at] = fma(d, w[i][v], patch[at]);

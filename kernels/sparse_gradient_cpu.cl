@@ -9,7 +9,7 @@ STAGE_FN STAGE(TEAM_PARAMETERS, GLOBAL const float *dy, GLOBAL const float *y, G
     for (int p = 0; p < WINDOWS; p++) {
       const lanes d = RELU ? PICK(ZERO, LOAD(dy, o * WINDOWS + p), LOAD(y, o * WINDOWS + p) > ZERO) : LOAD(dy, o * WINDOWS + p);
       const ilanes winner = LOAD_INDEX(index, o * WINDOWS + p);
-      const lanes at = TO_LANES(p / (OW / 2) * 2 * PADDED_W + p % (OW / 2) * 2 + (winner >> 1) * PADDED_W + (winner & 1));
+      const lanes at = as_float16(p / (OW / 2) * 2 * PADDED_W + p % (OW / 2) * 2 + (winner >> 1) * PADDED_W + (winner & 1));
       APPEND_PAIRS(entries, OC * (WINDOWS + 1), count, d, at)
     }
     float counts[16];

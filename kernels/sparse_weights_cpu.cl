@@ -13,7 +13,7 @@ INLINE_FN void JOIN(STAGE, _tile)(GLOBAL const float *entries, GLOBAL const vec 
   UNROLL for (int i = 0; i < TH * K * TW; i++) acc[i / TW][i % TW] = dwt[i / TW * VECTORS + i % TW];
   NO_UNROLL for (int e = 1; e <= count; e++) {
     const vec d = SPLATV(entries[2 * e]);
-    GLOBAL const vec *patch = x + (int)entries[2 * e + 1] * VECTORS;
+    GLOBAL const vec *patch = x + as_int(entries[2 * e + 1]) * VECTORS;
     UNROLL for (int i = 0; i < TH * K; i++) UNROLL for (int v = 0; v < TW; v++)
       acc[i][v] = fma(d, patch[(i / K * PADDED_W + i % K) * VECTORS + v], acc[i][v]);
   }

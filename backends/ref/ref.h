@@ -95,6 +95,17 @@ REF_INLINE uint32_t ref_batch_images(const uint32_t *control, uint32_t step, con
 /* Whether lane `l` of target[4][16] is an image, not padding. */
 REF_INLINE bool ref_is_image(const ref_real *target, int l) { return target[2 * REF_LANES + l] > 0; }
 
+/* A place in a list: the bits of an integer among ref_real. */
+REF_INLINE ptrdiff_t ref_place(const ref_real *word) {
+  int32_t place;
+  memcpy(&place, word, sizeof place);
+  return place;
+}
+REF_INLINE void ref_set_place(ref_real *word, int32_t place) {
+  memset(word, 0, sizeof *word);
+  memcpy(word, &place, sizeof place);
+}
+
 /* max(x, 0) that keeps NaN. */
 REF_INLINE double ref_relu(double x) { return x < 0 ? 0 : x; }
 

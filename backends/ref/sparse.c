@@ -56,7 +56,7 @@ void REF_TWIN(sparse_gradient)(const ref_call *call) {
         const ptrdiff_t row = p / columns * 2 + index[at] / 2, column = p % columns * 2 + index[at] % 2;
         const ref_real d = !k->RELU || y[at] > 0 ? dy[at] : 0;
         entries[2 * count + 2] = d;
-        entries[2 * count + 3] = (ref_real)(row * padded_width(k) + column);
+        ref_set_place(&entries[2 * count + 3], (int32_t)(row * padded_width(k) + column));
         if (d != 0) count++;
       }
       entries[0] = (ref_real)count;
@@ -76,7 +76,7 @@ REF_CLONES void REF_TWIN(sparse_backward)(const ref_call *call) {
         for (ptrdiff_t o = 0; o < k->OC; o++) {
           const ref_real *entries = list + (l * k->OC + o) * length;
           for (ptrdiff_t e = 1; e <= (ptrdiff_t)entries[0]; e++) {
-            const ptrdiff_t away = p - (ptrdiff_t)entries[2 * e + 1], kh = away / padded_width(k),
+            const ptrdiff_t away = p - ref_place(&entries[2 * e + 1]), kh = away / padded_width(k),
                             kw = away % padded_width(k);
             if (away < 0 || kh >= k->K || kw >= k->K) continue;
             const ref_real *w = wt + ((o * k->K + kh) * k->K + kw) * row + v;
@@ -98,7 +98,7 @@ REF_INLINE double tap_sum(const ref_call *call, ptrdiff_t o, ptrdiff_t tap, ptrd
     const ref_real *entries = (const ref_real *)ref_at(call, 0, image / REF_LANES) + (l * k->OC + o) * length;
     const ref_real *x = (const ref_real *)ref_at(call, 1, image / REF_LANES) + l * image_pixels(k) * row;
     for (ptrdiff_t e = 1; e <= (ptrdiff_t)entries[0]; e++) {
-      const ref_real *pixel = x + ((ptrdiff_t)entries[2 * e + 1] + shift) * row + v;
+      const ref_real *pixel = x + (ref_place(&entries[2 * e + 1]) + shift) * row + v;
       for (int c = 0; c < REF_LANES; c++) sum[c] += (double)entries[2 * e] * pixel[c];
       total += entries[2 * e];
     }

@@ -176,7 +176,7 @@ static bool lists_fit(const ref_call *call, int blocks) {
     const float *list = (const float *)ref_at(call, 0, block) + (ptrdiff_t)at * 2 * (1 + windows);
     if (!(list[0] >= 0 && list[0] <= (float)windows)) return false;
     for (int e = 1; e <= (int)list[0]; e++)
-      if (!(list[2 * e + 1] >= 0 && list[2 * e + 1] <= (float)last)) return false;
+      if (ref_place(&list[2 * e + 1]) < 0 || ref_place(&list[2 * e + 1]) > last) return false;
   }
   return true;
 }
