@@ -272,6 +272,11 @@ static bool is_padding(const duet_trial *t, const char *name, size_t i) {
   return sparse && i % row >= channels;
 }
 
+/* What goes by lists where it is not 0. */
+static bool is_listed(const duet_trial *t, const char *name) {
+  return t->stage.constants.SPARSE && !strcmp(name, t->stage.kind == DUET_STAGE_dense_forward ? "x" : "dy");
+}
+
 /* A value of a ReLU's result, or of a gradient behind it, when only a part passes. */
 static uint32_t passing_word(double passing, uint32_t *drawn) {
   return duet_trial_bits(uniform(drawn) < passing ? 0.5 + uniform(drawn) : 0);
@@ -286,9 +291,8 @@ static uint32_t word_for(const duet_trial *t, double passing, const char *name, 
   if (!strcmp(name, "images") || (reads_pictures(&t->stage) && !strcmp(name, "x"))) return random_word(drawn);
   if (!strcmp(name, "labels")) return random_bytes(10, drawn);
   if (!strcmp(name, "order")) return random_word(drawn) % (2 * (uint32_t)k->BATCH);
-  if (passing > 0 && ((!strcmp(name, "dy") && k->SPARSE) || (!strcmp(name, "y") && k->RELU)))
-    return passing_word(passing, drawn);
-  if (!strcmp(name, "dy") && k->SPARSE && random_word(drawn) % 4) return 0;
+  if (passing > 0 && (is_listed(t, name) || (!strcmp(name, "y") && k->RELU))) return passing_word(passing, drawn);
+  if (is_listed(t, name) && random_word(drawn) % 4) return 0;
   if (!strcmp(name, "list")) return list_word(k, i, passing, drawn);
   if (is_padding(t, name, i)) return 0;
   if (!strcmp(name, "index"))

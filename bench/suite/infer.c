@@ -150,6 +150,26 @@ static duet_status losses_of(duet_runner *runner, size_t count, float results[DU
   return s;
 }
 
+/* Weights as they are in use. */
+static duet_status learn(const bench_rig *rig, const bench_job *job, const duet_model *model, duet_error *error) {
+  const duet_runner_options options = {
+      .batch = job->batch, .train = true, .method = DUET_METHOD_ADAM, .samples = rig->train->count};
+  duet_runner *runner = NULL;
+  duet_status s = duet_runner_create(model, rig->train, &options, &runner, error);
+  if (!s) s = bench_learn(runner, (size_t)job->size, error);
+  duet_runner_destroy(runner);
+  return s;
+}
+
+static duet_status copy_parameters(const duet_model *from, const duet_model *to, duet_error *error) {
+  float *values = malloc(from->layout.total * sizeof *values);
+  if (!values) return duet_fail(error, DUET_OUT_OF_MEMORY, "out of memory for %zu parameters", from->layout.total);
+  duet_status s = duet_model_read(from, values, error);
+  if (!s) s = duet_model_write(to, values, error);
+  free(values);
+  return s;
+}
+
 /* The mean losses of some images of a batch on both devices. */
 static duet_status check_batch(bench_rig *rig, const bench_setup *setup, int batch, bench_check *check,
                                duet_error *error) {
@@ -164,6 +184,7 @@ static duet_status check_batch(bench_rig *rig, const bench_setup *setup, int bat
   duet_runner *runner = NULL;
   duet_status s = duet_resident_create(&rig->oracle, &first, &data, error);
   if (!s) s = duet_model_create(&rig->oracle, setup->network, SEED, &model, error);
+  if (!s) s = copy_parameters(setup->model, model, error);
   if (!s) s = duet_runner_create(model, data, &options, &runner, error);
   if (!s) s = losses_of(runner, count, wanted, error);
   if (!s) s = losses_of(setup->runner, count, got, error);
@@ -184,6 +205,7 @@ static duet_status check_batch(bench_rig *rig, const bench_setup *setup, int bat
 static duet_status run_batches(bench_rig *rig, const bench_job *job, bench_result *r, duet_error *error) {
   bench_setup setup = {0};
   duet_status s = bench_setup_open(rig, job, DUET_PRECISION_fp32, false, &setup, error);
+  if (!s) s = learn(rig, job, setup.model, error);
   if (!s) s = check_batch(rig, &setup, job->batch, &r->check, error);
   if (!s) {
     const bench_load load = {.context = setup.runner,

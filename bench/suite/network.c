@@ -1,5 +1,7 @@
 #include "bench/suite/network.h"
 
+#include "engine/profile.h"
+
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -38,6 +40,15 @@ void bench_setup_close(bench_setup *setup) {
   duet_model_destroy(setup->model);
   duet_network_destroy(setup->network);
   *setup = (bench_setup){0};
+}
+
+duet_status bench_learn(duet_runner *runner, size_t steps, duet_error *error) {
+  const duet_handle *h = &runner->model->handle;
+  const duet_recipe recipe = duet_recipe_default();
+  duet_status s = duet_profile_begin(runner, &recipe, error);
+  if (!s) s = duet_runner_steps(runner, steps < runner->max_steps ? steps : runner->max_steps, NULL, error);
+  if (!s) s = h->backend->sync(h->device, 0, error);
+  return s;
 }
 
 /* ---- the check ---- */

@@ -20,6 +20,10 @@ duet_status bench_setup_open(bench_rig *rig, const bench_job *job, duet_precisio
                              bench_setup *setup, duet_error *error);
 void bench_setup_close(bench_setup *setup); /* takes one that was opened in part */
 
+/* So many steps of training, an epoch at most: gradients, and what ReLUs give, are sparse in use, not as at the start.
+ */
+duet_status bench_learn(duet_runner *runner, size_t steps, duet_error *error);
+
 /* One training step against the same step on `ref`: the losses and all parameters after it, over as many images as
    `ref` can do in some seconds (a last batch cut short, where these are fewer than a batch). Model and optimiser are
    put back. Errors: FAILED when they differ, those of the backends. */

@@ -20,18 +20,6 @@ static duet_status run_steps(void *context, size_t times, double *seconds, duet_
   return s;
 }
 
-/* Gradients are sparse as they are while training, not as at the start: the model learns for a while first. */
-static duet_status lead_in(const bench_rig *rig, duet_runner *runner, size_t steps, duet_error *error) {
-  const size_t most = runner->max_steps;
-  if (steps > most) steps = most;
-  const duet_handle *h = &rig->handle;
-  const duet_recipe recipe = duet_recipe_default();
-  duet_status s = duet_profile_begin(runner, &recipe, error);
-  if (!s) s = duet_runner_steps(runner, steps, NULL, error);
-  if (!s) s = h->backend->sync(h->device, 0, error);
-  return s;
-}
-
 duet_status bench_run_step(bench_rig *rig, const bench_job *job, bench_result *results, duet_error *error) {
   bench_result *r = &results[0];
   bench_setup setup = {0};
@@ -41,7 +29,7 @@ duet_status bench_run_step(bench_rig *rig, const bench_job *job, bench_result *r
     s = duet_fail(error, DUET_UNSUPPORTED, "%s: %s %s", job->name, rig->info->id, rig->info->lacks[precision]);
   if (!s) s = bench_setup_open(rig, job, precision, true, &setup, error);
   if (!s) s = bench_check_step(rig, &setup, &r->check, error);
-  if (!s) s = lead_in(rig, setup.runner, (size_t)job->size, error);
+  if (!s) s = bench_learn(setup.runner, (size_t)job->size, error);
   stepping context = {setup.runner};
   if (!s) {
     const bench_load load = {.context = &context,
