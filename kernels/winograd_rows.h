@@ -12,21 +12,7 @@
 #define SOURCE_ROWS ((DH + TH - 1) / TH * TH + K - 1)
 
 WINOGRAD_PRODUCT_1D(JOIN(STAGE, _product_1d), vec)
-
-/* y[M] = start + A m. Behind the first, points come in pairs a, -a: their even powers share a sum, the odd ones a
-   difference. */
-INLINE_FN void JOIN(STAGE, _results)(vec y[WINOGRAD], const vec m[T], vec start) {
-  vec pairs[2][T / 2 - 1];
-  UNROLL for (int i = 0; i < T / 2 - 1; i++) {
-    pairs[0][i] = m[2 * i + 1] + m[2 * i + 2];
-    pairs[1][i] = m[2 * i + 1] - m[2 * i + 2];
-  }
-  UNROLL for (int r = 0; r < WINOGRAD; r++) {
-    vec sum = r == 0 ? start + m[0] : r == WINOGRAD - 1 ? start + m[T - 1] : start;
-    UNROLL for (int i = 0; i < T / 2 - 1; i++) sum = fma(SPLATV(winograd_row_a[r * T + 2 * i + 1]), pairs[r % 2][i], sum);
-    y[r] = sum;
-  }
-}
+WINOGRAD_RESULTS(JOIN(STAGE, _results), vec)
 
 /* m[TO][TILE_ROWS][T] = the sums of `to` channels of TILE_ROWS rows, the source rows of the first having their points at v. */
 INLINE_FN void JOIN(STAGE, _sums)(vec m[TO][TILE_ROWS][T], const vec *v, GLOBAL const float *u, const int to) {
@@ -52,7 +38,7 @@ INLINE_FN void JOIN(STAGE, _channels)(TILE_PARAMETERS, const vec *v, GLOBAL cons
     vec m[TO][TILE_ROWS][T];
     JOIN(STAGE, _sums)(m, v + h * SC * T, u, to);
     UNROLL for (int d = 0; d < TO; d++) if (d < to) UNROLL for (int r = 0; r < TILE_ROWS; r++)
-      JOIN(STAGE, _results)(unit[d] + (h + r) * TW, m[d][r], TILE_START(d0 + d));
+      JOIN(STAGE, _results)(WINOGRAD, T, winograd_row_a, m[d][r], 1, TILE_START(d0 + d), unit[d] + (h + r) * TW);
   }
   UNROLL for (int d = 0; d < TO; d++) if (d < to) { TILE_STORE(unit[d], d0 + d, h0, w0) }
 }

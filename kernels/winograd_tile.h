@@ -14,7 +14,8 @@
 /* Odd, so that the points of one patch spread over the sets of a cache. */
 #define V_PITCH (SC * PATCHES | 1)
 #define M_PITCH (ROWS * PATCHES | 1)
-WINOGRAD_PRODUCT_1D(JOIN(STAGE, _product_1d), vec)
+WINOGRAD_TO_POINTS(JOIN(STAGE, _to_points), vec)
+WINOGRAD_RESULTS(JOIN(STAGE, _results), vec)
 
 /* v[T*T][V_PITCH] = B d B' of the patch of one source channel whose first pixel is (row, column); zero outside. */
 INLINE_FN void JOIN(STAGE, _patch)(vec *v, GLOBAL const float *x, int row, int column, const int checked) {
@@ -23,9 +24,9 @@ INLINE_FN void JOIN(STAGE, _patch)(vec *v, GLOBAL const float *x, int row, int c
     vec d[T];
     UNROLL for (int i = 0; i < T; i++)
       d[i] = checked && (row + i < 0 || row + i >= SH || column + j < 0 || column + j >= SW) ? ZEROV : LOADV(x, (row + i) * SW + column + j);
-    JOIN(STAGE, _product_1d)(T, T, WINOGRAD_MATRIX(b), 0, d, 1, middle + j, T);
+    JOIN(STAGE, _to_points)(T, WINOGRAD_MATRIX(a) + T, d, middle + j, T);
   }
-  NO_UNROLL for (int i = 0; i < T; i++) JOIN(STAGE, _product_1d)(T, T, WINOGRAD_MATRIX(b), 0, middle + i * T, 1, v + i * T * V_PITCH, V_PITCH);
+  NO_UNROLL for (int i = 0; i < T; i++) JOIN(STAGE, _to_points)(T, WINOGRAD_MATRIX(a) + T, middle + i * T, v + i * T * V_PITCH, V_PITCH);
 }
 
 /* m[to][PATCHES] = the sums over all source channels at one point; v and u of this point. */
@@ -56,12 +57,13 @@ INLINE_FN void JOIN(STAGE, _channels)(TILE_PARAMETERS, const vec *v, GLOBAL cons
     NO_UNROLL for (int t = 0; t < PATCHES; t++) {
       const vec *points = m + d * PATCHES + t, start = TILE_START(d0 + d);
       vec middle[WINOGRAD * T], *out = unit + t / ACROSS * WINOGRAD * TW + t % ACROSS * WINOGRAD;
-      NO_UNROLL for (int j = 0; j < T; j++)
-        JOIN(STAGE, _product_1d)(WINOGRAD, T, WINOGRAD_MATRIX(a), 0, points + j * M_PITCH, T * M_PITCH, middle + j, T);
-      NO_UNROLL for (int i = 0; i < WINOGRAD; i++) {
-        JOIN(STAGE, _product_1d)(WINOGRAD, T, WINOGRAD_MATRIX(a), 0, middle + i * T, 1, out + i * TW, 1);
-        UNROLL for (int j = 0; j < WINOGRAD; j++) out[i * TW + j] += start;
+      NO_UNROLL for (int j = 0; j < T; j++) {
+        vec column[WINOGRAD];
+        JOIN(STAGE, _results)(WINOGRAD, T, WINOGRAD_MATRIX(a), points + j * M_PITCH, T * M_PITCH, ZEROV, column);
+        UNROLL for (int i = 0; i < WINOGRAD; i++) middle[i * T + j] = column[i];
       }
+      NO_UNROLL for (int i = 0; i < WINOGRAD; i++)
+        JOIN(STAGE, _results)(WINOGRAD, T, WINOGRAD_MATRIX(a), middle + i * T, 1, start, out + i * TW);
     }
     TILE_STORE(unit, d0 + d, h0, w0)
   }
