@@ -72,8 +72,8 @@ REF_CLONES void REF_TWIN(conv_forward)(const ref_call *call) {
 REF_INLINE void gradient_at(const duet_constants *k, const ref_real *dy, const ref_real *y, const uint8_t *index,
                             ptrdiff_t oc, int oh, int ow, double row[REF_LANES]) {
   if (!k->POOL) {
-    dy += ((oc * k->OH + oh) * k->OW + ow) * REF_LANES;
-    for (int l = 0; l < REF_LANES; l++) row[l] = dy[l];
+    const ptrdiff_t from = ((oc * k->OH + oh) * k->OW + ow) * REF_LANES;
+    for (int l = 0; l < REF_LANES; l++) row[l] = dy[from + l];
     return;
   }
   const int height = k->OH / 2, width = k->OW / 2, q = oh % 2 * 2 + ow % 2;
