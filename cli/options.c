@@ -178,7 +178,7 @@ static duet_status fail_command(const char *word, duet_error *error) {
 }
 
 static duet_status fail_option(cli_command command, const char *word, duet_error *error) {
-  char nearest[CLI_OPTION_SIZE], name[CLI_OPTION_SIZE], bare[CLI_OPTION_SIZE];
+  char nearest[CLI_OPTION_SIZE], name[CLI_OPTION_SIZE] = "", bare[CLI_OPTION_SIZE];
   const char *command_name = cli_command_rows[command].name;
   size_t best = SIZE_MAX;
   (void)snprintf(bare, sizeof bare, "%s", word + strspn(word, "-"));

@@ -6,7 +6,7 @@
 #include "engine/record.h"
 #include "engine/trial.h"
 
-enum { TUNE_STAGES = 8 /* of one direction at most */, TUNE_ROUNDS = 31, TUNE_NAME = 96, TUNE_KNOWN = 16 };
+enum { TUNE_STAGES = 8 /* of one direction at most */, TUNE_ROUNDS = 31, TUNE_NAME = 160, TUNE_KNOWN = 16 };
 
 /* What `ref` made of a stage: it is the same for all tiles. */
 typedef struct tune_known {

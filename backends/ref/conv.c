@@ -71,13 +71,35 @@ REF_CLONES void REF_TWIN(conv_forward)(const ref_call *call) {
    there is no ReLU to go back through. */
 REF_INLINE void gradient_at(const duet_constants *k, const ref_real *dy, const ref_real *y, const uint8_t *index,
                             ptrdiff_t oc, int oh, int ow, double row[REF_LANES]) {
-  const int side = k->POOL ? 2 : 1, height = k->OH / side, width = k->OW / side, q = oh % side * 2 + ow % side;
-  const ptrdiff_t at = ((oc * height + oh / side) * width + ow / side) * REF_LANES;
-  const bool inside = oh / side < height && ow / side < width;  // odd edges are dropped by pooling
+  if (!k->POOL) {
+    const ptrdiff_t from = ((oc * k->OH + oh) * k->OW + ow) * REF_LANES;
+    for (int l = 0; l < REF_LANES; l++) row[l] = dy[from + l];
+    return;
+  }
+  const int height = k->OH / 2, width = k->OW / 2, q = oh % 2 * 2 + ow % 2;
+  const ptrdiff_t at = ((oc * height + oh / 2) * width + ow / 2) * REF_LANES;
+  const bool inside = oh / 2 < height && ow / 2 < width;  // odd edges are dropped by pooling
   for (int l = 0; l < REF_LANES; l++) {
-    const bool passes = inside && (!k->POOL || (index[at + l] == q && (!y || y[at + l] > 0)));
+    const bool passes = inside && index[at + l] == q && (!y || y[at + l] > 0);
     row[l] = passes ? dy[at + l] : 0;
   }
+}
+
+/* Places of a kernel, along one axis, and the output that each takes from an input. */
+typedef struct reach {
+  int count, place[REF_MAX_WINDOW], output[REF_MAX_WINDOW];
+} reach;
+
+/* From input position `in`, where there are `size` outputs. */
+REF_INLINE reach reach_of(const duet_constants *k, int in, int size) {
+  reach r = {.count = 0};
+  for (int place = 0; place < k->K; place++) {
+    const int first = in + k->PAD - place;
+    if (first < 0 || first % k->STRIDE || first / k->STRIDE >= size) continue;
+    r.place[r.count] = place;
+    r.output[r.count++] = first / k->STRIDE;
+  }
+  return r;
 }
 
 /* sum[16] = all that output gradients give back to pixel (ih, iw) of input channel ic. */
@@ -85,22 +107,26 @@ REF_INLINE void gradient_sum(const ref_call *call, ptrdiff_t ic, int ih, int iw,
   const duet_constants *k = call->k;
   const ref_real *dy = call->operand[0], *w = call->operand[1];
   const uint8_t *index = call->operand[4];
-  for (int l = 0; l < REF_LANES; l++) sum[l] = 0;
+  const reach down = reach_of(k, ih, k->OH), across = reach_of(k, iw, k->OW);
+  double total[REF_LANES] = {0};
   for (ptrdiff_t oc = 0; oc < k->OC; oc++) {
-    for (int kh = 0; kh < k->K; kh++) {
-      const int oh = (ih + k->PAD - kh) / k->STRIDE;
-      if (ih + k->PAD < kh || oh * k->STRIDE + kh - k->PAD != ih || oh >= k->OH) continue;
-      const ref_real *weights = w + ((oc * k->IC + ic) * k->K + kh) * k->K;
-      for (int kw = 0; kw < k->K; kw++) {
-        const int ow = (iw + k->PAD - kw) / k->STRIDE;
-        if (iw + k->PAD < kw || ow * k->STRIDE + kw - k->PAD != iw || ow >= k->OW) continue;
-        const double weight = weights[kw];
+    for (int h = 0; h < down.count; h++) {
+      const ref_real *weights = w + ((oc * k->IC + ic) * k->K + down.place[h]) * k->K;
+      const ptrdiff_t first = (oc * k->OH + down.output[h]) * k->OW;
+      for (int v = 0; v < across.count; v++) {
+        const double weight = weights[across.place[v]];
         double row[REF_LANES];
-        gradient_at(k, dy, NULL, index, oc, oh, ow, row);
-        for (int l = 0; l < REF_LANES; l++) sum[l] += weight * row[l];
+        if (!k->POOL) {  // as gradient_at gives it, which goes through memory
+          const ref_real *at = dy + (first + across.output[v]) * REF_LANES;
+          for (int l = 0; l < REF_LANES; l++) total[l] += weight * at[l];
+          continue;
+        }
+        gradient_at(k, dy, NULL, index, oc, down.output[h], across.output[v], row);
+        for (int l = 0; l < REF_LANES; l++) total[l] += weight * row[l];
       }
     }
   }
+  for (int l = 0; l < REF_LANES; l++) sum[l] = total[l];
 }
 
 REF_CLONES void REF_TWIN(conv_backward)(const ref_call *call) {

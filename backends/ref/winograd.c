@@ -26,31 +26,34 @@ typedef struct matrix {
   bool turned;
 } matrix;
 
-static double at(const matrix *m, int row, int column) {
+REF_INLINE double at(const matrix *m, int row, int column) {
   return m->turned ? m->values[column * m->rows + row] : m->values[row * m->columns + column];
 }
 
-/* out[rows][rows] = m in[columns][columns] m' */
-static void sandwich(const matrix *m, const double *in, double *out) {
-  double half[MOST * MOST] = {0};
-  for (int r = 0; r < m->rows; r++)
-    for (int c = 0; c < m->columns; c++) {
-      half[r * m->columns + c] = 0;
-      for (int k = 0; k < m->columns; k++) half[r * m->columns + c] += at(m, r, k) * in[k * m->columns + c];
-    }
-  for (int r = 0; r < m->rows; r++)
-    for (int c = 0; c < m->rows; c++) {
-      out[r * m->rows + c] = 0;
-      for (int k = 0; k < m->columns; k++) out[r * m->rows + c] += half[r * m->columns + k] * at(m, c, k);
-    }
+/* sum[lanes] += factor * in[lanes] */
+REF_INLINE void add_lanes(double factor, const double *in, double *sum, int lanes) {
+  for (int l = 0; l < lanes; l++) sum[l] += factor * in[l];
 }
 
-/* out[rows] = m[rows][columns] in */
-static void multiply(const double *m, int rows, int columns, const double *in, double *out) {
-  for (int r = 0; r < rows; r++) {
-    out[r] = 0;
-    for (int c = 0; c < columns; c++) out[r] += m[r * columns + c] * in[c];
-  }
+/* out[rows][rows][lanes] = m in[columns][columns][lanes] m' */
+REF_INLINE void sandwich(const matrix *m, const double *in, double *out, int lanes) {
+  double half[MOST * MOST * REF_LANES] = {0};
+  memset(out, 0, sizeof *out * (size_t)(m->rows * m->rows * lanes));
+  for (int r = 0; r < m->rows; r++)
+    for (int c = 0; c < m->columns; c++)
+      for (int k = 0; k < m->columns; k++)
+        add_lanes(at(m, r, k), in + (k * m->columns + c) * lanes, half + (r * m->columns + c) * lanes, lanes);
+  for (int r = 0; r < m->rows; r++)
+    for (int c = 0; c < m->rows; c++)
+      for (int k = 0; k < m->columns; k++)
+        add_lanes(at(m, c, k), half + (r * m->columns + k) * lanes, out + (r * m->rows + c) * lanes, lanes);
+}
+
+/* out[rows][lanes] = m[rows][columns] in[columns][lanes] */
+REF_INLINE void multiply(const double *m, int rows, int columns, const double *in, double *out, int lanes) {
+  memset(out, 0, sizeof *out * (size_t)(rows * lanes));
+  for (int r = 0; r < rows; r++)
+    for (int c = 0; c < columns; c++) add_lanes(m[r * columns + c], in + c * lanes, out + r * lanes, lanes);
 }
 
 /* u[OC][IC][5][8] of output channel `o`. */
@@ -61,7 +64,7 @@ static void weights_by_rows(const duet_constants *k, const ref_real *w, ptrdiff_
       const ptrdiff_t kernel = row / k->K * k->K * k->K, at = row % k->K * k->K + j;
       taps[j] = (double)w[kernel + (k->BACK ? k->K * k->K - 1 - at : at)];
     }
-    multiply(row_g, ROW, k->K, taps, points);
+    multiply(row_g, ROW, k->K, taps, points, 1);
     for (int p = 0; p < ROW; p++) u[row * ROW + p] = (ref_real)points[p];
   }
 }
@@ -79,51 +82,51 @@ void REF_TWIN(winograd_weights)(const ref_call *call) {
   for (ptrdiff_t c = 0; c < ic; c++) {
     double taps[9] = {0}, points[MOST * MOST];
     for (int i = 0; i < 9; i++) taps[i] = (double)w[(o * ic + c) * 9 + (call->k->BACK ? 8 - i : i)];
-    sandwich(&g, taps, points);
+    sandwich(&g, taps, points, 1);
     for (int i = 0; i < T * T; i++) u[(i * oc + o) * ic + c] = (ref_real)points[i];
   }
 }
 
-/* out[M] = results of a row of image `l`, whose window begins at (top, left). */
-static void row_tile(const ref_winograd *w, int top, int left, int l, double *out) {
-  double sum[ROW] = {0}, d[ROW], points[ROW];
+/* d[16] = pixel (row, column) of channel `c`, 0 outside. */
+REF_INLINE void take_pixel(const ref_winograd *w, ptrdiff_t c, int row, int column, double *d) {
+  const bool inside = row >= 0 && row < w->height && column >= 0 && column < w->width;
+  const ref_real *x = w->x + (inside ? ((c * w->height + row) * w->width + column) * REF_LANES : 0);
+  for (int l = 0; l < REF_LANES; l++) d[l] = inside ? (double)x[l] : 0;
+}
+
+/* out[M][16] = results of a row, whose window begins at (top, left). */
+REF_INLINE void row_tile(const ref_winograd *w, int top, int left, double *out) {
+  double sum[ROW * REF_LANES] = {0}, d[ROW * REF_LANES], points[ROW * REF_LANES];
   for (ptrdiff_t c = 0; c < w->channels; c++)
     for (int kh = 0; kh < w->K; kh++) {
-      const int row = top + kh;
-      for (int i = 0; i < ROW; i++) {
-        const bool inside = row >= 0 && row < w->height && left + i >= 0 && left + i < w->width;
-        d[i] = inside ? (double)w->x[((c * w->height + row) * w->width + left + i) * REF_LANES + l] : 0;
-      }
-      multiply(row_b, ROW, ROW, d, points);
-      for (int i = 0; i < ROW; i++) sum[i] += (double)w->u[c * w->step + kh * ROW + i] * points[i];
+      for (int i = 0; i < ROW; i++) take_pixel(w, c, top + kh, left + i, d + i * REF_LANES);
+      multiply(row_b, ROW, ROW, d, points, REF_LANES);
+      for (int i = 0; i < ROW; i++)
+        add_lanes((double)w->u[c * w->step + kh * ROW + i], points + i * REF_LANES, sum + i * REF_LANES, REF_LANES);
     }
-  multiply(row_a, w->M, ROW, sum, out);
+  multiply(row_a, w->M, ROW, sum, out, REF_LANES);
 }
 
-/* out[M*M] = one tile of image `l`, whose patch begins at (top, left). */
-static void tile(const ref_winograd *w, int top, int left, int l, double *out) {
+/* out[M*M][16] = one tile, whose patch begins at (top, left). */
+REF_INLINE void tile(const ref_winograd *w, int top, int left, double *out) {
   const int T = w->M + 2;
   const matrix a = {matrix_a[w->M - 2], w->M, T, false}, b = {matrix_b[w->M - 2], T, T, false};
-  double sum[MOST * MOST] = {0}, d[MOST * MOST], points[MOST * MOST];
+  double sum[MOST * MOST * REF_LANES] = {0}, d[MOST * MOST * REF_LANES], points[MOST * MOST * REF_LANES];
   for (ptrdiff_t c = 0; c < w->channels; c++) {
-    for (int i = 0; i < T * T; i++) {
-      const int row = top + i / T, column = left + i % T;
-      const bool inside = row >= 0 && row < w->height && column >= 0 && column < w->width;
-      d[i] = inside ? (double)w->x[((c * w->height + row) * w->width + column) * REF_LANES + l] : 0;
-    }
-    sandwich(&b, d, points);
-    for (int i = 0; i < T * T; i++) sum[i] += (double)w->u[i * w->points + c * w->step] * points[i];
+    for (int i = 0; i < T * T; i++) take_pixel(w, c, top + i / T, left + i % T, d + i * REF_LANES);
+    sandwich(&b, d, points, REF_LANES);
+    for (int i = 0; i < T * T; i++)
+      add_lanes((double)w->u[i * w->points + c * w->step], points + i * REF_LANES, sum + i * REF_LANES, REF_LANES);
   }
-  sandwich(&a, sum, out);
+  sandwich(&a, sum, out, REF_LANES);
 }
 
-static void results_by_rows(const ref_winograd *w, int row, double out[][REF_LANES]) {
-  for (int column = 0; column < w->columns; column += w->M)
-    for (int l = 0; l < REF_LANES; l++) {
-      double results[ROW];
-      row_tile(w, row - w->pad, column - w->pad, l, results);
-      for (int i = 0; i < w->M && column + i < w->columns; i++) out[column + i][l] = results[i];
-    }
+REF_INLINE void results_by_rows(const ref_winograd *w, int row, double out[][REF_LANES]) {
+  for (int column = 0; column < w->columns; column += w->M) {
+    double results[ROW][REF_LANES];
+    row_tile(w, row - w->pad, column - w->pad, results[0]);
+    for (int i = 0; i < w->M && column + i < w->columns; i++) memcpy(out[column + i], results[i], sizeof *out);
+  }
 }
 
 void REF_TWIN(winograd_begin)(ref_winograd *w, const ref_call *call, bool back, ptrdiff_t channel) {
@@ -143,19 +146,18 @@ void REF_TWIN(winograd_begin)(ref_winograd *w, const ref_call *call, bool back, 
   w->band = -1;
 }
 
-void REF_TWIN(winograd_row)(ref_winograd *w, int row, double out[][REF_LANES]) {
+REF_CLONES void REF_TWIN(winograd_row)(ref_winograd *w, int row, double out[][REF_LANES]) {
   if (w->K == 5) {
     results_by_rows(w, row, out);
     return;
   }
   const int M = w->M, band = row / M;
-  for (int column = 0; band != w->band && column < w->columns; column += M)
-    for (int l = 0; l < REF_LANES; l++) {
-      double results[MOST * MOST];
-      tile(w, band * M - w->pad, column - w->pad, l, results);
-      for (int i = 0; i < M * M; i++)
-        if (column + i % M < w->columns) w->rows[i / M][column + i % M][l] = results[i];
-    }
+  for (int column = 0; band != w->band && column < w->columns; column += M) {
+    double results[MOST * MOST][REF_LANES];
+    tile(w, band * M - w->pad, column - w->pad, results[0]);
+    for (int i = 0; i < M * M; i++)
+      if (column + i % M < w->columns) memcpy(w->rows[i / M][column + i % M], results[i], sizeof *results);
+  }
   w->band = band;
   memcpy(out, w->rows[row % M], sizeof *out * (size_t)w->columns);
 }
@@ -165,27 +167,23 @@ static ptrdiff_t turned_at(ptrdiff_t channels, ptrdiff_t i, ptrdiff_t c, ptrdiff
   return ((i * (channels / REF_LANES) + c / REF_LANES) * REF_LANES + l) * REF_LANES + c % REF_LANES;
 }
 
-void REF_TWIN(winograd_to_points)(const ref_call *call) {
+REF_CLONES void REF_TWIN(winograd_to_points)(const ref_call *call) {
   const duet_constants *k = call->k;
   const int M = k->WINOGRAD, T = M + 2, side = k->BACK ? M : T, pad = k->BACK ? 0 : k->PAD;
-  const int channels = k->BACK ? k->OC : k->IC, height = k->BACK ? k->OH : k->IH, width = k->BACK ? k->OW : k->IW;
+  const int channels = k->BACK ? k->OC : k->IC;
+  const ref_winograd w = {.x = call->operand[0], .height = k->BACK ? k->OH : k->IH, .width = k->BACK ? k->OW : k->IW};
   const matrix m = k->BACK ? (matrix){matrix_a[M - 2], T, M, true} : (matrix){matrix_b[M - 2], T, T, false};
-  const ref_real *x = call->operand[0];
   ref_real *v = call->operand[1], *vt = k->TRAIN && !k->BACK ? call->operand[2] : NULL;
-  for (ptrdiff_t c = 0; c < channels; c++)
-    for (ptrdiff_t l = 0; l < REF_LANES; l++) {
-      double d[MOST * MOST] = {0}, points[MOST * MOST];
-      for (int i = 0; i < side * side; i++) {
-        const int row = i / side - pad, column = i % side - pad;
-        const bool inside = row >= 0 && row < height && column >= 0 && column < width;
-        d[i] = inside ? (double)x[((c * height + row) * width + column) * REF_LANES + l] : 0;
+  for (ptrdiff_t c = 0; c < channels; c++) {
+    double d[MOST * MOST * REF_LANES], points[MOST * MOST][REF_LANES];
+    for (int i = 0; i < side * side; i++) take_pixel(&w, c, i / side - pad, i % side - pad, d + i * REF_LANES);
+    sandwich(&m, d, points[0], REF_LANES);
+    for (int i = 0; i < T * T; i++)
+      for (int l = 0; l < REF_LANES; l++) {
+        v[(i * channels + c) * REF_LANES + l] = (ref_real)points[i][l];
+        if (vt) vt[turned_at(channels, i, c, l)] = (ref_real)points[i][l];
       }
-      sandwich(&m, d, points);
-      for (int i = 0; i < T * T; i++) {
-        v[(i * channels + c) * REF_LANES + l] = (ref_real)points[i];
-        if (vt) vt[turned_at(channels, i, c, l)] = (ref_real)points[i];
-      }
-    }
+  }
 }
 
 void REF_TWIN(winograd_product)(const ref_call *call) {
@@ -206,26 +204,27 @@ void REF_TWIN(winograd_product)(const ref_call *call) {
     }
 }
 
-void REF_TWIN(winograd_from_points)(const ref_call *call) {
+REF_CLONES void REF_TWIN(winograd_from_points)(const ref_call *call) {
   const duet_constants *k = call->k;
   const int M = k->WINOGRAD, T = M + 2, side = k->BACK ? T : M, pad = k->BACK ? k->PAD : 0;
   const int channels = k->BACK ? k->IC : k->OC, height = k->BACK ? k->IH : k->OH, width = k->BACK ? k->IW : k->OW;
   const matrix turn = k->BACK ? (matrix){matrix_b[M - 2], T, T, true} : (matrix){matrix_a[M - 2], M, T, false};
   const ref_real *m = call->operand[0], *bias = call->operand[1], *x = call->operand[2];
   ref_real *y = call->operand[3];
-  for (ptrdiff_t c = 0; c < channels; c++)
-    for (ptrdiff_t l = 0; l < REF_LANES; l++) {
-      double points[MOST * MOST] = {0}, out[MOST * MOST];
-      for (int i = 0; i < T * T; i++) points[i] = (double)m[(i * channels + c) * REF_LANES + l];
-      sandwich(&turn, points, out);
-      for (int i = 0; i < height * width; i++) {
+  for (ptrdiff_t c = 0; c < channels; c++) {
+    double points[MOST * MOST][REF_LANES], out[MOST * MOST][REF_LANES];
+    for (int i = 0; i < T * T; i++)
+      for (int l = 0; l < REF_LANES; l++) points[i][l] = (double)m[(i * channels + c) * REF_LANES + l];
+    sandwich(&turn, points[0], out[0], REF_LANES);
+    for (int i = 0; i < height * width; i++)
+      for (int l = 0; l < REF_LANES; l++) {
         const ptrdiff_t o = (c * height * width + i) * REF_LANES + l;
-        double value = out[(i / width + pad) * side + i % width + pad] + (k->BACK ? 0 : (double)bias[c]);
+        double value = out[(i / width + pad) * side + i % width + pad][l] + (k->BACK ? 0 : (double)bias[c]);
         if (k->RELU) value = ref_relu(value);
         if (k->MASK && !(x[o] > 0)) value = 0;
         y[o] = (ref_real)(k->ADD ? (double)y[o] + value : value);
       }
-    }
+  }
 }
 
 /* points[T*T] = sum over the images of dm[oc] vt[ic]. */
@@ -252,7 +251,7 @@ void REF_TWIN(winograd_gradient)(const ref_call *call) {
     for (ptrdiff_t ic = 0; ic < k->IC; ic++) {
       double points[MOST * MOST] = {0}, taps[9];
       gradient_points(call, oc, ic, points);
-      sandwich(&g, points, taps);
+      sandwich(&g, points, taps, 1);
       for (int i = 0; i < 9; i++) dw[(oc * k->IC + ic) * 9 + i] = (ref_real)taps[i];
     }
     double sum = 0;
