@@ -277,6 +277,14 @@ static uint32_t passing_word(double passing, uint32_t *drawn) {
   return duet_trial_bits(uniform(drawn) < passing ? 0.5 + uniform(drawn) : 0);
 }
 
+/* Word `i` of pictures whose background is kept out of lists: one of nothing else, one without any, others a quarter
+   of something else. */
+static uint32_t picture_word(size_t i, uint32_t *drawn) {
+  const size_t lane = i % L;
+  const bool background = lane == 0 || i < L || (lane > 1 && random_word(drawn) % 4);
+  return duet_trial_bits(background ? (double)lane / L - 0.5 : 2 * uniform(drawn) - 1);
+}
+
 static uint32_t word_for(const duet_trial *t, double passing, const char *name, size_t copy, size_t i,
                          uint32_t *drawn) {
   const duet_constants *k = &t->stage.constants;
@@ -284,6 +292,7 @@ static uint32_t word_for(const duet_trial *t, double passing, const char *name, 
   if (!strcmp(name, "target")) return target_word(k, (int)copy, i / L, (int)(i % L), drawn);
   if (!strcmp(name, "rates")) return rates_word(i);
   if (!strcmp(name, "images") || (reads_pictures(&t->stage) && !strcmp(name, "x"))) return random_word(drawn);
+  if (t->stage.kind == DUET_STAGE_pixels && !strcmp(name, "x")) return picture_word(i, drawn);
   if (!strcmp(name, "labels")) return random_bytes(10, drawn);
   if (!strcmp(name, "order")) return random_word(drawn) % (2 * (uint32_t)k->BATCH);
   if (passing > 0 && ((!strcmp(name, "dy") && k->SPARSE) || (!strcmp(name, "y") && k->RELU)))

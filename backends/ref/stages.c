@@ -29,6 +29,7 @@ static const struct {
 /* Constants that must be positive, by stage. */
 static const char *const positive[DUET_STAGE_KINDS] = {
     [DUET_STAGE_gather] = "IH IW BATCH",
+    [DUET_STAGE_pixels] = "IH IW",
     [DUET_STAGE_conv_forward] = "IC IH IW OC OH OW K STRIDE",
     [DUET_STAGE_conv_backward] = "IC IH IW OC OH OW K STRIDE",
     [DUET_STAGE_conv_weights] = "IC IH IW OC OH OW K STRIDE BLOCKS ROWS",
