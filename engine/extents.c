@@ -34,6 +34,7 @@ typedef struct sizes {
   size_t picture, x, y;           /* [IH][IW][16], [IC][IH][IW][16], [OC][OH][OW][16] behind any POOL */
   size_t halved, pooled;          /* [OC][OH/2][OW/2][16], [IC][OH][OW][16] */
   size_t values, places;          /* of stage pixels */
+  size_t yt, turned;              /* [16][OH/2][OW/2][round up(OC, 16)] of `transpose` and of transpose_index */
   size_t w, u, kernels, wt;       /* [OC][IC][K][K], transformed, whichever convolutions read, turned */
   size_t points_in, points_out;   /* [points][IC][16], [points][OC][16] */
   size_t xt, rows_in, rows_out;   /* pictures of `transpose`, its rows of IC and of OC features */
@@ -60,7 +61,9 @@ static sizes sizes_of(const duet_constants *k) {
              .halved = product(k->OC, k->OH / 2, k->OW / 2, L),
              .pooled = product(k->IC, k->OH, k->OW, L),
              .values = product(pixels + 2, L, 1, 1),
-             .places = product(k->IH + pixels + 2, L, 1, 1),
+             .places = product(k->IH + pixels + 9, L, 1, 1),
+             .yt = product(windows | 1, (int)rounded_up(oc), L, 1),
+             .turned = product(windows, (int)rounded_up(oc), L, 1),
              .w = product(k->OC, k->IC, k->K, k->K),
              .u = product(k->OC, k->IC, (int)duet_winograd_points(k->K, k->WINOGRAD), 1),
              .wt = product(k->OC, k->K * k->K, row, 1),

@@ -82,7 +82,8 @@ static duet_status add_stage(duet_text *out, const duet_stage *stage, size_t num
 
 /* Operands that are no floats, kept in the float memory. */
 static const char *cast_of(const char *operand) {
-  return !strcmp(operand, "index") ? "(GLOBAL u8 *)" : !strcmp(operand, "places") ? "(GLOBAL i32 *)" : "";
+  const bool bytes = !strcmp(operand, "index") || !strcmp(operand, "indext");
+  return bytes ? "(GLOBAL u8 *)" : !strcmp(operand, "places") ? "(GLOBAL i32 *)" : "";
 }
 
 /* The call of a stage, `where` being its first arguments. */

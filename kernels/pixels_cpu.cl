@@ -1,7 +1,7 @@
 /* Stage pixels, cpu class (see kernels.def): sixteen pixels of sixteen images are turned at a time, and images that have only background there
    passed over. Each team makes the lists of some images. */
 #define LENGTH_OF_VALUES (IH * IW + 2)
-#define LENGTH_OF_PLACES (IH + IH * IW + 2)
+#define LENGTH_OF_PLACES (IH + IH * IW + 9)
 
 /* Appends those of n pixels from place `at` on that are not 0: without a branch, one that does not count is overwritten by the next. */
 INLINE_FN int JOIN(STAGE, _append)(const float *pixels, GLOBAL float *values, GLOBAL i32 *places, int count, int at, const int n) {
