@@ -428,6 +428,7 @@ double duet_stage_flops(const duet_plan *plan, const duet_stage *stage) {
     case DUET_STAGE_conv_weights:
     case DUET_STAGE_sparse_backward:
     case DUET_STAGE_sparse_weights:
+    case DUET_STAGE_pixel_weights:
     case DUET_STAGE_winograd_product: /* as the convolution that it stands for */
     case DUET_STAGE_winograd_gradient:
       return 2.0 * batch * k->OC * k->OH * k->OW * k->IC * k->K * k->K;

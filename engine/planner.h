@@ -30,6 +30,9 @@ typedef struct duet_unit {
   duet_operand before;                  /* the gradient before ReLU and pooling, once `backward` has added it */
   duet_operand statistics;              /* of batch normalisation, [4][C] */
   duet_operand moved;                   /* its running statistics after this step, [2][C], where it may be skipped */
+  bool by_pixels;                       /* the weight gradient goes by the pixels that are not background */
+  duet_operand values, places;          /* of the input's pixels, as stage pixels lists them; stride 0: not there */
+  duet_operand yt, dyt, indext;         /* value, gradient and winners, channels innermost; stride 0: not there */
   duet_operand transposed;              /* the input with its channels innermost, where that is wanted */
   bool by_library;                      /* a dense layer that the library makes, as products of rows (kernels.def) */
   bool in_rows;                         /* all that read it are such too: there is no image-lane tensor of it */

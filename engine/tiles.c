@@ -173,8 +173,8 @@ static void sparse_tile(duet_constants *k, int most, unsigned compute_units) {
   k->ROWS = duet_tiles_rows(k->OC, compute_units);
 }
 
-/* One row of the kernel by vecs of channels in registers, beside them one pixel only, since gradients are read where they are; rows of windows so that
-   their gradients before the pooling fill half of the first-level cache. */
+/* One row of the kernel by vecs of channels in registers, beside them one pixel only, since gradients are read where
+   they are; rows of windows so that their gradients before the pooling fill half of the first-level cache. */
 static void pixel_weights_tile(duet_constants *k, unsigned compute_units) {
   const int registers = k->WIDTH == DUET_LANES ? 24 : 15, vecs = ceil_divide(k->OC, k->WIDTH);
   k->TW = divisor(vecs, at_least(registers / k->K, 1));

@@ -306,7 +306,8 @@ static void fill_pixels(const duet_constants *k, bool places, size_t block, uint
       if (places)
         rows[height + 1 + count] = (uint32_t)p;
       else
-        values[count] = duet_trial_bits(uniform(drawn) + 0.01);
+        values[count] =
+            duet_trial_bits(floor(1 + 8 * uniform(drawn)) / 4); /* sums of which the larger is kept are exact */
       count++;
     }
     if (places) rows[height] = count;
@@ -328,7 +329,8 @@ static uint32_t word_for(const duet_trial *t, double passing, const char *name, 
   if (!strcmp(name, "dy") && k->SPARSE && random_word(drawn) % 4) return 0;
   if (!strcmp(name, "list")) return list_word(k, i, passing, drawn);
   if (is_padding(t, name, i)) return 0;
-  if (!strcmp(name, "indext") || t->stage.kind == DUET_STAGE_transpose_index) return random_bytes(4, drawn);
+  if (!strcmp(name, "indext")) return random_bytes(k->RELU ? 4 : 5, drawn);
+  if (t->stage.kind == DUET_STAGE_transpose_index) return random_bytes(4, drawn);
   if (!strcmp(name, "index"))
     return random_bytes((uint32_t)(k->POOL || t->stage.kind == DUET_STAGE_sparse_gradient ? 4 : k->K * k->K), drawn);
   if (!strcmp(name, "statistics") || !strcmp(name, "running") || !strcmp(name, "moment2"))

@@ -17,7 +17,7 @@ INLINE_FN void JOIN(STAGE, _spread)(vec *band, vec *total, GLOBAL const vec *dyt
       vec *to = band + (K - 1 + 2 * h * IW + 2 * w) * TW;
       UNROLL for (int v = 0; v < TW; v++) {
         const ivec winner = JOIN(convert_int, WIDTH)(indext[from + v]);
-        const vec d = RELU ? PICK(ZEROV, dyt[from + v], yt[from + v] > ZEROV) : dyt[from + v];
+        const vec d = PICK(ZEROV, dyt[from + v], RELU ? yt[from + v] > ZEROV : winner < 4);
         sum[v] += d;
         to[v] = PICK(ZEROV, d, winner == 0);
         to[TW + v] = PICK(ZEROV, d, winner == 1);

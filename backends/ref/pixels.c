@@ -54,9 +54,9 @@ static void add_image(const ref_call *call, int image, ptrdiff_t o, const double
   const uint8_t *indext = (const uint8_t *)ref_at(call, 4, image / REF_LANES) + l * windows * row + o;
   if (yt) yt += l * (windows | 1) * row + o;
   for (ptrdiff_t p = 0; p < windows; p++) {
-    if (k->RELU && !(yt[p * row] > 0)) continue;
+    const int winner = indext[p * row];
+    if (k->RELU ? !(yt[p * row] > 0) || winner > 3 : winner > 3) continue;
     const double d = dyt[p * row];
-    const int winner = indext[p * row] & 3;
     const double *first = x + (p / columns * 2 + winner / 2) * k->IW + p % columns * 2 + winner % 2;
     for (int i = 0; i < k->K * k->K; i++) sums[i] += d * first[(ptrdiff_t)(i / k->K) * k->IW + i % k->K];
     sums[k->K * k->K] += d;
