@@ -8,7 +8,7 @@ INLINE_FN int JOIN(STAGE, _append)(const float *pixels, GLOBAL float *values, GL
   UNROLL for (int i = 0; i < n; i++) {
     values[count] = pixels[i];
     places[count] = at + i;
-    count += pixels[i] != 0.0f;
+    count += as_int(pixels[i]) != 0; /* a difference is never -0 */
   }
   return count;
 }
@@ -25,6 +25,9 @@ INLINE_FN void JOIN(STAGE, _pixels)(GLOBAL const float *x, lanes background, GLO
     other |= a[i] != ZERO;
   }
   vstore16(other, 0, there);
+  int any = 0;
+  UNROLL for (int l = 0; l < 16; l++) any |= there[l];
+  if (!any) return;
   transpose_lanes(a);
   UNROLL for (int l = 0; l < 16; l++) vstore16(a[l], 0, pixels[l]);
   NO_UNROLL for (int l = team; l < 16; l += teams) if (there[l])
