@@ -107,7 +107,9 @@ static void place_tensors(duet_planner *planner) {
     if (unit->root != i || op == DUET_OP_cross_entropy || unit->in_rows || (i == 0 && planner->resident)) continue;
     const size_t elements = duet_shape_count(unit_shape(planner, i));
     unit->value = duet_planner_blocks(planner, elements);
-    if (train && unit->needs_gradient) unit->gradient = duet_planner_blocks(planner, elements);
+    const bool turned =
+        unit->choices[DUET_WEIGHTS].way == DUET_WAY_pixels; /* its gradient comes with channels innermost */
+    if (train && unit->needs_gradient && !turned) unit->gradient = duet_planner_blocks(planner, elements);
     if (unit->pool >= 0 || op == DUET_OP_max_pool) unit->index = duet_planner_blocks(planner, (elements + 3) / 4);
   }
 }

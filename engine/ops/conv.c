@@ -165,6 +165,18 @@ static duet_operand kernel_operand(const duet_planner *planner, const duet_unit 
   return unit->winograd[back] ? unit->transformed[back] : duet_planner_weight(planner, DUET_MEMORY_parameters, layer);
 }
 
+/* Lists the input's pixels, once: on the way forward, while these are in the caches. */
+static void add_pixels(duet_planner *planner, int layer, duet_unit *unit) {
+  if (unit->values.stride) return;
+  duet_stage *stage = duet_planner_add(planner, DUET_STAGE_pixels, layer, "pixels");
+  set_constants(planner, layer, stage);
+  size_t extents[DUET_MAX_OPERANDS];
+  stage->operands[0] = duet_planner_input(planner, layer, 0)->value;
+  duet_stage_extents(stage, extents);
+  stage->operands[1] = unit->values = duet_planner_blocks(planner, extents[1] / DUET_LANES);
+  stage->operands[2] = unit->places = duet_planner_blocks(planner, extents[2] / DUET_LANES);
+}
+
 void duet_op_conv_forward(duet_planner *planner, int layer) {
   duet_unit *unit = duet_planner_unit(planner, layer);
   const duet_unit *input = duet_planner_input(planner, layer, 0);
@@ -172,6 +184,7 @@ void duet_op_conv_forward(duet_planner *planner, int layer) {
     add_forward_steps(planner, layer, unit, input);
     return;
   }
+  if (unit->by_pixels) add_pixels(planner, layer, unit);
   duet_stage *stage = duet_planner_add(planner, DUET_STAGE_conv_forward, layer, "forward");
   set_constants(planner, layer, stage);
   stage->constants.RELU = unit->relu;
@@ -216,18 +229,6 @@ static void add_sparse_backward(duet_planner *planner, int layer, const duet_uni
   stage->operands[0] = turned;
   if (input->masked) stage->operands[1] = input->value;
   stage->operands[2] = duet_planner_gradient(input, stage);
-}
-
-/* Lists the input's pixels, once. */
-static void add_pixels(duet_planner *planner, int layer, duet_unit *unit) {
-  if (unit->values.stride) return;
-  duet_stage *stage = duet_planner_add(planner, DUET_STAGE_pixels, layer, "pixels");
-  set_constants(planner, layer, stage);
-  size_t extents[DUET_MAX_OPERANDS];
-  stage->operands[0] = duet_planner_input(planner, layer, 0)->value;
-  duet_stage_extents(stage, extents);
-  stage->operands[1] = unit->values = duet_planner_blocks(planner, extents[1] / DUET_LANES);
-  stage->operands[2] = unit->places = duet_planner_blocks(planner, extents[2] / DUET_LANES);
 }
 
 /* The winners of the pooling as vectors of channels, where the way forward has not left them so. */
@@ -327,7 +328,6 @@ static void add_backward(duet_planner *planner, int layer, duet_unit *unit, duet
     return;
   }
   if (unit->by_pixels) {
-    add_pixels(planner, layer, unit);
     add_transposed_index(planner, layer, unit);
     return;
   }
