@@ -28,13 +28,13 @@ INLINE_FN void JOIN(STAGE, _spread)(vec *band, vec *total, GLOBAL const vec *dyt
   UNROLL for (int v = 0; v < TW; v++) total[v] = sum[v];
 }
 
-/* Adds pixels first ... end - 1 of the list to sums[K][TW], one row of the kernel; band: what the pixel at place 0 would meet with the first tap. */
-INLINE_FN void JOIN(STAGE, _taps)(vec *sums, const vec *band, GLOBAL const float *values, GLOBAL const i32 *places, int first, int end) {
+/* Adds pixels first ... end - 1 of the list to sums[K][TW], one row of the kernel; the band begins at place `begin`. */
+INLINE_FN void JOIN(STAGE, _taps)(vec *sums, const vec *band, int begin, GLOBAL const float *values, GLOBAL const i32 *places, int first, int end) {
   vec acc[K][TW];
   UNROLL for (int j = 0; j < K; j++) UNROLL for (int v = 0; v < TW; v++) acc[j][v] = sums[j * TW + v];
   NO_UNROLL for (int e = first; e < end; e++) {
     const vec x = SPLATV(values[e]);
-    const vec *d = band + places[e] * TW;
+    const vec *d = band + (places[e] - begin) * TW;
     UNROLL for (int j = 0; j < K; j++) UNROLL for (int v = 0; v < TW; v++) acc[j][v] = fma(x, d[v - j * TW], acc[j][v]);
   }
   UNROLL for (int j = 0; j < K; j++) UNROLL for (int v = 0; v < TW; v++) sums[j * TW + v] = acc[j][v];
@@ -50,7 +50,7 @@ INLINE_FN void JOIN(STAGE, _image)(vec *band, vec *sums, vec *total, vec *level,
     JOIN(STAGE, _spread)(band, image, dyt, yt, indext, h * POOLED_W, n);
     NO_UNROLL for (int kh = 0; kh < K; kh++) {
       const int row = 2 * h + kh, first = rows[row], end = rows[row + 2 * n];
-      if (first < end) JOIN(STAGE, _taps)(sums + kh * K * TW, band + (K - 1 - row * IW) * TW, values + 1, rows + IH + 1, first, end);
+      if (first < end) JOIN(STAGE, _taps)(sums + kh * K * TW, band, row * IW - (K - 1), values + 1, rows + IH + 1, first, end);
     }
   }
   UNROLL for (int v = 0; v < TW; v++) {
