@@ -14,10 +14,11 @@ INLINE_FN void JOIN(STAGE, _pixels)(GLOBAL const float *x, GLOBAL float *values,
   NO_UNROLL for (int l = team; l < 16; l += teams) {
     GLOBAL float *v = values + l * LENGTH_OF_VALUES + 1;
     GLOBAL i32 *p = places + l * LENGTH_OF_PLACES + IH + 1;
+    const float first = x[l];
     int end = count[l];
     for (u32 rest = bits[l]; rest; end++) {
       const int i = (int)clz(rest);
-      v[end] = x[(at + i) * 16 + l] - x[l];
+      v[end] = x[(at + i) * 16 + l] - first;
       p[end] = at + i;
       rest ^= (1u << 31) >> i;
     }
