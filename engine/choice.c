@@ -91,9 +91,9 @@ static bool suits_by_block(const duet_plan *plan, const duet_problem *p) {
 static bool suits_pixel_weights(const duet_plan *plan, const duet_problem *p) {
   static const double GAIN = 0.9, PRODUCT = 0.75, SPREAD = 6, TURN = 3, LIST = 1.5, PICK = 2, TURN_BACK = 10;
   if (!can_pixel_weights(plan, p)) return false;
-  const double taps = p->kernel * p->kernel, pixels = (double)duet_shape_count(p->in),
-               windows = (p->out.height / 2) * (p->out.width / 2), channels = p->out.channels,
-               width = duet_tiles_width(plan), vecs = ceil(channels / width),
+  const int halved = p->out.height / 2 * (p->out.width / 2);
+  const double taps = p->kernel * p->kernel, pixels = (double)duet_shape_count(p->in), windows = halved,
+               channels = p->out.channels, width = duet_tiles_width(plan), vecs = ceil(channels / width),
                turns = windows * ceil(channels / DUET_LANES);
   const double by_pixels = (1 - plan->options.background) * pixels * taps * vecs * PRODUCT + windows * vecs * SPREAD +
                            turns * TURN + pixels * LIST;
