@@ -163,6 +163,7 @@ static duet_status plan_only(const cli_options *o, const cli_session *session, c
                                .train = true,
                                .method = DUET_METHOD_ADAM,
                                .precision = session->precision,
+                               .background = duet_dataset_background(o->data),
                                .tuned = session->handle.tuned,
                                .sections = true};
   duet_status s = duet_plan_for(session->info, &options, error);

@@ -25,6 +25,8 @@ typedef struct idx {
   duet_bytes *bytes;
   uint32_t count, height, width;  // height and width of a label: 1
   char shape[32];                 // for messages: " of 28x28", of labels ""
+  uint8_t *ahead;                 // the first values, where they were read ahead
+  size_t ahead_count;
 } idx;
 
 static uint32_t word_at(const uint8_t *at) {
@@ -116,6 +118,15 @@ static duet_status check_end(const idx *file, size_t total, duet_error *error) {
   return DUET_OK;
 }
 
+/* The values from number `from` on, first those that were read ahead. */
+static duet_status read_from(const idx *file, size_t from, uint8_t *to, size_t size, size_t *got, duet_error *error) {
+  const size_t known = from < file->ahead_count ? file->ahead_count - from : 0, taken = known < size ? known : size;
+  if (taken) memcpy(to, file->ahead + from, taken);
+  const duet_status status = duet_bytes_read(file->bytes, to + taken, size - taken, got, error);
+  *got += taken;
+  return status;
+}
+
 /* Reads all values. `*values` ([count][height][width]) grows with what is really there, so that a header that lies
    costs no memory; it is the caller's to free, also after a failure. */
 static duet_status read_values(const idx *file, uint8_t **values, duet_error *error) {
@@ -132,7 +143,7 @@ static duet_status read_values(const idx *file, uint8_t **values, duet_error *er
                        file->count, file->noun, file->shape);
     *values = grown;
     size_t got;
-    duet_status status = duet_bytes_read(file->bytes, grown + filled, capacity - filled, &got, error);
+    duet_status status = read_from(file, filled, grown + filled, capacity - filled, &got, error);
     if (status) return status;
     filled += got;
     if (filled < capacity)
@@ -171,6 +182,19 @@ static duet_status check_directory(const char *directory, duet_error *error) {
     return duet_fail(error, DUET_BAD_INPUT, "%s: is not a directory (give the directory that holds the IDX files)",
                      directory);
   return DUET_OK;
+}
+
+/* Reads the first pictures ahead, for what follows from them. That the file ends there is told when all are read. */
+static duet_status read_ahead(idx *images, duet_dataset *dataset, duet_error *error) {
+  const size_t pixels = (size_t)images->height * images->width,
+               count = images->count < DUET_BACKGROUND_PICTURES ? images->count : DUET_BACKGROUND_PICTURES;
+  images->ahead = malloc(count * pixels);
+  if (!images->ahead)
+    return duet_fail(error, DUET_OUT_OF_MEMORY, "%s: no memory for %zu pictures (close other programs)", images->path,
+                     count);
+  const duet_status status = duet_bytes_read(images->bytes, images->ahead, count * pixels, &images->ahead_count, error);
+  dataset->background = duet_background(images->ahead, images->ahead_count);
+  return status;
 }
 
 /* All but the pixels, which are what takes time: labels are as many bytes as there are pictures. */
@@ -213,6 +237,7 @@ duet_status duet_dataset_begin(const char *directory, duet_split split, duet_dat
   if ((status = open_idx(&made->images, directory, prefix, error))) goto fail;
   if ((status = open_idx(&labels, directory, prefix, error))) goto fail;
   if ((status = fill(&made->images, &labels, dataset, error))) goto fail;
+  if ((status = read_ahead(&made->images, dataset, error))) goto fail;
   duet_bytes_close(labels.bytes);
   *out = dataset;
   *reading = made;
@@ -228,8 +253,20 @@ duet_status duet_dataset_end(duet_reading *reading, bool wanted, duet_error *err
   if (!reading) return DUET_OK;
   const duet_status status = wanted ? read_values(&reading->images, &reading->dataset->images, error) : DUET_OK;
   duet_bytes_close(reading->images.bytes);
+  free(reading->images.ahead);
   free(reading);
   return status;
+}
+
+double duet_dataset_background(const char *directory) {
+  duet_reading *reading;
+  duet_dataset *dataset;
+  duet_error error;
+  if (duet_dataset_begin(directory, DUET_SPLIT_TRAIN, &dataset, &reading, &error)) return 0;
+  const double background = dataset->background;
+  (void)duet_dataset_end(reading, false, NULL);
+  duet_dataset_destroy(dataset);
+  return background;
 }
 
 duet_status duet_dataset_load(const char *directory, duet_split split, duet_dataset **out, duet_error *error) {

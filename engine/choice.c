@@ -4,17 +4,19 @@
 #include "engine/record.h"
 #include "engine/stage.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
 const char *const duet_direction_names[DUET_DIRECTIONS] = {"forward", "backward", "weights"};
-const char *const duet_way_names[DUET_WAYS] = {"direct", "winograd", "steps", "lists", "library"};
+const char *const duet_way_names[DUET_WAYS] = {"direct", "winograd", "steps", "lists", "library", "pixels"};
 
 enum {
   LEAST_TILE = 2,
-  LARGEST_TILE = 5, /* M of F(M x M, 3x3) */
-  LEAST_STEPS = 3,  /* ... in steps */
-  LIST_LAYER = 1024 /* units of a dense layer whose gradients fit a list in private memory */
+  LARGEST_TILE = 5,   /* M of F(M x M, 3x3) */
+  LEAST_STEPS = 3,    /* ... in steps */
+  LARGEST_PIXELS = 7, /* kernel whose row is in registers */
+  LIST_LAYER = 1024   /* units of a dense layer whose gradients fit a list in private memory */
 };
 
 /* ---- what can be done ---- */
@@ -41,6 +43,15 @@ static bool can_lists(const duet_plan *plan, const duet_problem *p) {
 static bool can_lists_forward(const duet_plan *plan, const duet_problem *p) {
   return p->op == DUET_OP_dense && is_cpu(plan) && p->after_relu && duet_shape_count(p->in) <= LIST_LAYER;
 }
+
+/* A convolution that reads pictures itself, with vectors of its channels. */
+static bool can_pixels(const duet_plan *plan, const duet_problem *p) {
+  return p->op == DUET_OP_conv && is_cpu(plan) && p->in.channels == 1 && p->pool && p->stride == 1 && p->pad == 0 &&
+         p->kernel <= LARGEST_PIXELS && !p->back;
+}
+
+/* Its weight gradient, where the gradient comes with vectors of channels. */
+static bool can_pixel_weights(const duet_plan *plan, const duet_problem *p) { return can_pixels(plan, p) && p->turned; }
 
 /* Which device and precision have one: engine/plan.c. */
 static bool can_library(const duet_plan *plan, const duet_problem *p) {
@@ -87,6 +98,21 @@ static bool suits_by_block(const duet_plan *plan, const duet_problem *p) {
   return can_by_block(plan, p) && weights <= DUET_LANES * duet_shape_count(p->in);
 }
 
+/* Where the products of pixels that are not background, their list, the gradient before the pooling and the winners
+   turned cost clearly less than picking winners for all windows and turning the gradient back; in steps of a vector
+   each. */
+static bool suits_pixel_weights(const duet_plan *plan, const duet_problem *p) {
+  static const double GAIN = 0.9, PRODUCT = 0.75, SPREAD = 6, TURN = 3, LIST = 1.5, PICK = 2, TURN_BACK = 10;
+  if (!can_pixel_weights(plan, p)) return false;
+  const int halved = p->out.height / 2 * (p->out.width / 2);
+  const double taps = p->kernel * p->kernel, pixels = (double)duet_shape_count(p->in), windows = halved,
+               channels = p->out.channels, width = duet_tiles_width(plan), vecs = ceil(channels / width),
+               turns = windows * ceil(channels / DUET_LANES);
+  const double by_pixels = (1 - plan->options.background) * pixels * taps * vecs * PRODUCT + windows * vecs * SPREAD +
+                           turns * TURN + pixels * LIST;
+  return by_pixels < GAIN * (windows * channels * taps * PICK / width + turns * TURN_BACK);
+}
+
 /* Where it has so much to multiply that its launches, and turning to rows and back, are little beside that. */
 static bool suits_library(const duet_plan *plan, const duet_problem *p) {
   static const double LARGE = 1 << 28; /* multiplications a batch */
@@ -113,7 +139,9 @@ void duet_choose_by_rule(const duet_plan *plan, const duet_problem *p, duet_choi
   }
   c[DUET_FORWARD] = suits_lists_forward(plan, p) ? lists : winograd_or_direct(plan, p, false);
   c[DUET_BACKWARD] = by_lists ? lists : winograd_or_direct(plan, p, true);
-  c[DUET_WEIGHTS] = by_lists ? lists : choice_of(DUET_WAY_direct, 0);
+  c[DUET_WEIGHTS] = by_lists                       ? lists
+                    : suits_pixel_weights(plan, p) ? choice_of(DUET_WAY_pixels, 0)
+                                                   : choice_of(DUET_WAY_direct, 0);
   c[DUET_WEIGHTS].by_block = suits_by_block(plan, p);
 }
 
@@ -151,10 +179,12 @@ size_t duet_ways(const duet_plan *plan, const duet_problem *p, duet_direction di
   add(list, &count, rule[direction]);
   if (must_library(plan, p)) return count;
   for (int by_block = 0; by_block < (direction == DUET_WEIGHTS && can_by_block(plan, p) ? 2 : 1); by_block++) {
-    duet_choice direct = choice_of(DUET_WAY_direct, 0), lists = choice_of(DUET_WAY_lists, 0);
-    direct.by_block = lists.by_block = by_block;
+    duet_choice direct = choice_of(DUET_WAY_direct, 0), lists = choice_of(DUET_WAY_lists, 0),
+                pixels = choice_of(DUET_WAY_pixels, 0);
+    direct.by_block = lists.by_block = pixels.by_block = by_block;
     add(list, &count, direct);
     if (direction == DUET_FORWARD ? can_lists_forward(plan, p) : can_lists(plan, p)) add(list, &count, lists);
+    if (direction == DUET_WEIGHTS && can_pixel_weights(plan, p)) add(list, &count, pixels);
   }
   if (direction != DUET_WEIGHTS) add_winograd(plan, p, direction == DUET_BACKWARD, list, &count);
   if (can_steps(plan, p)) add(list, &count, choice_of(DUET_WAY_steps, p->out.height));
@@ -184,13 +214,15 @@ static const char *told(const duet_plan *plan, const duet_problem *p) {
 }
 
 void duet_problem_key(const duet_plan *plan, const duet_problem *p, char key[DUET_KEY_SIZE]) {
-  char groups[40] = "";
+  char groups[40] = "", turned[40] = "";
   if (plan->options.group) (void)snprintf(groups, sizeof groups, ", groups of %zu", plan->options.group);
+  if (p->turned)
+    (void)snprintf(turned, sizeof turned, ", turned, %.0f %% background", 10 * round(10 * plan->options.background));
   (void)snprintf(key, DUET_KEY_SIZE,
-                 "%s %dx%dx%d to %dx%dx%d, kernel %d, stride %d, pad %d%s%s%s%s%s; %d blocks, %s%s%s",
+                 "%s %dx%dx%d to %dx%dx%d, kernel %d, stride %d, pad %d%s%s%s%s%s%s; %d blocks, %s%s%s",
                  duet_ops[p->op].name, p->in.channels, p->in.height, p->in.width, p->out.channels, p->out.height,
                  p->out.width, p->kernel, p->stride, p->pad, p->pool ? ", pooled" : "", p->relu ? ", relu" : "",
-                 p->after_relu ? ", after relu" : "", p->back ? ", back" : "", p->resident ? ", resident" : "",
+                 p->after_relu ? ", after relu" : "", p->back ? ", back" : "", p->resident ? ", resident" : "", turned,
                  plan->blocks, duet_precision_names[plan->options.precision], groups, told(plan, p));
 }
 
@@ -218,13 +250,16 @@ static bool reads(const duet_stage *stage, const duet_operand *what) {
   return false;
 }
 
-/* The stage by whose direction stage `at` goes: the first that reads what it turns, or the product that it clips. */
+/* The stage by whose direction stage `at` goes: the first that reads what it turns or lists, or the product that it
+   clips. */
 static const duet_stage *served(const duet_plan *plan, size_t at) {
   const duet_stage *stage = &plan->stages[at];
   if (stage->kind == DUET_STAGE_relu_backward && at > 0 && stage[-1].kind == DUET_STAGE_product_backward &&
       reads(stage, &stage[-1].operands[2]))
     return stage - 1;
-  for (size_t i = at + 1; stage->kind == DUET_STAGE_transpose && i < plan->stage_count; i++)
+  const bool turns = stage->kind == DUET_STAGE_transpose || stage->kind == DUET_STAGE_transpose_index ||
+                     stage->kind == DUET_STAGE_pixels;
+  for (size_t i = at + 1; turns && i < plan->stage_count; i++)
     if (reads(&plan->stages[i], &stage->operands[1])) return &plan->stages[i];
   return stage;
 }
@@ -257,6 +292,7 @@ bool duet_stage_serves(const duet_plan *plan, size_t at, duet_direction directio
       return direction == DUET_BACKWARD;
     case DUET_STAGE_conv_weights:
     case DUET_STAGE_sparse_weights:
+    case DUET_STAGE_pixel_weights:
     case DUET_STAGE_winograd_gradient:
     case DUET_STAGE_dense_weights:
     case DUET_STAGE_product_weights:
@@ -276,6 +312,7 @@ bool duet_stage_is_main(const duet_stage *stage) {
     case DUET_STAGE_winograd_gradient:
     case DUET_STAGE_sparse_backward:
     case DUET_STAGE_sparse_weights:
+    case DUET_STAGE_pixel_weights:
     case DUET_STAGE_dense_forward:
     case DUET_STAGE_dense_backward:
     case DUET_STAGE_dense_weights:

@@ -12,13 +12,15 @@ typedef enum duet_direction { DUET_FORWARD, DUET_BACKWARD, DUET_WEIGHTS, DUET_DI
 extern const char *const duet_direction_names[DUET_DIRECTIONS];
 
 /* winograd: inside of the convolution's stage; steps: Winograd's algorithm in stages of its own; lists: of what is not
-   0 in the gradient, or forward in a dense layer's input; library: a dense layer as products by the vendor's. */
+   0 in the gradient, or forward in a dense layer's input; library: a dense layer as products by the vendor's; pixels:
+   of a picture those that are not background. */
 typedef enum duet_way {
   DUET_WAY_direct,
   DUET_WAY_winograd,
   DUET_WAY_steps,
   DUET_WAY_lists,
   DUET_WAY_library,
+  DUET_WAY_pixels,
   DUET_WAYS
 } duet_way;
 extern const char *const duet_way_names[DUET_WAYS];
@@ -48,6 +50,7 @@ typedef struct duet_problem {
   bool after_relu; /* a dense layer's input ends in one */
   bool back;       /* its input needs a gradient */
   bool resident;   /* its input are pictures of the data set (constant RESIDENT) */
+  bool turned;     /* its input are pictures, and the gradient of its result comes with channels innermost */
 } duet_problem;
 
 /* "conv 24x12x12 to 32x10x10, kernel 3, stride 1, pad 0, pooled, relu, back; 8 blocks, fp32": what measurements of one

@@ -10,6 +10,7 @@ enum {
   MOST_WARP_SUMS = 128, /* ... that multiplies matrices: of 255 registers */
   MOST_LOCAL = 8000,    /* floats of local memory: below 32 KiB, that every device has */
   MOST_RESULTS = 65536, /* of a tile, far beyond any that fits: what is checked can be multiplied */
+  MOST_BAND = 16384,    /* floats of gradients before a pooling, in private memory */
   LONGEST = 64          /* steps from one tile to the next that fits */
 };
 
@@ -44,6 +45,13 @@ static bool fits_conv_weights(const constants *k) {
          within(k->ROWS, k->OC + k->TO - 1) && k->TO * k->TW * k->K <= MOST_SUMS;
 }
 
+static bool fits_pixel_weights(const constants *k) {
+  const int channels = k->TW * k->WIDTH, band = 2 * k->TH * k->IW * channels;
+  return k->TO == 0 && divides(k->TW, (k->OC + k->WIDTH - 1) / k->WIDTH) && k->TW * k->K <= MOST_SUMS &&
+         within(k->TH, k->OH / 2) && band <= MOST_BAND && (k->ROWS == k->OC || divides(channels, k->ROWS)) &&
+         within(k->ROWS, k->OC + channels - 1);
+}
+
 /* To `results` features, or the gradient of the weights; by lists rows of `row` numbers are summed. */
 static bool fits_dense(const constants *k, int results, int row, bool weights) {
   if (k->SPARSE) return k->TO == 1 && within(k->TW, vectors(row)) && k->TW <= MOST_SUMS;
@@ -66,6 +74,8 @@ static bool fits_cpu(const duet_stage *stage, int registers) {
       return fits_convolution(k, stage->kind == DUET_STAGE_conv_backward);
     case DUET_STAGE_conv_weights:
       return fits_conv_weights(k);
+    case DUET_STAGE_pixel_weights:
+      return fits_pixel_weights(k);
     case DUET_STAGE_sparse_backward:
       return divides(k->TW, (k->IC + k->WIDTH - 1) / k->WIDTH) && k->TW * k->K * k->K <= MOST_SUMS;
     case DUET_STAGE_sparse_weights:

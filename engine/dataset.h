@@ -8,12 +8,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { DUET_SAMPLE_LIMIT = 10000000, DUET_SIDE_LIMIT = 64, DUET_CLASS_LIMIT = 10 };
+enum { DUET_SAMPLE_LIMIT = 10000000, DUET_SIDE_LIMIT = 64, DUET_CLASS_LIMIT = 10, DUET_BACKGROUND_PICTURES = 100 };
 
 struct duet_dataset {
   size_t count;
   int height, width; /* at most DUET_SIDE_LIMIT */
   int classes;       /* largest label + 1, 2..10 */
+  double background; /* share of the bytes of the first DUET_BACKGROUND_PICTURES that are 0; 0: not known */
   uint8_t *images;   /* [count][height][width], 0 background .. 255 ink; NULL until duet_dataset_end has read them */
   uint8_t *labels;   /* [count]; NULL: none (duet_images_load) */
 };
@@ -25,6 +26,12 @@ typedef struct duet_reading duet_reading;
 duet_status duet_dataset_begin(const char *directory, duet_split split, duet_dataset **dataset, duet_reading **reading,
                                duet_error *error);
 duet_status duet_dataset_end(duet_reading *reading, bool wanted, duet_error *error); /* takes NULL */
+
+/* Share of bytes that are 0; 0 where there are none. */
+double duet_background(const uint8_t *pixels, size_t count);
+/* That of the training set in a directory (NULL: the built-in one), without reading the rest; 0 where it cannot be
+   read. */
+double duet_dataset_background(const char *directory);
 
 /* Reads one file of images, and beside it the labels where its name holds "images-idx3" and the same name with
    "labels-idx1", plain or .gz, is there: else `labels` is NULL and `classes` 0. Errors: those of duet_dataset_load. */

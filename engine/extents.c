@@ -33,9 +33,11 @@ int duet_resident_pixels(const duet_constants *k) { return k->IH ? k->IH * k->IW
 /* Elements of the tensors that stages touch, by the constants of one; those that it has not may be anything. */
 typedef struct sizes {
   size_t ic, oc, in, out;       /* [IC], [OC], [IC][16], [OC][16] */
-  size_t matrix, turned;        /* [OC][IC], those of `transpose_matrix` */
+  size_t matrix, turned_matrix; /* [OC][IC], those of `transpose_matrix` */
   size_t picture, x, y;         /* [IH][IW][16], [IC][IH][IW][16], [OC][OH][OW][16] behind any POOL */
   size_t halved, pooled;        /* [OC][OH/2][OW/2][16], [IC][OH][OW][16] */
+  size_t values, places;        /* of stage pixels */
+  size_t yt, turned;            /* [16][OH/2][OW/2][round up(OC, 16)] of `transpose` and of transpose_index */
   size_t w, u, kernels, wt;     /* [OC][IC][K][K], transformed, whichever convolutions read, turned */
   size_t points_in, points_out; /* [points][IC][16], [points][OC][16] */
   size_t xt, rows_in, rows_out; /* pictures of `transpose`, its rows of IC and of OC features */
@@ -47,6 +49,7 @@ static size_t rounded_up(size_t features) { return (features + L - 1) / L * L; }
 
 static sizes sizes_of(const duet_constants *k) {
   const int side = k->POOL ? 2 : 1, T = k->WINOGRAD ? k->WINOGRAD + 2 : 0;
+  const int pixels = k->IH * k->IW;
   const int padded = (k->IH + 2 * k->PAD) * (k->IW + 2 * k->PAD), windows = (k->OH / 2) * (k->OW / 2);
   const size_t ic = (size_t)k->IC, oc = (size_t)k->OC;
   const int row = (int)rounded_up(ic);
@@ -55,12 +58,16 @@ static sizes sizes_of(const duet_constants *k) {
              .in = ic * L,
              .out = oc * L,
              .matrix = ic * oc,
-             .turned = ic * duet_turned_row(k->OC),
+             .turned_matrix = ic * duet_turned_row(k->OC),
              .picture = product(k->IH, k->IW, L, 1),
              .x = product(k->IC, k->IH, k->IW, L),
              .y = product(k->OC, k->OH / side, k->OW / side, L),
              .halved = product(k->OC, k->OH / 2, k->OW / 2, L),
              .pooled = product(k->IC, k->OH, k->OW, L),
+             .values = product(pixels + 2, L, 1, 1),
+             .places = product(k->IH + pixels + 9, L, 1, 1),
+             .yt = product(windows | 1, (int)rounded_up(oc), L, 1),
+             .turned = product(windows, (int)rounded_up(oc), L, 1),
              .w = product(k->OC, k->IC, k->K, k->K),
              .u = product(k->OC, k->IC, (int)duet_winograd_points(k->K, k->WINOGRAD), 1),
              .wt = product(k->OC, k->K * k->K, row, 1),

@@ -80,13 +80,19 @@ static duet_status add_stage(duet_text *out, const duet_stage *stage, size_t num
   return DUET_OK;
 }
 
-/* The call of a stage, `where` being its first arguments; operands named `index` are bytes kept in the float memory. */
+/* Operands that are no floats, kept in the float memory. */
+static const char *cast_of(const char *operand) {
+  const bool bytes = !strcmp(operand, "index") || !strcmp(operand, "indext");
+  return bytes ? "(GLOBAL u8 *)" : !strcmp(operand, "places") ? "(GLOBAL i32 *)" : "";
+}
+
+/* The call of a stage, `where` being its first arguments. */
 static void add_call(duet_text *out, const duet_stage *stage, size_t number, const char *where) {
   const duet_stage_info *info = &duet_stage_infos[stage->kind];
   duet_text_add(out, "    s%zu_%s(%s", number, info->name, where);
   for (size_t i = 0; i < DUET_MAX_OPERANDS && info->operands[i]; i++) {
     const duet_operand *o = &stage->operands[i];
-    const char *cast = strcmp(info->operands[i], "index") ? "" : "(GLOBAL u8 *)";
+    const char *cast = cast_of(info->operands[i]);
     duet_text_add(out, ",\n        ");
     if (o->memory == DUET_MEMORY_none)
       duet_text_add(out, "0");

@@ -86,8 +86,8 @@ static bool follows(const duet_plan *plan, const duet_stage *first, const duet_s
            ((stage->kind == DUET_STAGE_update && first->operands[1].offset == stage->operands[1].offset) ||
             (stage->kind == DUET_STAGE_check && first->operands[1].offset == stage->operands[0].offset));
   const bool makes = first->kind == DUET_STAGE_conv_weights || first->kind == DUET_STAGE_sparse_weights ||
-                     first->kind == DUET_STAGE_winograd_gradient || first->kind == DUET_STAGE_dense_weights ||
-                     first->kind == DUET_STAGE_sum;
+                     first->kind == DUET_STAGE_pixel_weights || first->kind == DUET_STAGE_winograd_gradient ||
+                     first->kind == DUET_STAGE_dense_weights || first->kind == DUET_STAGE_sum;
   return makes &&
          (stage->kind == DUET_STAGE_update || (stage->kind == DUET_STAGE_sum && first->kind == DUET_STAGE_sum)) &&
          duet_stage_tasks(first) == duet_stage_tasks(stage);

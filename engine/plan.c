@@ -107,7 +107,9 @@ static void place_tensors(duet_planner *planner) {
     if (unit->root != i || op == DUET_OP_cross_entropy || unit->in_rows || (i == 0 && planner->resident)) continue;
     const size_t elements = duet_shape_count(unit_shape(planner, i));
     unit->value = duet_planner_blocks(planner, elements);
-    if (train && unit->needs_gradient) unit->gradient = duet_planner_blocks(planner, elements);
+    const bool turned =
+        unit->choices[DUET_WEIGHTS].way == DUET_WAY_pixels; /* its gradient comes with channels innermost */
+    if (train && unit->needs_gradient && !turned) unit->gradient = duet_planner_blocks(planner, elements);
     if (unit->pool >= 0 || op == DUET_OP_max_pool) unit->index = duet_planner_blocks(planner, (elements + 3) / 4);
   }
 }
@@ -430,6 +432,7 @@ double duet_stage_flops(const duet_plan *plan, const duet_stage *stage) {
     case DUET_STAGE_conv_weights:
     case DUET_STAGE_sparse_backward:
     case DUET_STAGE_sparse_weights:
+    case DUET_STAGE_pixel_weights:
     case DUET_STAGE_winograd_product: /* as the convolution that it stands for */
     case DUET_STAGE_winograd_gradient:
       return 2.0 * batch * k->OC * k->OH * k->OW * k->IC * k->K * k->K;

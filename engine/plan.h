@@ -32,7 +32,8 @@ typedef struct duet_plan_options {
   size_t group;          /* that groups of the gpu class have; 0: as `tuned` has it, else as the rule */
   unsigned vector_width; /* floats in a vector register of the device (cpu class) */
   duet_precision
-      precision; /* of the convolutions and dense layers that have it (engine/tiles_gpu.c); the others are fp32 */
+      precision;     /* of the convolutions and dense layers that have it (engine/tiles_gpu.c); the others are fp32 */
+  double background; /* share of the pictures' bytes that are 0, as of the data set; 0: not known */
   const struct duet_record *tuned; /* measured choices, borrowed until the plan is there; NULL: the rule's alone */
 } duet_plan_options;
 

@@ -80,21 +80,46 @@ static bool reads_pictures(duet_planner *planner, int layer) {
   return planner->resident && duet_planner_input(planner, layer, 0) == &planner->units[0];
 }
 
-void duet_planner_choose(duet_planner *planner, int layer) {
+/* All but `turned`. */
+static duet_problem problem_of(duet_planner *planner, int layer) {
   const duet_network *network = planner->network;
   const duet_layer *l = &network->layers[layer];
+  const duet_unit *unit = duet_planner_unit(planner, layer);
+  return (duet_problem){.op = l->op,
+                        .in = network->layers[l->inputs[0]].shape,
+                        .out = l->shape,
+                        .kernel = (int)l->options.kernel,
+                        .stride = (int)l->options.stride,
+                        .pad = (int)l->options.pad,
+                        .pool = unit->pool >= 0,
+                        .relu = unit->relu,
+                        .after_relu = l->op == DUET_OP_dense && duet_planner_input(planner, layer, 0)->relu,
+                        .back = duet_planner_input(planner, layer, 0)->needs_gradient,
+                        .resident = reads_pictures(planner, layer)};
+}
+
+/* Whether the gradient of a layer that reads the picture comes back with channels innermost: from a convolution by
+   lists that alone reads its result, without padding. */
+static bool gets_turned(duet_planner *planner, int layer) {
+  const duet_network *network = planner->network;
+  int readers = 0, reader = 0;
+  if (duet_planner_input(planner, layer, 0) != &planner->units[0]) return false;
+  for (int i = 0; i < network->layer_count; i++)
+    for (int j = 0; j < network->layers[i].input_count; j++)
+      if (!planner->units[i].absorbed && duet_planner_input(planner, i, j) == duet_planner_unit(planner, layer))
+        readers++, reader = i;
+  if (readers != 1 || network->layers[reader].op != DUET_OP_conv || (int)network->layers[reader].options.pad > 0)
+    return false;
+  duet_choice choices[DUET_DIRECTIONS];
+  const duet_problem problem = problem_of(planner, reader);
+  duet_choose(planner->plan, &problem, choices);
+  return choices[DUET_BACKWARD].way == DUET_WAY_lists;
+}
+
+void duet_planner_choose(duet_planner *planner, int layer) {
   duet_unit *unit = duet_planner_unit(planner, layer);
-  const duet_problem problem = {.op = l->op,
-                                .in = network->layers[l->inputs[0]].shape,
-                                .out = l->shape,
-                                .kernel = (int)l->options.kernel,
-                                .stride = (int)l->options.stride,
-                                .pad = (int)l->options.pad,
-                                .pool = unit->pool >= 0,
-                                .relu = unit->relu,
-                                .after_relu = l->op == DUET_OP_dense && duet_planner_input(planner, layer, 0)->relu,
-                                .back = duet_planner_input(planner, layer, 0)->needs_gradient,
-                                .resident = reads_pictures(planner, layer)};
+  duet_problem problem = problem_of(planner, layer);
+  problem.turned = gets_turned(planner, layer);
   duet_choose(planner->plan, &problem, unit->choices);
   duet_plan_layer *noted = &planner->plan->layers[planner->plan->layer_count++];
   *noted = (duet_plan_layer){.layer = layer, .problem = problem};

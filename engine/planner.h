@@ -20,6 +20,7 @@ typedef struct duet_unit {
   duet_choice choices[DUET_DIRECTIONS]; /* of a convolution or dense layer; what follows is how this plan does it */
   int winograd[2];                      /* F(M x M, 3x3), or F(M, 5) by rows: M forward and back; 0: direct */
   bool in_steps;                        /* Winograd's algorithm in stages of its own, not inside of the convolution's */
+  bool by_pixels;                       /* the weight gradient goes by the pixels that are not background */
   duet_operand transformed[2];          /* weights, as winograd_weights leaves them */
   duet_operand points[2];               /* in three steps: of the input, channels innermost; of the gradient */
   bool by_block;                        /* the weight gradient is made block by block, in `partial` */
@@ -30,6 +31,8 @@ typedef struct duet_unit {
   duet_operand before;              /* the gradient before ReLU and pooling, once `backward` has added it */
   duet_operand statistics;          /* of batch normalisation, [4][C] */
   duet_operand moved;               /* its running statistics after this step, [2][C], where it may be skipped */
+  duet_operand values, places;      /* of the input's pixels, as stage pixels lists them; stride 0: not there */
+  duet_operand yt, dyt, indext;     /* value, gradient and winners, channels innermost; stride 0: not there */
   duet_operand transposed;          /* the input with its channels innermost, where that is wanted */
   bool by_library;                  /* a dense layer that the library makes, as products of rows (kernels.def) */
   bool in_rows;                     /* all that read it are such too: there is no image-lane tensor of it */

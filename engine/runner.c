@@ -84,7 +84,8 @@ duet_status duet_resident_reserve(const duet_handle *handle, const duet_dataset 
                        .count = dataset->count,
                        .height = dataset->height,
                        .width = dataset->width,
-                       .classes = dataset->classes};
+                       .classes = dataset->classes,
+                       .background = dataset->background};
   const duet_backend *b = handle->backend;
   duet_status s = b->alloc(handle->device, bytes_of(dataset), &r->images, error);
   if (!s) s = b->alloc(handle->device, dataset->count, &r->labels, error);
@@ -141,6 +142,7 @@ static duet_status make_plan(duet_runner *runner, const duet_runner_options *opt
                             .augment = options->augment,
                             .method = options->method,
                             .precision = options->precision,
+                            .background = runner->resident->background,
                             .tuned = h->tuned,
                             .sections = !options->stages_alone};
   duet_status s = duet_plan_for(info, &plan, error);

@@ -32,6 +32,7 @@ typedef struct duet_resident {
   duet_handle handle; /* borrowed */
   size_t count;
   int height, width, classes;
+  double background; /* as of the data set */
   duet_buffer *images, *labels;
 } duet_resident;
 

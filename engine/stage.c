@@ -56,6 +56,7 @@ size_t duet_stage_tasks(const duet_stage *stage) {
     case DUET_STAGE_conv_weights:
     case DUET_STAGE_dense_weights:
     case DUET_STAGE_sparse_weights:
+    case DUET_STAGE_pixel_weights:
     case DUET_STAGE_winograd_gradient:
       return (size_t)((k->OC + k->ROWS - 1) / k->ROWS);
     case DUET_STAGE_winograd_weights:

@@ -173,6 +173,16 @@ static void sparse_tile(duet_constants *k, int most, unsigned compute_units) {
   k->ROWS = duet_tiles_rows(k->OC, compute_units);
 }
 
+/* One row of the kernel by vecs of channels in registers, beside them one pixel only, since gradients are read where
+   they are; rows of windows so that their gradients before the pooling fill half of the first-level cache. */
+static void pixel_weights_tile(duet_constants *k, unsigned compute_units) {
+  const int registers = k->WIDTH == DUET_LANES ? 24 : 15, vecs = ceil_divide(k->OC, k->WIDTH);
+  k->TW = divisor(vecs, at_least(registers / k->K, 1));
+  const int channels = k->TW * k->WIDTH, bytes = 2 * k->IW * channels * (int)sizeof(float);
+  k->TH = at_most(at_least(FIRST_CACHE / 2 / bytes, 1), k->OH / 2);
+  k->ROWS = ceil_divide(duet_tiles_rows(k->OC, compute_units), channels) * channels;
+}
+
 /* Vectors of a row of `features` that a dense layer by lists sums: eight registers hide how long a sum takes, and what
    they use of the rows stays in the first-level cache. */
 static int list_vectors(const duet_constants *k, int features) {
@@ -214,6 +224,9 @@ static void cpu_tiles(duet_stage *stage, const duet_plan *plan) {
       break;
     case DUET_STAGE_conv_weights:
       conv_weights_tile(k, most, vecs, compute_units);
+      break;
+    case DUET_STAGE_pixel_weights:
+      pixel_weights_tile(k, compute_units);
       break;
     case DUET_STAGE_sparse_backward:
     case DUET_STAGE_sparse_weights:

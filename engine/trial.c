@@ -282,6 +282,43 @@ static uint32_t passing_word(double passing, uint32_t *drawn) {
   return duet_trial_bits(uniform(drawn) < passing ? 0.5 + uniform(drawn) : 0);
 }
 
+/* Word `i` of pictures whose background is kept out of lists: one of nothing else, one without any, others a quarter
+   of something else. */
+static uint32_t picture_word(size_t i, uint32_t *drawn) {
+  const size_t lane = i % L;
+  const bool background = lane == 0 || i < L || (lane > 1 && random_word(drawn) % 4);
+  return duet_trial_bits(background ? (double)lane / L - 0.5 : 2 * uniform(drawn) - 1);
+}
+
+/* Whether a pixel is background in a trial: of image 0 of a block all are, of image 1 none, of others three of four. */
+static bool is_background(size_t image, size_t pixel) {
+  uint32_t words[4];
+  const size_t lane = image % L;
+  duet_philox(20261128, (uint32_t)pixel, (uint32_t)image, 0, 0, words);
+  return lane == 0 || pixel == 0 || (lane > 1 && words[0] % 4 > 0);
+}
+
+/* The lists of one block as stage pixels leaves them: `values`, or `places` (bits of integers). */
+static void fill_pixels(const duet_constants *k, bool places, size_t block, uint32_t *at, uint32_t *drawn) {
+  const size_t pixels = (size_t)(k->IH * k->IW), height = (size_t)k->IH, width = (size_t)k->IW;
+  for (size_t l = 0; l < L; l++) {
+    uint32_t *rows = at + l * (height + pixels + 9), *values = at + l * (pixels + 2), count = 0;
+    memset(places ? rows : values, 0, (places ? height + pixels + 9 : pixels + 2) * sizeof *at);
+    if (!places) *values++ = duet_trial_bits((double)l / L - 0.5);
+    for (size_t p = 0; p < pixels; p++) {
+      if (places && p % width == 0) rows[p / width] = count;
+      if (is_background(block * L + l, p)) continue;
+      if (places)
+        rows[height + 1 + count] = (uint32_t)p;
+      else
+        values[count] =
+            duet_trial_bits(floor(1 + 8 * uniform(drawn)) / 4); /* sums of which the larger is kept are exact */
+      count++;
+    }
+    if (places) rows[height] = count;
+  }
+}
+
 static uint32_t word_for(const duet_trial *t, double passing, const char *name, size_t copy, size_t i,
                          uint32_t *drawn) {
   const duet_constants *k = &t->stage.constants;
@@ -289,12 +326,16 @@ static uint32_t word_for(const duet_trial *t, double passing, const char *name, 
   if (!strcmp(name, "target")) return target_word(k, (int)copy, i / L, (int)(i % L), drawn);
   if (!strcmp(name, "rates")) return rates_word(i);
   if (!strcmp(name, "images") || (reads_pictures(&t->stage) && !strcmp(name, "x"))) return random_word(drawn);
+  if (t->stage.kind == DUET_STAGE_pixels && !strcmp(name, "x")) return picture_word(i, drawn);
   if (!strcmp(name, "labels")) return random_bytes(10, drawn);
   if (!strcmp(name, "order")) return random_word(drawn) % (2 * (uint32_t)k->BATCH);
-  if (passing > 0 && (is_listed(t, name) || (!strcmp(name, "y") && k->RELU))) return passing_word(passing, drawn);
+  if (passing > 0 && (is_listed(t, name) || ((!strcmp(name, "y") || !strcmp(name, "yt")) && k->RELU)))
+    return passing_word(passing, drawn);
   if (is_listed(t, name) && random_word(drawn) % 4) return 0;
   if (!strcmp(name, "list")) return list_word(k, i, passing, drawn);
   if (is_padding(t, name, i)) return 0;
+  if (!strcmp(name, "indext")) return random_bytes(k->RELU ? 4 : 5, drawn);
+  if (t->stage.kind == DUET_STAGE_transpose_index) return random_bytes(4, drawn);
   if (!strcmp(name, "index"))
     return random_bytes((uint32_t)(k->POOL || t->stage.kind == DUET_STAGE_sparse_gradient ? 4 : k->K * k->K), drawn);
   if (!strcmp(name, "statistics") || !strcmp(name, "running") || !strcmp(name, "moment2"))
@@ -329,6 +370,11 @@ static bool is_factor(const char *name) { return !strcmp(name, "x") || !strcmp(n
 static void fill_operand(duet_trials *set, const duet_trial *t, const duet_place *p, uint32_t *drawn) {
   for (size_t copy = 0; copy < p->copies; copy++) {
     uint32_t *at = set->before[p->memory] + p->offset + copy * p->stride;
+    const bool places = !strcmp(p->name, "places");
+    if (places || !strcmp(p->name, "values")) {
+      fill_pixels(&t->stage.constants, places, copy, at, drawn);
+      continue;
+    }
     for (size_t j = 0; j < p->extent; j++) {
       at[j] = word_for(t, set->passing, p->name, copy, j, drawn);
       if (set->rounded && is_factor(p->name) && p->memory != DUET_MEMORY_images) at[j] = rounded(at[j]);

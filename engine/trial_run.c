@@ -68,7 +68,7 @@ duet_status duet_trials_run(const duet_trials *set, const duet_handle *h, uint32
 
 /* Words that no rounding touches: integers, also the places in a list, and the sample's bits among the targets. */
 static bool is_exact(const duet_place *p, size_t i) {
-  static const char *const exact[] = {"control", "index", "number"};
+  static const char *const exact[] = {"control", "index", "indext", "number", "places"};
   for (size_t j = 0; j < sizeof exact / sizeof *exact; j++)
     if (!strcmp(p->name, exact[j])) return true;
   if (!strcmp(p->name, "list")) return i % 2 == 1;

@@ -68,10 +68,12 @@ INLINE_FN float lane_sum(float16 v) {
 #ifdef __has_builtin
 #if __has_builtin(__builtin_shufflevector)
 #define SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#define SHUFFLE_BYTES SHUFFLE
 #endif
 #endif
 #ifndef SHUFFLE
 #define SHUFFLE(a, b, ...) shuffle2(a, b, (uint16)(__VA_ARGS__))
+#define SHUFFLE_BYTES(a, b, ...) shuffle2(a, b, (uchar16)(__VA_ARGS__))
 #endif
 /* Each one instruction of the usual vector units: of every quarter of a vector the lower or higher numbers in turns; the same of pairs of
    numbers; every second quarter, from the first or the second. */

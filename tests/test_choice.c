@@ -27,6 +27,13 @@ static const char network[] =
     "digit = dense r5 units=10\nboth = concat digit number\nsum = dense both units=19\n"
     "l1 = cross_entropy digit target=digit\nl2 = cross_entropy sum target=sum\n";
 
+/* One whose gradient comes back to the convolution at the picture with channels innermost. */
+static const char at_pixels[] =
+    "c1 = conv image channels=12 kernel=5\np1 = max_pool c1 kernel=2\nr1 = relu p1\n"
+    "c2 = conv r1 channels=8 kernel=3\np2 = max_pool c2 kernel=2\nr2 = relu p2\n"
+    "digit = dense r2 units=10\nboth = concat digit number\nsum = dense both units=19\n"
+    "l1 = cross_entropy digit target=digit\nl2 = cross_entropy sum target=sum\n";
+
 static duet_plan_options options_of(duet_kernel_class kernel_class, unsigned width, int batch) {
   return (duet_plan_options){.batch = batch,
                              .train = true,
@@ -104,6 +111,7 @@ static void test_tiles(void **state) {
       duet_plan *plan;
       const duet_kernel_class kernel_class = v < 3 ? DUET_CLASS_CPU : DUET_CLASS_GPU;
       duet_plan_options options = options_of(kernel_class, 4U << v % 3, v % 2 ? 128 : 20);
+      options.background = 0.9;
       if (v >= 6) options.precision = (duet_precision)(DUET_PRECISION_tf32 + v - 6);
       OK(duet_network_load(presets[n], 28, 28, &net, &error));
       OK(duet_plan_create(net, &options, &plan, &error));
@@ -170,13 +178,14 @@ static void expect_way(const duet_plan_layer *l, int d, const duet_choice *choic
 }
 
 /* Counts ways by kind; returns how many there were. */
-static size_t try_ways(duet_kernel_class kernel_class, size_t kinds[DUET_WAYS]) {
+static size_t try_ways(const char *text, duet_kernel_class kernel_class, size_t kinds[DUET_WAYS]) {
   small_rig rig = {0};
   size_t count, tried = 0;
   duet_plan *plan;
   assert_int_equal(setenv("DUET_KERNEL_CLASS", kernel_class == DUET_CLASS_GPU ? "gpu" : "cpu", 1), 0);
-  small_open(&rig, "cuda:0", network, 90, 16);
+  small_open(&rig, "cuda:0", text, 90, 16);
   duet_plan_options options = options_of(kernel_class, 16, 32);
+  options.background = rig.train->background;
   if (kernel_class == DUET_CLASS_GPU) options.gemm = DUET_GEMM_LARGE;
   OK(duet_plan_create(rig.network, &options, &plan, &error));
   float *by_rule = train(&rig, NULL, &count);
@@ -220,8 +229,10 @@ static size_t try_ways(duet_kernel_class kernel_class, size_t kinds[DUET_WAYS]) 
 static void test_ways(void **state) {
   (void)state;
   size_t cpu[DUET_WAYS] = {0}, gpu[DUET_WAYS] = {0};
-  assert_true(try_ways(DUET_CLASS_CPU, cpu) > 25);
-  assert_true(try_ways(DUET_CLASS_GPU, gpu) > 20);
+  assert_true(try_ways(network, DUET_CLASS_CPU, cpu) > 25);
+  assert_true(try_ways(network, DUET_CLASS_GPU, gpu) > 20);
+  assert_int_equal(cpu[DUET_WAY_pixels], 0); /* its gradient is not turned */
+  assert_true(try_ways(at_pixels, DUET_CLASS_CPU, cpu) > 10);
   for (int w = 0; w < DUET_WAYS; w++) assert_true((w == DUET_WAY_library ? gpu : cpu)[w] > 0);
 }
 
@@ -290,13 +301,16 @@ static void test_told(void **state) {
 static void test_serves(void **state) {
   (void)state;
   size_t turned[DUET_DIRECTIONS] = {0}, clipped = 0;
-  for (int v = 0; v < 3; v++) {
+  for (int v = 0; v < 4; v++) {
+    const bool cpu = v % 3 == 0, pixels = v == 3;
     duet_network *net;
     duet_plan *plan;
-    duet_plan_options options = options_of(v ? DUET_CLASS_GPU : DUET_CLASS_CPU, 16, 128);
+    duet_plan_options options = options_of(cpu ? DUET_CLASS_CPU : DUET_CLASS_GPU, cpu && pixels ? 8 : 16, 128);
     options.gemm = v == 2 ? DUET_GEMM_ALWAYS : DUET_GEMM_NEVER;
-    OK(duet_network_parse("n", network, 12, 12, &net, &error));
+    options.background = 0.9;
+    OK(duet_network_parse("n", pixels ? at_pixels : network, pixels ? 28 : 12, pixels ? 28 : 12, &net, &error));
     OK(duet_plan_create(net, &options, &plan, &error));
+    assert_int_equal(plan->layers[0].choices[DUET_WEIGHTS].way == DUET_WAY_pixels, pixels);
     for (size_t l = 0; l < plan->layer_count; l++)
       for (size_t i = 0; i < plan->stage_count; i++) {
         const duet_stage *stage = &plan->stages[i];
@@ -317,6 +331,52 @@ static void test_serves(void **state) {
   }
   assert_int_equal(clipped, 2); /* f2 clips what it gives to f1, digit what it gives to f2 */
   assert_true(turned[DUET_FORWARD] > 0 && turned[DUET_BACKWARD] > 0);
+}
+
+/* The weight gradient at the picture goes by pixels where there is background enough, known from the data set, and its
+   gradient comes turned; what was measured holds for as much background. */
+static void test_background(void **state) {
+  (void)state;
+  static const struct {
+    const char *from, *to; /* what is changed of the network; NULL: nothing */
+    double background;
+    bool pixels;
+  } rows[] = {{NULL, NULL, 0.8, true},
+              {NULL, NULL, 0.2, false},
+              {NULL, NULL, 0, false},
+              {"channels=8 kernel=3", "channels=8 kernel=3 pad=1", 0.8, false},
+              {"image channels=12 kernel=5", "image channels=12 kernel=5 pad=1", 0.8, false},
+              {"image channels=12 kernel=5", "image channels=12 kernel=5 stride=2", 0.8, false},
+              {"p2 = max_pool c2 kernel=2\nr2 = relu p2", "r2 = relu c2", 0.8, false}};
+  char keys[sizeof rows / sizeof *rows][DUET_KEY_SIZE];
+  for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+    char text[2 * sizeof at_pixels] = "";
+    const char *at = rows[i].from ? strstr(at_pixels, rows[i].from) : at_pixels;
+    duet_network *net;
+    duet_plan *plan;
+    duet_plan_options options = options_of(DUET_CLASS_CPU, 8, 128);
+    options.background = rows[i].background;
+    (void)snprintf(text, sizeof text, "%.*s%s%s", (int)(at - at_pixels), at_pixels, rows[i].to ? rows[i].to : "",
+                   at + (rows[i].from ? strlen(rows[i].from) : 0));
+    OK(duet_network_parse("n", text, 28, 28, &net, &error));
+    OK(duet_plan_create(net, &options, &plan, &error));
+    assert_int_equal(plan->layers[0].choices[DUET_WEIGHTS].way, rows[i].pixels ? DUET_WAY_pixels : DUET_WAY_direct);
+    assert_int_equal(plan->layers[0].problem.turned, i != 3 && i != 6);
+    size_t turns = 0, by_pixels = 0;
+    for (size_t s = 0; s < plan->stage_count; s++) {
+      turns += plan->stages[s].kind == DUET_STAGE_transpose_back;
+      by_pixels += plan->stages[s].kind == DUET_STAGE_pixel_weights;
+    }
+    assert_int_equal(by_pixels, rows[i].pixels);
+    if (i != 6) assert_int_equal(turns, !rows[i].pixels); /* nobody else wants the gradient by images */
+    duet_problem_key(plan, &plan->layers[0].problem, keys[i]);
+    duet_plan_destroy(plan);
+    duet_network_destroy(net);
+  }
+  assert_string_equal(keys[0],
+                      "conv 1x28x28 to 12x24x24, kernel 5, stride 1, pad 0, pooled, relu, turned, 80 % background; 8 "
+                      "blocks, fp32");
+  for (size_t i = 1; i < sizeof keys / sizeof *keys; i++) assert_string_not_equal(keys[0], keys[i]);
 }
 
 /* What does not fit is not taken: another key, class, vectors, a way that cannot be, directions that disagree. */
@@ -403,7 +463,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(test_tiles),   cmocka_unit_test(test_ways),
                                      cmocka_unit_test(test_library), cmocka_unit_test(test_told),
                                      cmocka_unit_test(test_refused), cmocka_unit_test(test_resident),
-                                     cmocka_unit_test(test_serves)};
+                                     cmocka_unit_test(test_serves),  cmocka_unit_test(test_background)};
   cmocka_set_test_filter(getenv("DUET_TEST_ONLY"));
   return cmocka_run_group_tests_name("choice", tests, NULL, NULL);
 }

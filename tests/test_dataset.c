@@ -163,6 +163,9 @@ static void mnist_loads(void **state) {
     assert_int_equal(dataset->width, 28);
     assert_int_equal(dataset->classes, 10);
     assert_memory_equal(dataset->labels, split ? first_test : first_train, sizeof first_train);
+    assert_true(dataset->background == duet_background(dataset->images, DUET_BACKGROUND_PICTURES * 28 * 28));
+    assert_true(dataset->background > 0.75 && dataset->background < 0.85);
+    if (split == 0) assert_true(duet_dataset_background(MNIST) == dataset->background);
     write_back(dataset, names[2 * split], names[2 * split + 1]);
     duet_dataset_destroy(dataset);
   }
@@ -176,9 +179,16 @@ static void small_sets_load(void **state) {
   (void)state;
   write_good_set(true);
   expect_good_set();
+  duet_dataset *dataset = load(directory, DUET_SPLIT_TRAIN); /* fewer than are looked at */
+  assert_true(dataset->background ==
+              duet_background(dataset->images, dataset->count * (size_t)dataset->height * (size_t)dataset->width));
+  duet_dataset_destroy(dataset);
   write_gzip(path_of(names[0], ".gz"), "damaged", 7, "wb");
+  assert_true(duet_dataset_background(directory) == 0);
   write_good_set(false);  // both: the plain files are taken
   expect_good_set();
+  const uint8_t pixels[] = {0, 7, 0, 255, 0, 0, 1, 0};
+  assert_true(duet_background(pixels, sizeof pixels) == 5 / 8.0 && duet_background(pixels, 0) == 0);
   duet_dataset_destroy(NULL);
 }
 

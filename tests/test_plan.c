@@ -266,6 +266,7 @@ static void check_all_classes(const duet_network *network) {
                                     .kernel_class = (duet_kernel_class) class,
                                     .gemm = class == DUET_CLASS_GPU && u > 1 ? DUET_GEMM_ALWAYS : DUET_GEMM_NEVER,
                                     .sections = u % 2,
+                                    .background = b % 2 ? 0.9 : 0,
                                     .precision = (duet_precision)((b + u) % DUET_PRECISIONS),
                                     .compute_units = units[u],
                                     .max_group = group,

@@ -8,6 +8,7 @@
 #include "backends/ref/gather.c"
 #include "backends/ref/loss.c"
 #include "backends/ref/norm.c"
+#include "backends/ref/pixels.c"
 #include "backends/ref/pointwise.c"
 #include "backends/ref/pool.c"
 #include "backends/ref/sparse.c"
@@ -184,6 +185,37 @@ static void check_sparse(const duet_constants *k, double *x, double *w, double *
   check_close(got_dbias, dbias, oc);
 }
 
+/* The weight gradient by pixels is that by all of them, with the ReLU and with winners that let nothing pass. */
+static void check_pixels(duet_constants k, double *x, double *dy, double *y, const double *index, size_t stride,
+                         const double *dw, const double *dbias) {
+  const size_t in = (size_t)(k.IH * k.IW) * L, oc = (size_t)k.OC, weights = oc * (size_t)(k.K * k.K);
+  const size_t windows = (size_t)(k.OH / 2 * (k.OW / 2)), row = (oc + L - 1) / L * L, size = (windows | 1) * row * L;
+  const duet_constants pooled = {.IC = k.OC, .IH = k.OH / 2, .IW = k.OW / 2};
+  double *values = tensor(BLOCKS * (in + 2 * L)), *places = tensor(BLOCKS * (in + (size_t)(k.IH + 9) * L));
+  double *dyt = tensor(BLOCKS * size), *yt = tensor(BLOCKS * size), *indext = tensor(BLOCKS * size);
+  double *got_dw = tensor(weights), *got_dbias = tensor(oc);
+  const size_t lists[] = {in + 2 * L, in + (size_t)(k.IH + 9) * L};
+  run(&(stage_run){double_pixels, k, 0, {x, values, places}, {in, lists[0], lists[1]}});
+  run(&(stage_run){double_transpose, pooled, 0, {dy, dyt}, {stride, size}});
+  run(&(stage_run){double_transpose, pooled, 0, {y, yt}, {stride, size}});
+  run(&(stage_run){double_transpose_index, k, 0, {(void *)index, indext}, {stride, size}});
+  for (int passes = 0; passes < 2; passes++) {
+    run(&(stage_run){double_pixel_weights,
+                     k,
+                     (oc + 1) / 2,
+                     {values, places, dyt, k.RELU ? yt : NULL, indext, got_dw, got_dbias},
+                     {lists[0], lists[1], size, size, size}});
+    check_close(got_dw, dw, weights);
+    check_close(got_dbias, dbias, oc);
+    for (size_t b = 0; b < BLOCKS && k.RELU; b++)
+      for (size_t l = 0; l < L; l++)
+        for (size_t i = 0; i < windows * row; i++)
+          if (yt[b * size + l * (windows | 1) * row + i] <= 0)
+            ((uint8_t *)(indext + b * size))[l * windows * row + i] = 4;
+    k.RELU = 0;
+  }
+}
+
 static void check_conv(duet_constants k) {
   k.OH = (k.IH + 2 * k.PAD - k.K) / k.STRIDE + 1;
   k.OW = (k.IW + 2 * k.PAD - k.K) / k.STRIDE + 1;
@@ -213,6 +245,7 @@ static void check_conv(duet_constants k) {
     check_close(again, dw, weights);
     check_gradient(&o, bias, oc, dbias);
     check_sparse(&k, x, w, dy, y, index, out, dx, dw, dbias);
+    if (k.IC == 1 && k.PAD == 0) check_pixels(k, x, dy, y, index, out, dw, dbias);
   }
   double *masked = tensor(BLOCKS * in), *expected = tensor(BLOCKS * in);
   for (size_t i = 0; i < BLOCKS * in; i++) expected[i] = masked[i] + (x[i] > 0 ? dx[i] : 0);
@@ -238,6 +271,11 @@ static void conv_pooled(void **state) { /* odd height: the last row is dropped *
 static void conv_pooled_relu(void **state) {
   (void)state, check_conv((duet_constants){
                    .IC = 2, .IH = 6, .IW = 7, .OC = 3, .K = 2, .STRIDE = 1, .PAD = 1, .POOL = 2, .RELU = 1});
+}
+
+static void conv_of_pictures(void **state) { /* odd sides: a row and a column are dropped */
+  (void)state,
+      check_conv((duet_constants){.IC = 1, .IH = 7, .IW = 9, .OC = 3, .K = 3, .STRIDE = 1, .POOL = 2, .RELU = 1});
 }
 
 /* Winograd's algorithm in three steps gives what the direct sums give, forward and back. */
@@ -583,6 +621,7 @@ int main(void) {
       TEST(conv_strided),
       TEST(conv_pooled),
       TEST(conv_pooled_relu),
+      TEST(conv_of_pictures),
       TEST(winograd_is_convolution),
       TEST(dense_gradients),
       TEST(pool_gradients),

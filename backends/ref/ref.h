@@ -29,7 +29,14 @@ typedef REF_REAL ref_real;
 #endif
 #define REF_INLINE static inline __attribute__((always_inline, unused))
 
-enum { REF_LANES = DUET_LANES, REF_MAX_WINDOW = 15, REF_MAX_WIDTH = 128, REF_RATES = 8, REF_SCORES = 4 };
+enum {
+  REF_LANES = DUET_LANES,
+  REF_MAX_WINDOW = 15,
+  REF_MAX_WIDTH = 128,
+  REF_MAX_PICTURE = 64 * 64,
+  REF_RATES = 8,
+  REF_SCORES = 4
+};
 
 struct duet_buffer {
   size_t bytes;

@@ -29,6 +29,9 @@ static const struct {
 /* Constants that must be positive, by stage. */
 static const char *const positive[DUET_STAGE_KINDS] = {
     [DUET_STAGE_gather] = "IH IW BATCH",
+    [DUET_STAGE_pixels] = "IH IW",
+    [DUET_STAGE_pixel_weights] = "IC IH IW OC OH OW K STRIDE BLOCKS ROWS",
+    [DUET_STAGE_transpose_index] = "OC OH OW",
     [DUET_STAGE_conv_forward] = "IC IH IW OC OH OW K STRIDE",
     [DUET_STAGE_conv_backward] = "IC IH IW OC OH OW K STRIDE",
     [DUET_STAGE_conv_weights] = "IC IH IW OC OH OW K STRIDE BLOCKS ROWS",
@@ -181,6 +184,23 @@ static bool lists_fit(const ref_call *call, int blocks) {
   return true;
 }
 
+/* Whether the counts and places in the lists of pixels of all blocks (stage pixels) stay inside the picture. */
+static bool pixels_fit(const ref_call *call, int blocks) {
+  const duet_constants *k = call->k;
+  const int pixels = k->IH * k->IW;
+  if (pixels > REF_MAX_PICTURE) return false;
+  for (int i = 0; i < blocks * REF_LANES; i++) {
+    const int32_t *rows =
+        (const int32_t *)ref_at(call, 1, i / REF_LANES) + (ptrdiff_t)(i % REF_LANES) * (k->IH + pixels + 9);
+    int count = 0;
+    for (int r = 0; r <= k->IH; count = rows[r++])
+      if (rows[r] < count || rows[r] > pixels) return false;
+    for (int e = 0; e < count; e++)
+      if (rows[k->IH + 1 + e] < 0 || rows[k->IH + 1 + e] >= pixels) return false;
+  }
+  return true;
+}
+
 /* What only the numbers in memory decide: the samples, the step's rows of `rates` and `results`, the channel of a task,
    the positions of a list.
  */
@@ -194,6 +214,8 @@ static bool places_fit(const duet_stage *stage, const ref_call *call, const size
       return ((const uint32_t *)call->operand[5])[DUET_CONTROL_current] < rest[4] / REF_RATES;
     case DUET_STAGE_sparse_backward:
       return lists_fit(call, 1);
+    case DUET_STAGE_pixel_weights:
+      return pixels_fit(call, call->k->BLOCKS);
     case DUET_STAGE_sparse_weights:
       return lists_fit(call, call->k->BLOCKS);
     case DUET_STAGE_norm_statistics:

@@ -70,6 +70,7 @@ void duet_op_conv_prepare(duet_planner *planner, int layer) {
              back = train && duet_planner_input(planner, layer, 0)->needs_gradient;
   const duet_choice *choices = unit->choices;
   unit->sparse = train && choices[DUET_WEIGHTS].way == DUET_WAY_lists;
+  unit->by_pixels = train && choices[DUET_WEIGHTS].way == DUET_WAY_pixels;
   unit->in_steps = choices[DUET_FORWARD].way == DUET_WAY_steps;
   unit->winograd[0] = choices[DUET_FORWARD].M;
   unit->winograd[1] = back ? choices[DUET_BACKWARD].M : 0;
@@ -164,6 +165,18 @@ static duet_operand kernel_operand(const duet_planner *planner, const duet_unit 
   return unit->winograd[back] ? unit->transformed[back] : duet_planner_weight(planner, DUET_MEMORY_parameters, layer);
 }
 
+/* Lists the input's pixels, once: on the way forward, while these are in the caches. */
+static void add_pixels(duet_planner *planner, int layer, duet_unit *unit) {
+  if (unit->values.stride) return;
+  duet_stage *stage = duet_planner_add(planner, DUET_STAGE_pixels, layer, "pixels");
+  set_constants(planner, layer, stage);
+  size_t extents[DUET_MAX_OPERANDS];
+  stage->operands[0] = duet_planner_input(planner, layer, 0)->value;
+  duet_stage_extents(stage, extents);
+  stage->operands[1] = unit->values = duet_planner_blocks(planner, extents[1] / DUET_LANES);
+  stage->operands[2] = unit->places = duet_planner_blocks(planner, extents[2] / DUET_LANES);
+}
+
 void duet_op_conv_forward(duet_planner *planner, int layer) {
   duet_unit *unit = duet_planner_unit(planner, layer);
   const duet_unit *input = duet_planner_input(planner, layer, 0);
@@ -171,6 +184,7 @@ void duet_op_conv_forward(duet_planner *planner, int layer) {
     add_forward_steps(planner, layer, unit, input);
     return;
   }
+  if (unit->by_pixels) add_pixels(planner, layer, unit);
   duet_stage *stage = duet_planner_add(planner, DUET_STAGE_conv_forward, layer, "forward");
   set_constants(planner, layer, stage);
   stage->constants.RELU = unit->relu;
@@ -193,7 +207,7 @@ static void add_sparse_gradient(duet_planner *planner, int layer, duet_unit *uni
   memcpy(stage->operands, operands, sizeof operands);
 }
 
-/* The gradient of the input from the list: channels innermost first, then turned back. */
+/* The gradient of the input from the list: channels innermost first, then turned back where that is wanted. */
 static void add_sparse_backward(duet_planner *planner, int layer, const duet_unit *unit, duet_unit *input) {
   const duet_layer *l = &planner->network->layers[layer];
   const duet_shape shape = planner->network->layers[l->inputs[0]].shape;
@@ -204,6 +218,10 @@ static void add_sparse_backward(duet_planner *planner, int layer, const duet_uni
   stage->operands[1] = unit->turned;
   stage->operands[2] = turned;
   duet_planner_cut(planner, layer, DUET_BACKWARD, stage);
+  if (input->by_pixels) {
+    input->dyt = turned, input->yt = unit->transposed;
+    return;
+  }
 
   stage = duet_planner_add(planner, DUET_STAGE_transpose_back, layer, "transpose back");
   set_constants(planner, layer, stage);
@@ -211,6 +229,17 @@ static void add_sparse_backward(duet_planner *planner, int layer, const duet_uni
   stage->operands[0] = turned;
   if (input->masked) stage->operands[1] = input->value;
   stage->operands[2] = duet_planner_gradient(input, stage);
+}
+
+/* The winners of the pooling as vectors of channels, where the way forward has not left them so. */
+static void add_transposed_index(duet_planner *planner, int layer, duet_unit *unit) {
+  if (unit->indext.stride) return;
+  duet_stage *stage = duet_planner_add(planner, DUET_STAGE_transpose_index, layer, "winners");
+  set_constants(planner, layer, stage);
+  size_t extents[DUET_MAX_OPERANDS];
+  stage->operands[0] = unit->index;
+  duet_stage_extents(stage, extents);
+  stage->operands[1] = unit->indext = duet_planner_blocks(planner, (extents[1] + DUET_LANES - 1) / DUET_LANES);
 }
 
 /* Behind a pooling, the weight gradient finds the way back by itself; in the cpu class where windows move by one pixel,
@@ -230,6 +259,15 @@ static void bind_sparse_weights(duet_planner *planner, int layer, const duet_uni
   stage->operands[4] = unit->partial[1];
 }
 
+static void bind_pixel_weights(duet_planner *planner, int layer, const duet_unit *unit, duet_stage *stage) {
+  (void)planner, (void)layer;
+  stage->constants.RELU = unit->relu;
+  const duet_operand operands[] = {unit->values, unit->places,     unit->dyt,       unit->yt,
+                                   unit->indext, unit->partial[0], unit->partial[1]};
+  memcpy(stage->operands, operands, sizeof operands);
+  if (!unit->relu) stage->operands[3].memory = DUET_MEMORY_none;
+}
+
 static void bind_weights(duet_planner *planner, int layer, const duet_unit *unit, duet_stage *stage) {
   duet_planner_bind_input(planner, layer, stage, 6);
   stage->operands[1] = unit->before;
@@ -246,16 +284,19 @@ static void bind_weights(duet_planner *planner, int layer, const duet_unit *unit
 
 /* The stage that makes the gradients of the weights, or their partial sums of one block, at unit->partial. */
 static duet_stage *add_weights(duet_planner *planner, int layer, const duet_unit *unit) {
-  const duet_stage_kind kind = unit->in_steps ? DUET_STAGE_winograd_gradient
-                               : unit->sparse ? DUET_STAGE_sparse_weights
-                                              : DUET_STAGE_conv_weights;
+  const duet_stage_kind kind = unit->in_steps    ? DUET_STAGE_winograd_gradient
+                               : unit->sparse    ? DUET_STAGE_sparse_weights
+                               : unit->by_pixels ? DUET_STAGE_pixel_weights
+                                                 : DUET_STAGE_conv_weights;
   duet_stage *stage = duet_planner_add(planner, kind, layer, "weights");
   set_constants(planner, layer, stage);
   if (unit->in_steps) {
     bind_points(planner, layer, unit, stage);
     return stage;
   }
-  (unit->sparse ? bind_sparse_weights : bind_weights)(planner, layer, unit, stage);
+  (unit->sparse      ? bind_sparse_weights
+   : unit->by_pixels ? bind_pixel_weights
+                     : bind_weights)(planner, layer, unit, stage);
   stage->by_block = unit->by_block;
   if (unit->by_block) stage->constants.BLOCKS = 1;
   duet_planner_cut(planner, layer, DUET_WEIGHTS, stage);
@@ -284,6 +325,10 @@ static void add_backward(duet_planner *planner, int layer, duet_unit *unit, duet
     unit->transposed =
         duet_planner_transposed(planner, layer, planner->network->layers[l->inputs[0]].shape, (int)l->options.pad);
     if (input->needs_gradient) add_sparse_backward(planner, layer, unit, input);
+    return;
+  }
+  if (unit->by_pixels) {
+    add_transposed_index(planner, layer, unit);
     return;
   }
   const bool gpu = planner->plan->options.kernel_class == DUET_CLASS_GPU;
