@@ -430,6 +430,7 @@ double duet_stage_flops(const duet_plan *plan, const duet_stage *stage) {
     case DUET_STAGE_conv_weights:
     case DUET_STAGE_sparse_backward:
     case DUET_STAGE_sparse_weights:
+    case DUET_STAGE_pixel_forward:
     case DUET_STAGE_pixel_weights:
     case DUET_STAGE_winograd_product: /* as the convolution that it stands for */
     case DUET_STAGE_winograd_gradient:

@@ -36,6 +36,7 @@ static const char *name_cpu(const duet_plan *plan, const duet_stage *stage) {
     case DUET_STAGE_sparse_backward:
     case DUET_STAGE_sparse_weights:
       return "by lists: behind a pooling most gradients are 0";
+    case DUET_STAGE_pixel_forward:
     case DUET_STAGE_pixel_weights:
       return "by pixels: most of a picture is background";
     case DUET_STAGE_dense_backward:
