@@ -10,7 +10,7 @@
 #define LEFT (K - 1)        /* columns of nobody before them: a pixel adds to those of its column and LEFT before */
 #define ROW ((IW + LEFT) * TO)
 #define RING ((K + 2) / 2 * 2)
-#define BEYOND 4 /* a winner that lets nothing pass */
+#define BEYOND 4.0f /* a winner that lets nothing pass */
 
 /* Adds n pixels from x on, in ring column `column` on, to rows r0 ... r1 - 1 of those that see them, row r with weights wt[r][K][TO]. */
 INLINE_FN void JOIN(STAGE, _run)(GLOBAL const float *x, vec *const *rows, const vec *wt, int column, int r0, int r1, const int n) {
@@ -47,31 +47,35 @@ INLINE_FN void JOIN(STAGE, _row)(GLOBAL const float *x, GLOBAL const i32 *at, in
   }
 }
 
-/* Windows a ... b - 1 of a row of windows whose results lie in the ring from `upper` and `lower` on; these are put back. */
+#define STORE_WINNER(at, v) ((GLOBAL JOIN(uchar, WIDTH) *)index)[at] = JOIN(convert_uchar, WIDTH)(JOIN(convert_int, WIDTH)(v));
+
+/* Windows a ... b - 1 of a row of windows whose results lie in the ring from `upper` and `lower` on; these are put back. Comparisons pick numbers of their
+   own width: of narrower ones each would be packed by itself. */
 INLINE_FN void JOIN(STAGE, _pool)(vec *upper, vec *lower, const vec *start, GLOBAL vec *y, GLOBAL u8 *index, int a, int b) {
   NO_UNROLL for (int w = a; w < b; w++) NO_UNROLL for (int v = 0; v < TO; v++) {
     vec *p = upper + 2 * w * TO + v, *q = lower + 2 * w * TO + v;
-    const vec others[3] = {p[TO], q[0], q[TO]};
-    vec best = p[0];
-    ivec winner = (ivec)0;
+    const vec p0 = p[0], p1 = p[TO], q0 = q[0], q1 = q[TO];
+    const vec above = PICK(p0, p1, p1 > p0), below = PICK(q0, q1, q1 > q0), best = PICK(above, below, below > above);
+    const ivec lost = (p0 != p0) | (p1 != p1) | (q0 != q0) | (q1 != q1); /* a NaN stays one */
+    y[w * VECTORS + v] = PICK(RELU ? PICK(best, ZEROV, best < ZEROV) : best, SPLATV(NAN), lost);
     p[0] = p[TO] = q[0] = q[TO] = start[v];
-    UNROLL for (int k = 0; k < 3; k++) {
-      const ivec better = (others[k] > best) | (others[k] != others[k]);
-      best = PICK(best, others[k], better);
-      winner = select(winner, (ivec)(k + 1), better);
-    }
-    y[w * VECTORS + v] = RELU ? CLIPV(best) : best;
-    if (TRAIN) ((GLOBAL JOIN(uchar, WIDTH) *)index)[w * VECTORS + v] = JOIN(convert_uchar, WIDTH)(RELU ? select((ivec)BEYOND, winner, best > ZEROV) : winner);
+#if TRAIN
+    const vec winner = PICK(PICK(PICK(SPLATV(3.0f), SPLATV(2.0f), q0 == best), SPLATV(1.0f), p1 == best), ZEROV, p0 == best);
+    STORE_WINNER(w * VECTORS + v, RELU ? PICK(SPLATV(BEYOND), winner, best > ZEROV) : winner)
+#endif
   }
 }
 
 /* The same windows where nothing but background was met. */
 INLINE_FN void JOIN(STAGE, _leave)(const vec *start, GLOBAL vec *y, GLOBAL u8 *index, int a, int b) {
-  NO_UNROLL for (int w = a; w < b; w++) NO_UNROLL for (int v = 0; v < TO; v++) {
-    y[w * VECTORS + v] = RELU ? CLIPV(start[v]) : start[v];
-    if (TRAIN)
-      ((GLOBAL JOIN(uchar, WIDTH) *)index)[w * VECTORS + v] =
-          JOIN(convert_uchar, WIDTH)(RELU ? select((ivec)BEYOND, (ivec)0, start[v] > ZEROV) : (ivec)0);
+  NO_UNROLL for (int v = 0; v < TO; v++) {
+    const vec still = RELU ? CLIPV(start[v]) : start[v];
+    NO_UNROLL for (int w = a; w < b; w++) {
+      y[w * VECTORS + v] = still;
+#if TRAIN
+      STORE_WINNER(w * VECTORS + v, RELU ? PICK(SPLATV(BEYOND), ZEROV, still > ZEROV) : ZEROV)
+#endif
+    }
   }
 }
 
@@ -138,7 +142,7 @@ STAGE_FN STAGE(TEAM_PARAMETERS, GLOBAL const float *values, GLOBAL const i32 *pl
     for (int p = 0; p < PIXELS; p++)
       for (int v = USED; v < VECTORS; v++) {
         ((GLOBAL vec *)yt)[(l * (PIXELS | 1) + p) * VECTORS + v] = ZEROV;
-        if (TRAIN) ((GLOBAL JOIN(uchar, WIDTH) *)indext)[(l * PIXELS + p) * VECTORS + v] = (JOIN(uchar, WIDTH))(RELU ? BEYOND : 0);
+        if (TRAIN) ((GLOBAL JOIN(uchar, WIDTH) *)indext)[(l * PIXELS + p) * VECTORS + v] = (JOIN(uchar, WIDTH))(RELU ? (u8)BEYOND : 0);
       }
 }
 #undef VECTORS
@@ -150,3 +154,4 @@ STAGE_FN STAGE(TEAM_PARAMETERS, GLOBAL const float *values, GLOBAL const i32 *pl
 #undef ROW
 #undef RING
 #undef BEYOND
+#undef STORE_WINNER
