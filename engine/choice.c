@@ -125,7 +125,7 @@ static duet_choice winograd_or_direct(const duet_plan *plan, const duet_problem 
    (in training another stage wants it so) cost clearly less than all windows, directly or by rows; in steps of a vector
    each. */
 static bool suits_pixel_forward(const duet_plan *plan, const duet_problem *p) {
-  static const double GAIN = 0.85, PRODUCT = 0.75, POOL = 10, LIST = 1.5, TURN = 10, BY_ROWS = 0.56;
+  static const double GAIN = 0.75, PRODUCT = 0.75, POOL = 10, LIST = 1.5, TURN = 10, BY_ROWS = 0.56;
   if (!can_pixel_forward(plan, p)) return false;
   const double taps = p->kernel * p->kernel, pixels = (double)duet_shape_count(p->in),
                windows = (p->out.height / 2) * (p->out.width / 2), width = duet_tiles_width(plan),

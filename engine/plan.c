@@ -110,7 +110,9 @@ static void place_tensors(duet_planner *planner) {
     const bool turned =
         unit->choices[DUET_WEIGHTS].way == DUET_WAY_pixels; /* its gradient comes with channels innermost */
     if (train && unit->needs_gradient && !turned) unit->gradient = duet_planner_blocks(planner, elements);
-    if (unit->pool >= 0 || op == DUET_OP_max_pool) unit->index = duet_planner_blocks(planner, (elements + 3) / 4);
+    const bool by_channels = unit->choices[DUET_FORWARD].way == DUET_WAY_pixels; /* winners too */
+    if ((unit->pool >= 0 && !by_channels) || op == DUET_OP_max_pool)
+      unit->index = duet_planner_blocks(planner, (elements + 3) / 4);
   }
 }
 
