@@ -121,9 +121,9 @@ static duet_choice winograd_or_direct(const duet_plan *plan, const duet_problem 
   return choice_of(M ? DUET_WAY_winograd : DUET_WAY_direct, M);
 }
 
-/* Where the products of pixels that are not background, pooling by vectors of channels, the list, and turning the result
-   (in training another stage wants it so) cost clearly less than all windows, directly or by rows; in steps of a vector
-   each. */
+/* Where the products of pixels that are not background, pooling by vectors of channels, the list, and turning the
+   result (in training another stage wants it so) cost clearly less than all windows, directly or by rows; in steps of a
+   vector each. */
 static bool suits_pixel_forward(const duet_plan *plan, const duet_problem *p) {
   static const double GAIN = 0.75, PRODUCT = 0.75, POOL = 10, LIST = 1.5, TURN = 10, BY_ROWS = 0.56;
   if (!can_pixel_forward(plan, p)) return false;
@@ -149,9 +149,7 @@ void duet_choose_by_rule(const duet_plan *plan, const duet_problem *p, duet_choi
                         ? choice_of(DUET_WAY_pixels, 0)
                         : winograd_or_direct(plan, p, false);
   c[DUET_BACKWARD] = by_lists ? lists : winograd_or_direct(plan, p, true);
-  c[DUET_WEIGHTS] = by_lists        ? lists
-                    : pixel_weights ? choice_of(DUET_WAY_pixels, 0)
-                                    : choice_of(DUET_WAY_direct, 0);
+  c[DUET_WEIGHTS] = by_lists ? lists : pixel_weights ? choice_of(DUET_WAY_pixels, 0) : choice_of(DUET_WAY_direct, 0);
   c[DUET_WEIGHTS].by_block = suits_by_block(plan, p);
 }
 
@@ -266,7 +264,8 @@ static bool reads(const duet_stage *stage, const duet_operand *what) {
    or whose result it turns back. */
 static const duet_stage *served(const duet_plan *plan, size_t at) {
   const duet_stage *stage = &plan->stages[at];
-  if (stage->kind == DUET_STAGE_transpose_back && at > 0 && stage[-1].kind == DUET_STAGE_pixel_forward) return stage - 1;
+  if (stage->kind == DUET_STAGE_transpose_back && at > 0 && stage[-1].kind == DUET_STAGE_pixel_forward)
+    return stage - 1;
   if (stage->kind == DUET_STAGE_relu_backward && at > 0 && stage[-1].kind == DUET_STAGE_product_backward &&
       reads(stage, &stage[-1].operands[2]))
     return stage - 1;

@@ -186,8 +186,8 @@ static void pixel_weights_tile(duet_constants *k, unsigned compute_units) {
 /* Vectors of a row that a sparse stage of a dense layer sums. */
 static int sparse_vectors(const duet_constants *k, int most) { return near_divisor(k->IC / 16, most + 1); }
 
-/* Runs of pixels in registers, beside them the weights of a row of the kernel and a few sums; so many vecs of channels that the rows of results that are in use
-   leave room in the first-level cache. */
+/* Runs of pixels in registers, beside them the weights of a row of the kernel and a few sums; so many vecs of channels
+   that the rows of results that are in use leave room in the first-level cache. */
 static void pixel_forward_tile(duet_constants *k) {
   enum { LONGEST_RUN = 6 };
   const int bytes = (k->K + 2) / 2 * 2 * (k->IW + k->K - 1) * k->WIDTH * (int)sizeof(float);

@@ -250,9 +250,11 @@ static void choose_dense(const finding found[DUET_DIRECTIONS], family chosen[DUE
 
 /* The families of the fastest layer; those of the rule unless others are worth it. */
 static void choose_families(const duet_problem *p, const finding found[DUET_DIRECTIONS], family chosen[]) {
-  static const family of_convolutions[][DUET_DIRECTIONS] = {
-      {INSIDE, INSIDE, INSIDE},  {INSIDE, LISTS, LISTS},  {STEPS, STEPS, STEPS},
-      {INSIDE, INSIDE, PIXELS}, {PIXELS, INSIDE, PIXELS}};
+  static const family of_convolutions[][DUET_DIRECTIONS] = {{INSIDE, INSIDE, INSIDE},
+                                                            {INSIDE, LISTS, LISTS},
+                                                            {STEPS, STEPS, STEPS},
+                                                            {INSIDE, INSIDE, PIXELS},
+                                                            {PIXELS, INSIDE, PIXELS}};
   for (int d = 0; d < DUET_DIRECTIONS; d++) chosen[d] = family_of(&found[d].rule);
   if (p->op != DUET_OP_conv) {
     choose_dense(found, chosen);
