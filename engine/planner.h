@@ -25,7 +25,6 @@ typedef struct duet_unit {
   duet_operand points[2];               /* in three steps: of the input, channels innermost; of the gradient */
   bool by_block;                        /* the weight gradient is made block by block, in `partial` */
   duet_operand partial[2];              /* sums of weight and bias */
-  bool by_pixels;                       /* the weight gradient goes by the pixels that are not background */
   bool sparse;                          /* backward and the weight gradient go by `list` */
   duet_operand list;                    /* of stage sparse_gradient */
   duet_operand turned;                  /* weights, [OC][K][K][round up(IC, 16)] */
