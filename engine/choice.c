@@ -53,6 +53,11 @@ static bool can_pixels(const duet_plan *plan, const duet_problem *p) {
 /* Its weight gradient, where the gradient comes with vectors of channels. */
 static bool can_pixel_weights(const duet_plan *plan, const duet_problem *p) { return can_pixels(plan, p) && p->turned; }
 
+/* Forward, in training only beside that: nobody else takes the winners as they are then. */
+static bool can_pixel_forward(const duet_plan *plan, const duet_problem *p) {
+  return can_pixels(plan, p) && (p->turned || !plan->options.train);
+}
+
 /* Which device and precision have one: engine/plan.c. */
 static bool can_library(const duet_plan *plan, const duet_problem *p) {
   return p->op == DUET_OP_dense && plan->options.gemm != DUET_GEMM_NEVER;
@@ -98,14 +103,19 @@ static bool suits_by_block(const duet_plan *plan, const duet_problem *p) {
   return can_by_block(plan, p) && weights <= DUET_LANES * duet_shape_count(p->in);
 }
 
+/* Of a 2x2 pooling, which drops odd edges. */
+static double windows_of(const duet_problem *p) {
+  const int height = p->out.height / 2, width = p->out.width / 2;
+  return (double)height * width;
+}
+
 /* Where the products of pixels that are not background, their list, the gradient before the pooling and the winners
    turned cost clearly less than picking winners for all windows and turning the gradient back; in steps of a vector
    each. */
 static bool suits_pixel_weights(const duet_plan *plan, const duet_problem *p) {
   static const double GAIN = 0.9, PRODUCT = 0.75, SPREAD = 6, TURN = 3, LIST = 1.5, PICK = 2, TURN_BACK = 10;
   if (!can_pixel_weights(plan, p)) return false;
-  const int halved = p->out.height / 2 * (p->out.width / 2);
-  const double taps = p->kernel * p->kernel, pixels = (double)duet_shape_count(p->in), windows = halved,
+  const double taps = p->kernel * p->kernel, pixels = (double)duet_shape_count(p->in), windows = windows_of(p),
                channels = p->out.channels, width = duet_tiles_width(plan), vecs = ceil(channels / width),
                turns = windows * ceil(channels / DUET_LANES);
   const double by_pixels = (1 - plan->options.background) * pixels * taps * vecs * PRODUCT + windows * vecs * SPREAD +
@@ -129,19 +139,40 @@ static duet_choice winograd_or_direct(const duet_plan *plan, const duet_problem 
   return choice_of(M ? DUET_WAY_winograd : DUET_WAY_direct, M);
 }
 
+/* Where the products of pixels that are not background, pooling by vectors of channels, the list, and turning the
+   result (in training another stage wants it so) cost clearly less than all windows, directly or by rows; in steps of a
+   vector each. */
+static bool suits_pixel_forward(const duet_plan *plan, const duet_problem *p) {
+  static const double GAIN = 0.75, PRODUCT = 0.75, POOL = 10, LIST = 1.5, TURN = 10, BY_ROWS = 0.56;
+  if (!can_pixel_forward(plan, p)) return false;
+  const double taps = p->kernel * p->kernel, pixels = (double)duet_shape_count(p->in), windows = windows_of(p),
+               width = duet_tiles_width(plan), vecs = ceil(p->out.channels / width),
+               turns = windows * ceil(p->out.channels / (double)DUET_LANES);
+  const double by_pixels = (1 - plan->options.background) * pixels * taps * vecs * PRODUCT + windows * vecs * POOL +
+                           pixels * LIST + (plan->options.train ? 0 : turns * TURN);
+  const double direct = (double)duet_shape_count(p->out) * taps / width;
+  return by_pixels < GAIN * direct * (winograd_or_direct(plan, p, false).M ? BY_ROWS : 1);
+}
+
+/* Forward by pixels leaves winners as the weight gradient by pixels reads them. */
+static duet_choice forward_by_rule(const duet_plan *plan, const duet_problem *p, bool pixel_weights) {
+  if (suits_lists_forward(plan, p)) return choice_of(DUET_WAY_lists, 0);
+  if (suits_pixel_forward(plan, p) && (pixel_weights || !plan->options.train)) return choice_of(DUET_WAY_pixels, 0);
+  return winograd_or_direct(plan, p, false);
+}
+
 void duet_choose_by_rule(const duet_plan *plan, const duet_problem *p, duet_choice c[DUET_DIRECTIONS]) {
   const duet_choice lists = choice_of(DUET_WAY_lists, 0);
-  const bool by_lists = suits_lists(plan, p), in_steps = suits_steps(plan, p);
+  const bool by_lists = suits_lists(plan, p), in_steps = suits_steps(plan, p),
+             pixel_weights = !by_lists && suits_pixel_weights(plan, p);
   if (in_steps || suits_library(plan, p)) {
     c[DUET_FORWARD] = c[DUET_BACKWARD] = c[DUET_WEIGHTS] =
         in_steps ? choice_of(DUET_WAY_steps, p->out.height) : choice_of(DUET_WAY_library, 0);
     return;
   }
-  c[DUET_FORWARD] = suits_lists_forward(plan, p) ? lists : winograd_or_direct(plan, p, false);
+  c[DUET_FORWARD] = forward_by_rule(plan, p, pixel_weights);
   c[DUET_BACKWARD] = by_lists ? lists : winograd_or_direct(plan, p, true);
-  c[DUET_WEIGHTS] = by_lists                       ? lists
-                    : suits_pixel_weights(plan, p) ? choice_of(DUET_WAY_pixels, 0)
-                                                   : choice_of(DUET_WAY_direct, 0);
+  c[DUET_WEIGHTS] = by_lists ? lists : pixel_weights ? choice_of(DUET_WAY_pixels, 0) : choice_of(DUET_WAY_direct, 0);
   c[DUET_WEIGHTS].by_block = suits_by_block(plan, p);
 }
 
@@ -187,6 +218,7 @@ size_t duet_ways(const duet_plan *plan, const duet_problem *p, duet_direction di
     if (direction == DUET_WEIGHTS && can_pixel_weights(plan, p)) add(list, &count, pixels);
   }
   if (direction != DUET_WEIGHTS) add_winograd(plan, p, direction == DUET_BACKWARD, list, &count);
+  if (direction == DUET_FORWARD && can_pixel_forward(plan, p)) add(list, &count, choice_of(DUET_WAY_pixels, 0));
   if (can_steps(plan, p)) add(list, &count, choice_of(DUET_WAY_steps, p->out.height));
   if (can_library(plan, p)) add(list, &count, choice_of(DUET_WAY_library, 0));
   return count;
@@ -200,6 +232,7 @@ bool duet_choices_agree(const duet_problem *p, const duet_choice c[DUET_DIRECTIO
   }
   const bool steps = c[DUET_FORWARD].way == DUET_WAY_steps;
   if ((weights == DUET_WAY_steps) != steps) return false;
+  if (c[DUET_FORWARD].way == DUET_WAY_pixels && weights != DUET_WAY_pixels) return false;
   return !p->back || ((back == DUET_WAY_steps) == steps && (back == DUET_WAY_lists) == (weights == DUET_WAY_lists));
 }
 
@@ -250,10 +283,12 @@ static bool reads(const duet_stage *stage, const duet_operand *what) {
   return false;
 }
 
-/* The stage by whose direction stage `at` goes: the first that reads what it turns or lists, or the product that it
-   clips. */
+/* The stage by whose direction stage `at` goes: the first that reads what it turns or lists, the product that it clips,
+   or whose result it turns back. */
 static const duet_stage *served(const duet_plan *plan, size_t at) {
   const duet_stage *stage = &plan->stages[at];
+  if (stage->kind == DUET_STAGE_transpose_back && at > 0 && stage[-1].kind == DUET_STAGE_pixel_forward)
+    return stage - 1;
   if (stage->kind == DUET_STAGE_relu_backward && at > 0 && stage[-1].kind == DUET_STAGE_product_backward &&
       reads(stage, &stage[-1].operands[2]))
     return stage - 1;
@@ -276,6 +311,7 @@ bool duet_stage_serves(const duet_plan *plan, size_t at, duet_direction directio
       return direction == (stage->constants.BACK ? DUET_BACKWARD : DUET_FORWARD);
     case DUET_STAGE_conv_forward:
     case DUET_STAGE_transpose_matrix:
+    case DUET_STAGE_pixel_forward:
     case DUET_STAGE_dense_forward:
     case DUET_STAGE_product_forward:
     case DUET_STAGE_product_bias:
@@ -308,6 +344,7 @@ bool duet_stage_is_main(const duet_stage *stage) {
     case DUET_STAGE_conv_forward:
     case DUET_STAGE_conv_backward:
     case DUET_STAGE_conv_weights:
+    case DUET_STAGE_pixel_forward:
     case DUET_STAGE_winograd_product:
     case DUET_STAGE_winograd_gradient:
     case DUET_STAGE_sparse_backward:

@@ -6,6 +6,7 @@
 
 enum {
   MOST_SUMS = 64,       /* vectors of sums in a register tile, cpu class; what spills shows in its time */
+  MOST_RUN = 8,         /* pixels that stage pixel_forward takes together */
   MOST_ITEM_SUMS = 64,  /* floats of sums of an item, gpu class */
   MOST_WARP_SUMS = 128, /* ... that multiplies matrices: of 255 registers */
   MOST_LOCAL = 8000,    /* floats of local memory: below 32 KiB, that every device has */
@@ -74,6 +75,8 @@ static bool fits_cpu(const duet_stage *stage, int registers) {
       return fits_convolution(k, stage->kind == DUET_STAGE_conv_backward);
     case DUET_STAGE_conv_weights:
       return fits_conv_weights(k);
+    case DUET_STAGE_pixel_forward: /* whose template spells runs out */
+      return divides(k->TO, (k->OC + k->WIDTH - 1) / k->WIDTH) && within(k->TW, MOST_RUN);
     case DUET_STAGE_pixel_weights:
       return fits_pixel_weights(k);
     case DUET_STAGE_sparse_backward:

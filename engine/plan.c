@@ -110,7 +110,9 @@ static void place_tensors(duet_planner *planner) {
     const bool turned =
         unit->choices[DUET_WEIGHTS].way == DUET_WAY_pixels; /* its gradient comes with channels innermost */
     if (train && unit->needs_gradient && !turned) unit->gradient = duet_planner_blocks(planner, elements);
-    if (unit->pool >= 0 || op == DUET_OP_max_pool) unit->index = duet_planner_blocks(planner, (elements + 3) / 4);
+    const bool by_channels = unit->choices[DUET_FORWARD].way == DUET_WAY_pixels; /* winners too */
+    if ((unit->pool >= 0 && !by_channels) || op == DUET_OP_max_pool)
+      unit->index = duet_planner_blocks(planner, (elements + 3) / 4);
   }
 }
 
@@ -432,6 +434,7 @@ double duet_stage_flops(const duet_plan *plan, const duet_stage *stage) {
     case DUET_STAGE_conv_weights:
     case DUET_STAGE_sparse_backward:
     case DUET_STAGE_sparse_weights:
+    case DUET_STAGE_pixel_forward:
     case DUET_STAGE_pixel_weights:
     case DUET_STAGE_winograd_product: /* as the convolution that it stands for */
     case DUET_STAGE_winograd_gradient:

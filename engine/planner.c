@@ -158,6 +158,9 @@ size_t duet_planner_transposed_size(duet_shape shape, int pad) {
 }
 
 duet_operand duet_planner_transposed(duet_planner *planner, int layer, duet_shape shape, int pad) {
+  const duet_unit *input = duet_planner_input(planner, layer, 0);
+  if (input->yt.stride && pad == 0 && shape.channels == planner->network->layers[input->root].shape.channels)
+    return input->yt;
   const duet_operand transposed = duet_planner_blocks(planner, duet_planner_transposed_size(shape, pad));
   duet_stage *stage = duet_planner_add(planner, DUET_STAGE_transpose, layer, "transpose");
   duet_constants *k = &stage->constants;

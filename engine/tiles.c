@@ -192,6 +192,15 @@ static int list_vectors(const duet_constants *k, int features) {
 /* Vectors of a row that the sparse gradient of a dense layer's weights sums. */
 static int sparse_vectors(const duet_constants *k, int most) { return near_divisor(k->IC / 16, most + 1); }
 
+/* Runs of pixels in registers, beside them the weights of a row of the kernel and a few sums; so many vecs of channels
+   that the rows of results that are in use leave room in the first-level cache. */
+static void pixel_forward_tile(duet_constants *k) {
+  enum { LONGEST_RUN = 6 };
+  const int bytes = (k->K + 2) / 2 * 2 * (k->IW + k->K - 1) * k->WIDTH * (int)sizeof(float);
+  k->TW = LONGEST_RUN;
+  k->TO = divisor(ceil_divide(k->OC, k->WIDTH), at_least(FIRST_CACHE / bytes, 1));
+}
+
 static void dense_weights_tile(duet_constants *k, int most, unsigned compute_units) {
   const int rows = duet_tiles_rows(k->OC, compute_units);
   if (k->SPARSE) {
@@ -227,6 +236,9 @@ static void cpu_tiles(duet_stage *stage, const duet_plan *plan) {
       break;
     case DUET_STAGE_pixel_weights:
       pixel_weights_tile(k, compute_units);
+      break;
+    case DUET_STAGE_pixel_forward:
+      pixel_forward_tile(k);
       break;
     case DUET_STAGE_sparse_backward:
     case DUET_STAGE_sparse_weights:

@@ -38,6 +38,7 @@ static const char *name_cpu(const duet_plan *plan, const duet_stage *stage) {
       return "by lists: behind a pooling most gradients are 0";
     case DUET_STAGE_dense_forward:
       return k->SPARSE ? "by lists: behind a ReLU most values are 0" : "dense";
+    case DUET_STAGE_pixel_forward:
     case DUET_STAGE_pixel_weights:
       return "by pixels: most of a picture is background";
     case DUET_STAGE_dense_backward:

@@ -140,7 +140,8 @@ static bool complete(const duet_problem *p, duet_choice c[DUET_DIRECTIONS], int 
     if (o == d) continue;
     c[o] = (duet_choice){.way = DUET_WAY_direct, .gain = 3};
     if (choice->way == DUET_WAY_steps || choice->way == DUET_WAY_library ||
-        (choice->way == DUET_WAY_lists && o != DUET_FORWARD))
+        (choice->way == DUET_WAY_lists && o != DUET_FORWARD) ||
+        (choice->way == DUET_WAY_pixels && d == DUET_FORWARD && o == DUET_WEIGHTS))
       c[o] = *choice;
   }
   return duet_choices_agree(p, c);
@@ -340,14 +341,15 @@ static void test_background(void **state) {
   static const struct {
     const char *from, *to; /* what is changed of the network; NULL: nothing */
     double background;
-    bool pixels;
-  } rows[] = {{NULL, NULL, 0.8, true},
-              {NULL, NULL, 0.2, false},
-              {NULL, NULL, 0, false},
-              {"channels=8 kernel=3", "channels=8 kernel=3 pad=1", 0.8, false},
-              {"image channels=12 kernel=5", "image channels=12 kernel=5 pad=1", 0.8, false},
-              {"image channels=12 kernel=5", "image channels=12 kernel=5 stride=2", 0.8, false},
-              {"p2 = max_pool c2 kernel=2\nr2 = relu p2", "r2 = relu c2", 0.8, false}};
+    bool pixels, forward; /* the weight gradient goes so, the way forward too */
+  } rows[] = {{NULL, NULL, 0.8, true, false},
+              {NULL, NULL, 0.2, false, false},
+              {NULL, NULL, 0, false, false},
+              {"channels=8 kernel=3", "channels=8 kernel=3 pad=1", 0.8, false, false},
+              {"image channels=12 kernel=5", "image channels=12 kernel=5 pad=1", 0.8, false, false},
+              {"image channels=12 kernel=5", "image channels=12 kernel=5 stride=2", 0.8, false, false},
+              {"p2 = max_pool c2 kernel=2\nr2 = relu p2", "r2 = relu c2", 0.8, false, false},
+              {NULL, NULL, 0.9, true, true}};
   char keys[sizeof rows / sizeof *rows][DUET_KEY_SIZE];
   for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
     char text[2 * sizeof at_pixels] = "";
@@ -362,13 +364,17 @@ static void test_background(void **state) {
     OK(duet_plan_create(net, &options, &plan, &error));
     assert_int_equal(plan->layers[0].choices[DUET_WEIGHTS].way, rows[i].pixels ? DUET_WAY_pixels : DUET_WAY_direct);
     assert_int_equal(plan->layers[0].problem.turned, i != 3 && i != 6);
-    size_t turns = 0, by_pixels = 0;
+    const bool forward = plan->layers[0].choices[DUET_FORWARD].way == DUET_WAY_pixels;
+    assert_int_equal(forward, rows[i].forward);
+    size_t back = 0, turns = 0, by_pixels = 0;
     for (size_t s = 0; s < plan->stage_count; s++) {
-      turns += plan->stages[s].kind == DUET_STAGE_transpose_back;
-      by_pixels += plan->stages[s].kind == DUET_STAGE_pixel_weights;
+      back += plan->stages[s].kind == DUET_STAGE_transpose_back;
+      turns += plan->stages[s].kind == DUET_STAGE_transpose && duet_stage_is_of(&plan->stages[s], "c2");
+      by_pixels += plan->stages[s].kind == DUET_STAGE_pixel_weights || plan->stages[s].kind == DUET_STAGE_pixel_forward;
     }
-    assert_int_equal(by_pixels, rows[i].pixels);
-    if (i != 6) assert_int_equal(turns, !rows[i].pixels); /* nobody else wants the gradient by images */
+    assert_int_equal(by_pixels, rows[i].pixels + rows[i].forward);
+    if (i != 6) assert_int_equal(back, rows[i].forward || !rows[i].pixels); /* of the result, or of the gradient */
+    if (i != 6) assert_int_equal(turns, !rows[i].forward);
     duet_problem_key(plan, &plan->layers[0].problem, keys[i]);
     duet_plan_destroy(plan);
     duet_network_destroy(net);

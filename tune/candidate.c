@@ -22,6 +22,10 @@ static void agree(const duet_problem *p, duet_direction direction, duet_choice c
     const bool both_back = d != DUET_FORWARD && direction != DUET_FORWARD;
     if (all)
       c[d] = (duet_choice){.way = chosen.way, .M = chosen.M};
+    else if (d == DUET_WEIGHTS && chosen.way == DUET_WAY_pixels)
+      c[d] = (duet_choice){.way = DUET_WAY_pixels, .by_block = c[d].by_block};
+    else if (d == DUET_FORWARD && c[d].way == DUET_WAY_pixels)
+      c[d] = (duet_choice){.way = DUET_WAY_direct};
     else if (c[d].way == DUET_WAY_steps || c[d].way == DUET_WAY_library || both_back)
       c[d] = (duet_choice){.way = lists && both_back ? DUET_WAY_lists : DUET_WAY_direct, .by_block = c[d].by_block};
   }

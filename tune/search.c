@@ -12,12 +12,13 @@ static const double NEAR = 1.4;     /* times as slow as the fastest: tiles may s
 static const double BETTER = 0.985; /* of the time before: the climb goes on */
 
 /* The ways that directions must agree on; those inside of a stage are one. */
-typedef enum family { INSIDE, STEPS, LISTS, LIBRARY, FAMILIES } family;
+typedef enum family { INSIDE, STEPS, LISTS, LIBRARY, PIXELS, FAMILIES } family;
 
 static family family_of(const duet_choice *c) {
   return c->way == DUET_WAY_steps     ? STEPS
          : c->way == DUET_WAY_lists   ? LISTS
          : c->way == DUET_WAY_library ? LIBRARY
+         : c->way == DUET_WAY_pixels  ? PIXELS
                                       : INSIDE;
 }
 
@@ -249,8 +250,11 @@ static void choose_dense(const finding found[DUET_DIRECTIONS], family chosen[DUE
 
 /* The families of the fastest layer; those of the rule unless others are worth it. */
 static void choose_families(const duet_problem *p, const finding found[DUET_DIRECTIONS], family chosen[]) {
-  static const family of_convolutions[][DUET_DIRECTIONS] = {
-      {INSIDE, INSIDE, INSIDE}, {INSIDE, LISTS, LISTS}, {STEPS, STEPS, STEPS}};
+  static const family of_convolutions[][DUET_DIRECTIONS] = {{INSIDE, INSIDE, INSIDE},
+                                                            {INSIDE, LISTS, LISTS},
+                                                            {STEPS, STEPS, STEPS},
+                                                            {INSIDE, INSIDE, PIXELS},
+                                                            {PIXELS, INSIDE, PIXELS}};
   for (int d = 0; d < DUET_DIRECTIONS; d++) chosen[d] = family_of(&found[d].rule);
   if (p->op != DUET_OP_conv) {
     choose_dense(found, chosen);

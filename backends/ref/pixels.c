@@ -68,7 +68,7 @@ void REF_TWIN(pixel_weights)(const ref_call *call) {
   ref_real *dw = call->operand[5], *dbias = call->operand[6];
   const ptrdiff_t begin = (ptrdiff_t)call->index * k->ROWS, taps = (ptrdiff_t)k->K * k->K;
   const ptrdiff_t end = begin + k->ROWS < k->OC ? begin + k->ROWS : k->OC;
-  double x[REF_MAX_PICTURE];
+  double x[REF_MAX_PICTURE] = {0};
   for (ptrdiff_t o = begin; o < end; o++) {
     double sums[REF_MAX_WINDOW * REF_MAX_WINDOW + 1] = {0};
     for (int image = 0; image < k->BLOCKS * REF_LANES; image++) {
@@ -77,5 +77,46 @@ void REF_TWIN(pixel_weights)(const ref_call *call) {
     }
     for (ptrdiff_t i = 0; i < taps; i++) dw[o * taps + i] = (ref_real)sums[i];
     dbias[o] = (ref_real)sums[taps];
+  }
+}
+
+/* Result (oh, ow) of one channel before its bias: of the whole picture x[IH][IW]. */
+static double window_of(const duet_constants *k, const double *x, const ref_real *w, ptrdiff_t oh, ptrdiff_t ow) {
+  double sum = 0;
+  for (ptrdiff_t i = 0; i < k->K * (ptrdiff_t)k->K; i++) sum += x[(oh + i / k->K) * k->IW + ow + i % k->K] * w[i];
+  return sum;
+}
+
+/* Pooled result p of one channel, its winner by the way. */
+static ref_real maximum_of(const duet_constants *k, const double *x, const ref_real *w, double bias, ptrdiff_t p,
+                           uint8_t *winner) {
+  const ptrdiff_t row = p / (k->OW / 2) * 2, column = p % (k->OW / 2) * 2;
+  ref_real best = 0;
+  for (int q = 0; q < 4; q++) {
+    const ref_real value = (ref_real)(bias + window_of(k, x, w, row + q / 2, column + q % 2));
+    if (q > 0 && !(value > best) && value == value) continue;
+    best = value;
+    *winner = (uint8_t)q;
+  }
+  return best;
+}
+
+void REF_TWIN(pixel_forward)(const ref_call *call) {
+  const duet_constants *k = call->k;
+  const ptrdiff_t row = channels_length(k), windows = k->OH / 2 * (ptrdiff_t)(k->OW / 2), taps = k->K * (ptrdiff_t)k->K;
+  const ref_real *w = call->operand[2], *bias = call->operand[3];
+  double x[REF_MAX_PICTURE] = {0};
+  for (ptrdiff_t l = 0; l < REF_LANES; l++) {
+    ref_real *yt = (ref_real *)call->operand[4] + l * (windows | 1) * row;
+    uint8_t *indext = call->operand[5];
+    if (indext) indext += l * windows * row;
+    picture_of(call, (int)l, x);
+    for (ptrdiff_t i = 0; i < windows * row; i++) {
+      uint8_t winner = 0;
+      const ptrdiff_t o = i % row;
+      const ref_real best = o < k->OC ? maximum_of(k, x, w + o * taps, bias[o], i / row, &winner) : 0;
+      yt[i] = (ref_real)(k->RELU ? ref_relu(best) : best);
+      if (indext) indext[i] = k->RELU && !(best > 0) ? 4 : winner;
+    }
   }
 }

@@ -33,6 +33,7 @@ static const char *const positive[DUET_STAGE_KINDS] = {
     [DUET_STAGE_pixel_weights] = "IC IH IW OC OH OW K STRIDE BLOCKS ROWS",
     [DUET_STAGE_transpose_index] = "OC OH OW",
     [DUET_STAGE_conv_forward] = "IC IH IW OC OH OW K STRIDE",
+    [DUET_STAGE_pixel_forward] = "IH IW OC OH OW K STRIDE",
     [DUET_STAGE_conv_backward] = "IC IH IW OC OH OW K STRIDE",
     [DUET_STAGE_conv_weights] = "IC IH IW OC OH OW K STRIDE BLOCKS ROWS",
     [DUET_STAGE_transpose_matrix] = "IC OC",
@@ -216,6 +217,8 @@ static bool places_fit(const duet_stage *stage, const ref_call *call, const size
       return lists_fit(call, 1);
     case DUET_STAGE_pixel_weights:
       return pixels_fit(call, call->k->BLOCKS);
+    case DUET_STAGE_pixel_forward:
+      return pixels_fit(call, 1);
     case DUET_STAGE_sparse_weights:
       return lists_fit(call, call->k->BLOCKS);
     case DUET_STAGE_norm_statistics:

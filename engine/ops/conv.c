@@ -177,11 +177,42 @@ static void add_pixels(duet_planner *planner, int layer, duet_unit *unit) {
   stage->operands[2] = unit->places = duet_planner_blocks(planner, extents[2] / DUET_LANES);
 }
 
+/* Channels innermost first, then turned to images. */
+static void add_forward_by_pixels(duet_planner *planner, int layer, duet_unit *unit) {
+  const duet_shape pooled = planner->network->layers[unit->pool].shape;
+  const size_t size = duet_planner_transposed_size(pooled, 0);
+  add_pixels(planner, layer, unit);
+  duet_stage *stage = duet_planner_add(planner, DUET_STAGE_pixel_forward, layer, "forward");
+  set_constants(planner, layer, stage);
+  stage->constants.POOL = 2;
+  stage->constants.RELU = unit->relu;
+  unit->yt = duet_planner_blocks(planner, size);
+  if (stage->constants.TRAIN) unit->indext = duet_planner_blocks(planner, (size + 3) / 4);
+  const duet_operand operands[] = {unit->values,
+                                   unit->places,
+                                   duet_planner_weight(planner, DUET_MEMORY_parameters, layer),
+                                   duet_planner_bias(planner, DUET_MEMORY_parameters, layer),
+                                   unit->yt,
+                                   unit->indext};
+  memcpy(stage->operands, operands, sizeof operands);
+  if (!stage->constants.TRAIN) stage->operands[5].memory = DUET_MEMORY_none;
+  duet_planner_cut(planner, layer, DUET_FORWARD, stage);
+
+  stage = duet_planner_add(planner, DUET_STAGE_transpose_back, layer, "transpose back");
+  stage->constants.IC = pooled.channels, stage->constants.IH = pooled.height, stage->constants.IW = pooled.width;
+  stage->operands[0] = unit->yt;
+  stage->operands[2] = unit->value;
+}
+
 void duet_op_conv_forward(duet_planner *planner, int layer) {
   duet_unit *unit = duet_planner_unit(planner, layer);
   const duet_unit *input = duet_planner_input(planner, layer, 0);
   if (unit->in_steps) {
     add_forward_steps(planner, layer, unit, input);
+    return;
+  }
+  if (unit->choices[DUET_FORWARD].way == DUET_WAY_pixels) {
+    add_forward_by_pixels(planner, layer, unit);
     return;
   }
   if (unit->by_pixels) add_pixels(planner, layer, unit);
@@ -261,11 +292,11 @@ static void bind_sparse_weights(duet_planner *planner, int layer, const duet_uni
 
 static void bind_pixel_weights(duet_planner *planner, int layer, const duet_unit *unit, duet_stage *stage) {
   (void)planner, (void)layer;
-  stage->constants.RELU = unit->relu;
+  stage->constants.RELU = unit->relu && unit->choices[DUET_FORWARD].way != DUET_WAY_pixels; /* whose winners know */
   const duet_operand operands[] = {unit->values, unit->places,     unit->dyt,       unit->yt,
                                    unit->indext, unit->partial[0], unit->partial[1]};
   memcpy(stage->operands, operands, sizeof operands);
-  if (!unit->relu) stage->operands[3].memory = DUET_MEMORY_none;
+  if (!stage->constants.RELU) stage->operands[3].memory = DUET_MEMORY_none;
 }
 
 static void bind_weights(duet_planner *planner, int layer, const duet_unit *unit, duet_stage *stage) {
