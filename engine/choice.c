@@ -90,14 +90,19 @@ static bool suits_by_block(const duet_plan *plan, const duet_problem *p) {
   return can_by_block(plan, p) && weights <= DUET_LANES * duet_shape_count(p->in);
 }
 
+/* Of a 2x2 pooling, which drops odd edges. */
+static double windows_of(const duet_problem *p) {
+  const int height = p->out.height / 2, width = p->out.width / 2;
+  return (double)height * width;
+}
+
 /* Where the products of pixels that are not background, their list, the gradient before the pooling and the winners
    turned cost clearly less than picking winners for all windows and turning the gradient back; in steps of a vector
    each. */
 static bool suits_pixel_weights(const duet_plan *plan, const duet_problem *p) {
   static const double GAIN = 0.9, PRODUCT = 0.75, SPREAD = 6, TURN = 3, LIST = 1.5, PICK = 2, TURN_BACK = 10;
   if (!can_pixel_weights(plan, p)) return false;
-  const int halved = p->out.height / 2 * (p->out.width / 2);
-  const double taps = p->kernel * p->kernel, pixels = (double)duet_shape_count(p->in), windows = halved,
+  const double taps = p->kernel * p->kernel, pixels = (double)duet_shape_count(p->in), windows = windows_of(p),
                channels = p->out.channels, width = duet_tiles_width(plan), vecs = ceil(channels / width),
                turns = windows * ceil(channels / DUET_LANES);
   const double by_pixels = (1 - plan->options.background) * pixels * taps * vecs * PRODUCT + windows * vecs * SPREAD +
@@ -127,9 +132,9 @@ static duet_choice winograd_or_direct(const duet_plan *plan, const duet_problem 
 static bool suits_pixel_forward(const duet_plan *plan, const duet_problem *p) {
   static const double GAIN = 0.75, PRODUCT = 0.75, POOL = 10, LIST = 1.5, TURN = 10, BY_ROWS = 0.56;
   if (!can_pixel_forward(plan, p)) return false;
-  const double taps = p->kernel * p->kernel, pixels = (double)duet_shape_count(p->in),
-               windows = (p->out.height / 2) * (p->out.width / 2), width = duet_tiles_width(plan),
-               vecs = ceil(p->out.channels / width), turns = windows * ceil(p->out.channels / (double)DUET_LANES);
+  const double taps = p->kernel * p->kernel, pixels = (double)duet_shape_count(p->in), windows = windows_of(p),
+               width = duet_tiles_width(plan), vecs = ceil(p->out.channels / width),
+               turns = windows * ceil(p->out.channels / (double)DUET_LANES);
   const double by_pixels = (1 - plan->options.background) * pixels * taps * vecs * PRODUCT + windows * vecs * POOL +
                            pixels * LIST + (plan->options.train ? 0 : turns * TURN);
   const double direct = (double)duet_shape_count(p->out) * taps / width;

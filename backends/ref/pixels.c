@@ -68,7 +68,7 @@ void REF_TWIN(pixel_weights)(const ref_call *call) {
   ref_real *dw = call->operand[5], *dbias = call->operand[6];
   const ptrdiff_t begin = (ptrdiff_t)call->index * k->ROWS, taps = (ptrdiff_t)k->K * k->K;
   const ptrdiff_t end = begin + k->ROWS < k->OC ? begin + k->ROWS : k->OC;
-  double x[REF_MAX_PICTURE];
+  double x[REF_MAX_PICTURE] = {0};
   for (ptrdiff_t o = begin; o < end; o++) {
     double sums[REF_MAX_WINDOW * REF_MAX_WINDOW + 1] = {0};
     for (int image = 0; image < k->BLOCKS * REF_LANES; image++) {
@@ -105,7 +105,7 @@ void REF_TWIN(pixel_forward)(const ref_call *call) {
   const duet_constants *k = call->k;
   const ptrdiff_t row = channels_length(k), windows = k->OH / 2 * (ptrdiff_t)(k->OW / 2), taps = k->K * (ptrdiff_t)k->K;
   const ref_real *w = call->operand[2], *bias = call->operand[3];
-  double x[REF_MAX_PICTURE];
+  double x[REF_MAX_PICTURE] = {0};
   for (ptrdiff_t l = 0; l < REF_LANES; l++) {
     ref_real *yt = (ref_real *)call->operand[4] + l * (windows | 1) * row;
     uint8_t *indext = call->operand[5];
