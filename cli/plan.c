@@ -159,11 +159,14 @@ static duet_status profile(const cli_options *o, const cli_session *session, jso
 static duet_status plan_only(const cli_options *o, const cli_session *session, const duet_network *network,
                              json_t *object, duet_error *error) {
   duet_plan *plan = NULL;
+  double background;
+  const duet_status read = duet_dataset_background(o->data, &background, error);
+  if (read) return read;
   duet_plan_options options = {.batch = (int)o->batch,
                                .train = true,
                                .method = DUET_METHOD_ADAM,
                                .precision = session->precision,
-                               .background = duet_dataset_background(o->data),
+                               .background = background,
                                .tuned = session->handle.tuned,
                                .sections = true};
   duet_status s = duet_plan_for(session->info, &options, error);

@@ -21,10 +21,10 @@ static duet_status check(const duet_pictures *p, int *classes, duet_error *error
                       : DUET_OK;
 }
 
-double duet_background(const uint8_t *pixels, size_t count) {
-  size_t zeros = 0;
-  for (size_t i = 0; i < count; i++) zeros += pixels[i] == 0;
-  return count ? (double)zeros / (double)count : 0;
+double duet_background(const uint8_t *pixels, size_t count, size_t picture) {
+  size_t alike = 0;
+  for (size_t i = 0; i < count; i++) alike += pixels[i] == pixels[i / picture * picture];
+  return count ? (double)alike / (double)count : 0;
 }
 
 duet_status duet_dataset_create(const duet_pictures *pictures, duet_dataset **out, duet_error *error) {
@@ -54,7 +54,7 @@ duet_status duet_dataset_create(const duet_pictures *pictures, duet_dataset **ou
   memcpy(dataset->images, pictures->images, bytes);
   memcpy(dataset->labels, pictures->labels, pictures->count);
   const size_t looked_at = pictures->count < DUET_BACKGROUND_PICTURES ? pictures->count : DUET_BACKGROUND_PICTURES;
-  dataset->background = duet_background(dataset->images, looked_at * pixels);
+  dataset->background = duet_background(dataset->images, looked_at * pixels, pixels);
   *out = dataset;
   return DUET_OK;
 }

@@ -193,7 +193,7 @@ static duet_status read_ahead(idx *images, duet_dataset *dataset, duet_error *er
     return duet_fail(error, DUET_OUT_OF_MEMORY, "%s: no memory for %zu pictures (close other programs)", images->path,
                      count);
   const duet_status status = duet_bytes_read(images->bytes, images->ahead, count * pixels, &images->ahead_count, error);
-  dataset->background = duet_background(images->ahead, images->ahead_count);
+  dataset->background = duet_background(images->ahead, images->ahead_count, pixels);
   return status;
 }
 
@@ -258,15 +258,16 @@ duet_status duet_dataset_end(duet_reading *reading, bool wanted, duet_error *err
   return status;
 }
 
-double duet_dataset_background(const char *directory) {
+duet_status duet_dataset_background(const char *directory, double *background, duet_error *error) {
   duet_reading *reading;
   duet_dataset *dataset;
-  duet_error error;
-  if (duet_dataset_begin(directory, DUET_SPLIT_TRAIN, &dataset, &reading, &error)) return 0;
-  const double background = dataset->background;
+  const duet_status status = duet_dataset_begin(directory, DUET_SPLIT_TRAIN, &dataset, &reading, error);
+  *background = 0;
+  if (status) return status;
+  *background = dataset->background;
   (void)duet_dataset_end(reading, false, NULL);
   duet_dataset_destroy(dataset);
-  return background;
+  return DUET_OK;
 }
 
 duet_status duet_dataset_load(const char *directory, duet_split split, duet_dataset **out, duet_error *error) {

@@ -21,7 +21,8 @@ struct doctor_rig {
   duet_error error;
 };
 
-/* Pictures that can be learned: each digit lights a square of its own, over noise. */
+/* Pictures that can be learned: each digit lights a square of its own, over background with some noise, as pictures of
+   digits are: training takes the ways that it takes with them. */
 static duet_dataset *make_pictures(void) {
   duet_dataset *d = calloc(1, sizeof *d);
   if (!d) return NULL;
@@ -40,9 +41,10 @@ static duet_dataset *make_pictures(void) {
       const int row = at / SIDE - top, column = at % SIDE - left;
       word = word * 1664525u + 1013904223u;
       d->images[(size_t)i * SIDE * SIDE + (size_t)at] =
-          (uint8_t)((word >> 26) + (row >= 0 && row < 9 && column >= 0 && column < 4 ? 180 : 0));
+          (uint8_t)((word >> 29 ? 0 : word >> 20 & 63) + (row >= 0 && row < 9 && column >= 0 && column < 4 ? 180 : 0));
     }
   }
+  d->background = duet_background(d->images, (size_t)SAMPLES * SIDE * SIDE, (size_t)SIDE * SIDE);
   return d;
 }
 

@@ -16,7 +16,7 @@ enum {
   LARGEST_TILE = 5,   /* M of F(M x M, 3x3) */
   LEAST_STEPS = 3,    /* ... in steps */
   LARGEST_PIXELS = 7, /* kernel whose row is in registers */
-  LIST_LAYER = 1024   /* units of a dense layer whose gradients fit a list in private memory */
+  LIST_LAYER = 1024   /* features of a dense layer, values or gradients, that fit a list in private memory */
 };
 
 /* ---- what can be done ---- */
@@ -90,11 +90,12 @@ static bool suits_lists(const duet_plan *plan, const duet_problem *p) {
 }
 
 /* Of what a ReLU gives a fifth or so is not 0 once a network has learned for some steps. It pays where the weights,
-   turned each batch, serve blocks enough, and where rows of them are long. */
+   turned each batch, serve blocks enough, and where rows of them are long; not for predictions, whose bits are the same
+   however many pictures there are. */
 static bool suits_lists_forward(const duet_plan *plan, const duet_problem *p) {
   enum { LEAST_BLOCKS = 4, LEAST_FEATURES = 8 * DUET_LANES };
-  return can_lists_forward(plan, p) && plan->blocks >= LEAST_BLOCKS && p->out.channels >= LEAST_FEATURES &&
-         duet_shape_count(p->in) >= LEAST_FEATURES;
+  return can_lists_forward(plan, p) && !plan->options.predict && plan->blocks >= LEAST_BLOCKS &&
+         p->out.channels >= LEAST_FEATURES && duet_shape_count(p->in) >= LEAST_FEATURES;
 }
 
 /* Block by block where the sums are no larger than the images. */

@@ -47,7 +47,7 @@ typedef struct duet_problem {
   duet_shape in, out; /* before any pooling */
   int kernel, stride, pad;
   bool pool, relu; /* in the same unit */
-  bool after_relu; /* a dense layer's input ends in one */
+  bool after_relu; /* a dense layer's input ends in one (cpu class) */
   bool back;       /* its input needs a gradient */
   bool resident;   /* its input are pictures of the data set (constant RESIDENT) */
   bool turned;     /* its input are pictures, and the gradient of its result comes with channels innermost */

@@ -11,7 +11,7 @@ enum {
   MOST_WARP_SUMS = 128, /* ... that multiplies matrices: of 255 registers */
   MOST_LOCAL = 8000,    /* floats of local memory: below 32 KiB, that every device has */
   MOST_RESULTS = 65536, /* of a tile, far beyond any that fits: what is checked can be multiplied */
-  MOST_BAND = 16384,    /* floats of gradients before a pooling, in private memory */
+  MOST_BAND = 16384,    /* floats of results or gradients before a pooling, in private memory */
   LONGEST = 64          /* steps from one tile to the next that fits */
 };
 
@@ -76,7 +76,8 @@ static bool fits_cpu(const duet_stage *stage, int registers) {
     case DUET_STAGE_conv_weights:
       return fits_conv_weights(k);
     case DUET_STAGE_pixel_forward: /* whose template spells runs out */
-      return divides(k->TO, (k->OC + k->WIDTH - 1) / k->WIDTH) && within(k->TW, MOST_RUN);
+      return divides(k->TO, (k->OC + k->WIDTH - 1) / k->WIDTH) && within(k->TW, MOST_RUN) &&
+             (k->K + 1) * (k->IW + k->K) * k->TO * k->WIDTH <= MOST_BAND;
     case DUET_STAGE_pixel_weights:
       return fits_pixel_weights(k);
     case DUET_STAGE_sparse_backward:

@@ -13,6 +13,12 @@ enum {
 
 /* ---- parts ---- */
 
+/* Tiles of so many results of a dense layer. */
+static size_t dense_units(const duet_constants *k, int results) {
+  const int tile = k->SPARSE ? k->TW * DUET_LANES : k->TO;
+  return (size_t)((results + tile - 1) / tile);
+}
+
 /* The groups that share a block or a task when the stage runs alone. */
 static size_t spread(const duet_plan *plan, const duet_stage *stage) {
   const duet_constants *k = &stage->constants;
@@ -31,10 +37,10 @@ static size_t spread(const duet_plan *plan, const duet_stage *stage) {
       units = (size_t)(k->IH / k->TH);
       break;
     case DUET_STAGE_dense_forward:
-      units = (size_t)((k->OC + k->TO - 1) / k->TO);
+      units = dense_units(k, k->OC);
       break;
     case DUET_STAGE_dense_backward:
-      units = (size_t)((k->IC + k->TO - 1) / k->TO);
+      units = dense_units(k, k->IC);
       break;
     case DUET_STAGE_loss:
       units = 1;

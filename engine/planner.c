@@ -93,7 +93,8 @@ static duet_problem problem_of(duet_planner *planner, int layer) {
                         .pad = (int)l->options.pad,
                         .pool = unit->pool >= 0,
                         .relu = unit->relu,
-                        .after_relu = l->op == DUET_OP_dense && duet_planner_input(planner, layer, 0)->relu,
+                        .after_relu = l->op == DUET_OP_dense && planner->plan->options.kernel_class == DUET_CLASS_CPU &&
+                                      duet_planner_input(planner, layer, 0)->relu,
                         .back = duet_planner_input(planner, layer, 0)->needs_gradient,
                         .resident = reads_pictures(planner, layer)};
 }

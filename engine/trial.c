@@ -358,6 +358,7 @@ static void spoil(const duet_trial *t, const duet_place *p, uint32_t *at) {
 /* A NaN among what maxima and clipping read: it must stay one. */
 static bool reads_nan(const duet_trial *t, const char *name) {
   const duet_stage_kind kind = t->stage.kind;
+  if (kind == DUET_STAGE_pixel_forward) return !strcmp(name, "bias");
   return !strcmp(name, "x") &&
          (kind == DUET_STAGE_relu_forward || (kind == DUET_STAGE_pool_forward && t->stage.constants.MAXIMUM));
 }
@@ -371,7 +372,7 @@ static void fill_operand(duet_trials *set, const duet_trial *t, const duet_place
   for (size_t copy = 0; copy < p->copies; copy++) {
     uint32_t *at = set->before[p->memory] + p->offset + copy * p->stride;
     const bool places = !strcmp(p->name, "places");
-    if (places || !strcmp(p->name, "values")) {
+    if (t->stage.kind != DUET_STAGE_pixels && (places || !strcmp(p->name, "values"))) {
       fill_pixels(&t->stage.constants, places, copy, at, drawn);
       continue;
     }

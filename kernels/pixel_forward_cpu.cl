@@ -73,7 +73,7 @@ INLINE_FN void JOIN(STAGE, _leave)(const vec *start, GLOBAL vec *y, GLOBAL u8 *i
     NO_UNROLL for (int w = a; w < b; w++) {
       y[w * VECTORS + v] = still;
 #if TRAIN
-      STORE_WINNER(w * VECTORS + v, RELU ? PICK(SPLATV(BEYOND), ZEROV, still > ZEROV) : ZEROV)
+      STORE_WINNER(w * VECTORS + v, RELU ? PICK(SPLATV(BEYOND), ZEROV, still > ZEROV) : PICK(ZEROV, SPLATV(3.0f), still != still))
 #endif
     }
   }

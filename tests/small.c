@@ -64,7 +64,7 @@ duet_dataset *small_dataset(size_t count, int height, int width, uint64_t seed) 
       d->images[i * (size_t)pixels + (size_t)p] = (uint8_t)(words[0] % 120 + (lit ? 130 : 0));
     }
   }
-  d->background = duet_background(d->images, count * (size_t)pixels);
+  d->background = duet_background(d->images, count * (size_t)pixels, (size_t)pixels);
   return d;
 }
 

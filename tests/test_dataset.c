@@ -163,9 +163,12 @@ static void mnist_loads(void **state) {
     assert_int_equal(dataset->width, 28);
     assert_int_equal(dataset->classes, 10);
     assert_memory_equal(dataset->labels, split ? first_test : first_train, sizeof first_train);
-    assert_true(dataset->background == duet_background(dataset->images, DUET_BACKGROUND_PICTURES * 28 * 28));
+    assert_true(dataset->background == duet_background(dataset->images, DUET_BACKGROUND_PICTURES * 28 * 28, 28 * 28));
     assert_true(dataset->background > 0.75 && dataset->background < 0.85);
-    if (split == 0) assert_true(duet_dataset_background(MNIST) == dataset->background);
+    double background = 0;
+    duet_error error;
+    assert_int_equal(duet_dataset_background(MNIST, &background, &error), DUET_OK);
+    if (split == 0) assert_true(background == dataset->background);
     write_back(dataset, names[2 * split], names[2 * split + 1]);
     duet_dataset_destroy(dataset);
   }
@@ -180,15 +183,18 @@ static void small_sets_load(void **state) {
   write_good_set(true);
   expect_good_set();
   duet_dataset *dataset = load(directory, DUET_SPLIT_TRAIN); /* fewer than are looked at */
-  assert_true(dataset->background ==
-              duet_background(dataset->images, dataset->count * (size_t)dataset->height * (size_t)dataset->width));
+  const size_t pixels = (size_t)dataset->height * (size_t)dataset->width;
+  assert_true(dataset->background == duet_background(dataset->images, dataset->count * pixels, pixels));
   duet_dataset_destroy(dataset);
   write_gzip(path_of(names[0], ".gz"), "damaged", 7, "wb");
-  assert_true(duet_dataset_background(directory) == 0);
+  double background = 1;
+  duet_error error;
+  assert_int_not_equal(duet_dataset_background(directory, &background, &error), DUET_OK);
+  assert_true(background == 0);
   write_good_set(false);  // both: the plain files are taken
   expect_good_set();
-  const uint8_t pixels[] = {0, 7, 0, 255, 0, 0, 1, 0};
-  assert_true(duet_background(pixels, sizeof pixels) == 5 / 8.0 && duet_background(pixels, 0) == 0);
+  const uint8_t two[] = {0, 7, 0, 255, 9, 0, 9, 9}; /* black paper, and grey */
+  assert_true(duet_background(two, sizeof two, 4) == 5 / 8.0 && duet_background(two, 0, 4) == 0);
   duet_dataset_destroy(NULL);
 }
 

@@ -654,7 +654,11 @@ static void test_words_on_stages(void **state) {
   plan = plan_of(network, options);
   expect_variant(plan, "conv2 forward", "direct");
   expect_variant(plan, "fc1 forward", "dense"); /* turned weights would serve one block */
-  options.batch = 128;
+  duet_plan_destroy(plan);
+  options.batch = 128, options.train = false, options.predict = true;
+  plan = plan_of(network, options);
+  expect_variant(plan, "fc1 forward", "dense"); /* as with one picture */
+  options.train = true, options.predict = false;
   duet_plan_destroy(plan);
   options.kernel_class = DUET_CLASS_GPU, options.precision = DUET_PRECISION_bf16, options.compute_units = 132;
   plan = plan_of(network, options);

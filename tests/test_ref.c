@@ -186,10 +186,11 @@ static void check_sparse(const duet_constants *k, double *x, double *w, double *
 }
 
 /* The weight gradient by pixels is that by all of them, with the ReLU and with winners that let nothing pass. */
-static void check_pixels(duet_constants k, double *x, double *dy, double *y, const double *index, size_t stride,
-                         const double *dw, const double *dbias) {
+static void check_pixels(duet_constants k, double *x, double *w, double *bias, double *dy, double *y,
+                         const double *index, size_t stride, const double *dw, const double *dbias) {
   const size_t in = (size_t)(k.IH * k.IW) * L, oc = (size_t)k.OC, weights = oc * (size_t)(k.K * k.K);
   const size_t windows = (size_t)(k.OH / 2 * (k.OW / 2)), row = (oc + L - 1) / L * L, size = (windows | 1) * row * L;
+  const int relu = k.RELU;
   const duet_constants pooled = {.IC = k.OC, .IH = k.OH / 2, .IW = k.OW / 2};
   double *values = tensor(BLOCKS * (in + 2 * L)), *places = tensor(BLOCKS * (in + (size_t)(k.IH + 9) * L));
   double *dyt = tensor(BLOCKS * size), *yt = tensor(BLOCKS * size), *indext = tensor(BLOCKS * size);
@@ -214,6 +215,19 @@ static void check_pixels(duet_constants k, double *x, double *dy, double *y, con
             ((uint8_t *)(indext + b * size))[l * windows * row + i] = 4;
     k.RELU = 0;
   }
+  /* forward: yt, and the winners with 4 where nothing passes, as just made */
+  double *made = tensor(BLOCKS * size), *winners = tensor(BLOCKS * size);
+  k.RELU = relu;
+  run(&(stage_run){
+      double_pixel_forward, k, 0, {values, places, w, bias, made, winners}, {lists[0], lists[1], 0, 0, size, size}});
+  for (size_t b = 0; b < BLOCKS; b++)
+    for (size_t l = 0; l < L; l++)
+      for (size_t i = 0; i < windows * row; i++) {
+        const size_t at = b * size + l * (windows | 1) * row + i, byte = l * windows * row + i;
+        assert_true(fabs(made[at] - yt[at]) <= 1e-12);
+        if (i % row < oc)
+          assert_int_equal(((uint8_t *)(winners + b * size))[byte], ((uint8_t *)(indext + b * size))[byte]);
+      }
 }
 
 static void check_conv(duet_constants k) {
@@ -245,7 +259,7 @@ static void check_conv(duet_constants k) {
     check_close(again, dw, weights);
     check_gradient(&o, bias, oc, dbias);
     check_sparse(&k, x, w, dy, y, index, out, dx, dw, dbias);
-    if (k.IC == 1 && k.PAD == 0) check_pixels(k, x, dy, y, index, out, dw, dbias);
+    if (k.IC == 1 && k.PAD == 0) check_pixels(k, x, w, bias, dy, y, index, out, dw, dbias);
   }
   double *masked = tensor(BLOCKS * in), *expected = tensor(BLOCKS * in);
   for (size_t i = 0; i < BLOCKS * in; i++) expected[i] = masked[i] + (x[i] > 0 ? dx[i] : 0);

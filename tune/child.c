@@ -30,8 +30,8 @@ static duet_status open_child(int argc, char **argv, child *c, duet_error *error
                                    .train = true,
                                    .method = DUET_METHOD_ADAM,
                                    .sections = true,
-                                   .precision = precision,
-                                   .background = duet_dataset_background(NULL)};
+                                   .precision = precision};
+  if (!s) s = duet_dataset_background(NULL, &c->options.background, error);
   if (!s) s = duet_plan_for(c->rig.info, &c->options, error);
   const int group = strcmp(argv[4], "list") == 0 ? 5 : strcmp(argv[4], "layer") == 0 ? 7 : argc; /* where it is told */
   if (group < argc) c->options.group = (size_t)strtol(argv[group], NULL, 10);

@@ -22,13 +22,10 @@ typedef struct directed {
 } directed;
 
 static duet_status make_plan(const bench_rig *rig, const bench_job *job, directed *d, duet_error *error) {
-  duet_plan_options options = {.batch = job->batch,
-                               .train = true,
-                               .method = DUET_METHOD_ADAM,
-                               .sections = true,
-                               .background = duet_dataset_background(NULL),
-                               .tuned = rig->handle.tuned};
-  duet_status s = duet_plan_for(rig->info, &options, error);
+  duet_plan_options options = {
+      .batch = job->batch, .train = true, .method = DUET_METHOD_ADAM, .sections = true, .tuned = rig->handle.tuned};
+  duet_status s = duet_dataset_background(NULL, &options.background, error);
+  if (!s) s = duet_plan_for(rig->info, &options, error);
   if (!s) s = duet_network_load(job->network, BENCH_IMAGE, BENCH_IMAGE, &d->network, error);
   if (!s) s = duet_plan_create(d->network, &options, &d->plan, error);
   return s;
