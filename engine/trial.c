@@ -290,12 +290,14 @@ static uint32_t picture_word(size_t i, uint32_t *drawn) {
   return duet_trial_bits(background ? (double)lane / L - 0.5 : 2 * uniform(drawn) - 1);
 }
 
-/* Whether a pixel is background in a trial: of image 0 of a block all are, of image 1 none, of others three of four. */
+/* Whether a pixel is background in a trial: of image 0 of a block all are, of image 1 none, of others four of five,
+   pixel by pixel or, as where a pen was, by strokes of five. */
 static bool is_background(size_t image, size_t pixel) {
+  enum { STROKE = 5, BY_PIXELS = 4 };
   uint32_t words[4];
-  const size_t lane = image % L;
-  duet_philox(20261128, (uint32_t)pixel, (uint32_t)image, 0, 0, words);
-  return lane == 0 || pixel == 0 || (lane > 1 && words[0] % 4 > 0);
+  const size_t lane = image % L, at = lane < BY_PIXELS ? pixel : pixel / STROKE;
+  duet_philox(20261128, (uint32_t)at, (uint32_t)image, 0, 0, words);
+  return lane == 0 || pixel == 0 || (lane > 1 && words[0] % 5 > 0);
 }
 
 /* The lists of one block as stage pixels leaves them: `values`, or `places` (bits of integers). */
