@@ -26,6 +26,9 @@ size_t duet_winograd_points(int kernel, int M) {
   return (size_t)((kernel == 5 ? kernel : T) * T);
 }
 
+size_t duet_pixel_values(const duet_constants *k) { return (size_t)k->IH * (size_t)k->IW + 2; }
+size_t duet_pixel_places(const duet_constants *k) { return (size_t)k->IH * (size_t)k->IW + (size_t)k->IH + 9; }
+
 size_t duet_turned_row(int features) { return (((size_t)features + L - 1) / L | 1) * L; }
 
 int duet_resident_pixels(const duet_constants *k) { return k->IH ? k->IH * k->IW : k->IC; }
@@ -49,7 +52,6 @@ static size_t rounded_up(size_t features) { return (features + L - 1) / L * L; }
 
 static sizes sizes_of(const duet_constants *k) {
   const int side = k->POOL ? 2 : 1, T = k->WINOGRAD ? k->WINOGRAD + 2 : 0;
-  const int pixels = k->IH * k->IW;
   const int padded = (k->IH + 2 * k->PAD) * (k->IW + 2 * k->PAD), windows = (k->OH / 2) * (k->OW / 2);
   const size_t ic = (size_t)k->IC, oc = (size_t)k->OC;
   const int row = (int)rounded_up(ic);
@@ -64,8 +66,8 @@ static sizes sizes_of(const duet_constants *k) {
              .y = product(k->OC, k->OH / side, k->OW / side, L),
              .halved = product(k->OC, k->OH / 2, k->OW / 2, L),
              .pooled = product(k->IC, k->OH, k->OW, L),
-             .values = product(pixels + 2, L, 1, 1),
-             .places = product(k->IH + pixels + 9, L, 1, 1),
+             .values = duet_pixel_values(k) * L,
+             .places = duet_pixel_places(k) * L,
              .yt = product(windows | 1, (int)rounded_up(oc), L, 1),
              .turned = product(windows, (int)rounded_up(oc), L, 1),
              .w = product(k->OC, k->IC, k->K, k->K),

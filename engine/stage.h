@@ -30,6 +30,10 @@ size_t duet_winograd_points(int kernel, int M);
 /* Pixels of a picture of the data set, as a RESIDENT stage reads it. */
 int duet_resident_pixels(const duet_constants *constants);
 
+/* Values and places that stage pixels keeps of one image, of room for all its pixels. */
+size_t duet_pixel_values(const duet_constants *constants);
+size_t duet_pixel_places(const duet_constants *constants);
+
 /* Floats of a row of stage transpose_matrix: so many features, an odd number of sixteens. */
 size_t duet_turned_row(int features);
 

@@ -304,8 +304,8 @@ static bool is_background(size_t image, size_t pixel) {
 static void fill_pixels(const duet_constants *k, bool places, size_t block, uint32_t *at, uint32_t *drawn) {
   const size_t pixels = (size_t)(k->IH * k->IW), height = (size_t)k->IH, width = (size_t)k->IW;
   for (size_t l = 0; l < L; l++) {
-    uint32_t *rows = at + l * (height + pixels + 9), *values = at + l * (pixels + 2), count = 0;
-    memset(places ? rows : values, 0, (places ? height + pixels + 9 : pixels + 2) * sizeof *at);
+    uint32_t *rows = at + l * duet_pixel_places(k), *values = at + l * duet_pixel_values(k), count = 0;
+    memset(places ? rows : values, 0, (places ? duet_pixel_places(k) : duet_pixel_values(k)) * sizeof *at);
     if (!places) *values++ = duet_trial_bits((double)l / L - 0.5);
     for (size_t p = 0; p < pixels; p++) {
       if (places && p % width == 0) rows[p / width] = count;

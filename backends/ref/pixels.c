@@ -6,8 +6,8 @@ void REF_TWIN(pixels)(const ref_call *call) {
   const ptrdiff_t pixels = (ptrdiff_t)k->IH * k->IW;
   const ref_real *x = call->operand[0];
   for (ptrdiff_t l = 0; l < REF_LANES; l++) {
-    ref_real *values = (ref_real *)call->operand[1] + l * (pixels + 2);
-    int32_t *rows = (int32_t *)call->operand[2] + l * (k->IH + pixels + 9), *places = rows + k->IH + 1;
+    ref_real *values = (ref_real *)call->operand[1] + l * (ptrdiff_t)duet_pixel_values(k);
+    int32_t *rows = (int32_t *)call->operand[2] + l * (ptrdiff_t)duet_pixel_places(k), *places = rows + k->IH + 1;
     int32_t count = 0;
     *values++ = x[l];
     for (ptrdiff_t p = 0; p < pixels; p++) {
@@ -20,13 +20,9 @@ void REF_TWIN(pixels)(const ref_call *call) {
   }
 }
 
-REF_INLINE ptrdiff_t channels_length(const duet_constants *k) {
-  return (k->OC + REF_LANES - 1) / REF_LANES * (ptrdiff_t)REF_LANES;
-}
-
 void REF_TWIN(transpose_index)(const ref_call *call) {
   const duet_constants *k = call->k;
-  const ptrdiff_t row = channels_length(k), windows = k->OH / 2 * (ptrdiff_t)(k->OW / 2);
+  const ptrdiff_t row = ref_row(k->OC), windows = k->OH / 2 * (ptrdiff_t)(k->OW / 2);
   const uint8_t *index = call->operand[0];
   uint8_t *indext = call->operand[1];
   for (ptrdiff_t i = 0; i < REF_LANES * windows * row; i++) {
@@ -39,8 +35,8 @@ void REF_TWIN(transpose_index)(const ref_call *call) {
 static void picture_of(const ref_call *call, int image, double *x) {
   const duet_constants *k = call->k;
   const ptrdiff_t pixels = (ptrdiff_t)k->IH * k->IW, l = image % REF_LANES;
-  const ref_real *values = (const ref_real *)ref_at(call, 0, image / REF_LANES) + l * (pixels + 2);
-  const int32_t *rows = (const int32_t *)ref_at(call, 1, image / REF_LANES) + l * (k->IH + pixels + 9);
+  const ref_real *values = (const ref_real *)ref_at(call, 0, image / REF_LANES) + l * (ptrdiff_t)duet_pixel_values(k);
+  const int32_t *rows = (const int32_t *)ref_at(call, 1, image / REF_LANES) + l * (ptrdiff_t)duet_pixel_places(k);
   for (ptrdiff_t p = 0; p < pixels; p++) x[p] = values[0];
   for (ptrdiff_t e = 0; e < rows[k->IH]; e++) x[rows[k->IH + 1 + e]] += values[1 + e];
 }
@@ -48,7 +44,7 @@ static void picture_of(const ref_call *call, int image, double *x) {
 /* Adds one image to the sums of channel `o`: of the taps, sums[K][K], and of the bias behind them. */
 static void add_image(const ref_call *call, int image, ptrdiff_t o, const double *x, double *sums) {
   const duet_constants *k = call->k;
-  const ptrdiff_t row = channels_length(k), columns = k->OW / 2, windows = k->OH / 2 * columns, l = image % REF_LANES;
+  const ptrdiff_t row = ref_row(k->OC), columns = k->OW / 2, windows = k->OH / 2 * columns, l = image % REF_LANES;
   const ref_real *dyt = (const ref_real *)ref_at(call, 2, image / REF_LANES) + l * (windows | 1) * row + o;
   const ref_real *yt = (const ref_real *)ref_at(call, 3, image / REF_LANES);
   const uint8_t *indext = (const uint8_t *)ref_at(call, 4, image / REF_LANES) + l * windows * row + o;
@@ -103,7 +99,7 @@ static ref_real maximum_of(const duet_constants *k, const double *x, const ref_r
 
 void REF_TWIN(pixel_forward)(const ref_call *call) {
   const duet_constants *k = call->k;
-  const ptrdiff_t row = channels_length(k), windows = k->OH / 2 * (ptrdiff_t)(k->OW / 2), taps = k->K * (ptrdiff_t)k->K;
+  const ptrdiff_t row = ref_row(k->OC), windows = k->OH / 2 * (ptrdiff_t)(k->OW / 2), taps = k->K * (ptrdiff_t)k->K;
   const ref_real *w = call->operand[2], *bias = call->operand[3];
   double x[REF_MAX_PICTURE] = {0};
   for (ptrdiff_t l = 0; l < REF_LANES; l++) {

@@ -3,9 +3,6 @@
    included. */
 #include "backends/ref/ref.h"
 
-REF_INLINE ptrdiff_t row_length(const duet_constants *k) {
-  return (k->IC + REF_LANES - 1) / REF_LANES * (ptrdiff_t)REF_LANES;
-}
 REF_INLINE ptrdiff_t padded_width(const duet_constants *k) { return k->IW + 2 * (ptrdiff_t)k->PAD; }
 REF_INLINE ptrdiff_t padded_pixels(const duet_constants *k) {
   return (k->IH + 2 * (ptrdiff_t)k->PAD) * padded_width(k);
@@ -16,7 +13,7 @@ REF_INLINE ptrdiff_t list_length(const duet_constants *k) { return (1 + (k->OH /
 
 void REF_TWIN(transpose)(const ref_call *call) {
   const duet_constants *k = call->k;
-  const ptrdiff_t row = row_length(k), pixels = padded_pixels(k), width = padded_width(k);
+  const ptrdiff_t row = ref_row(k->IC), pixels = padded_pixels(k), width = padded_width(k);
   const ref_real *x = call->operand[0];
   ref_real *xt = call->operand[1];
   for (ptrdiff_t i = 0; i < REF_LANES * pixels * row; i++) {
@@ -29,7 +26,7 @@ void REF_TWIN(transpose)(const ref_call *call) {
 
 void REF_TWIN(transpose_back)(const ref_call *call) {
   const duet_constants *k = call->k;
-  const ptrdiff_t row = row_length(k);
+  const ptrdiff_t row = ref_row(k->IC);
   const ref_real *dxt = call->operand[0], *x = call->operand[1];
   ref_real *dx = call->operand[2];
   for (ptrdiff_t c = 0, at = 0; c < k->IC; c++)
@@ -66,7 +63,7 @@ void REF_TWIN(sparse_gradient)(const ref_call *call) {
 
 REF_CLONES void REF_TWIN(sparse_backward)(const ref_call *call) {
   const duet_constants *k = call->k;
-  const ptrdiff_t row = row_length(k), pixels = padded_pixels(k), length = list_length(k);
+  const ptrdiff_t row = ref_row(k->IC), pixels = padded_pixels(k), length = list_length(k);
   const ref_real *list = call->operand[0], *wt = call->operand[1];
   ref_real *dxt = call->operand[2];
   for (ptrdiff_t l = 0; l < REF_LANES; l++)
@@ -90,7 +87,7 @@ REF_CLONES void REF_TWIN(sparse_backward)(const ref_call *call) {
 /* dwt[row] of one output channel and tap; the sum of the gradients too. */
 REF_INLINE double tap_sum(const ref_call *call, ptrdiff_t o, ptrdiff_t tap, ptrdiff_t v, double sum[REF_LANES]) {
   const duet_constants *k = call->k;
-  const ptrdiff_t row = row_length(k), length = list_length(k), shift = tap / k->K * padded_width(k) + tap % k->K;
+  const ptrdiff_t row = ref_row(k->IC), length = list_length(k), shift = tap / k->K * padded_width(k) + tap % k->K;
   double total = 0;
   for (int c = 0; c < REF_LANES; c++) sum[c] = 0;
   for (int image = 0; image < k->BLOCKS * REF_LANES; image++) {
@@ -108,7 +105,7 @@ REF_INLINE double tap_sum(const ref_call *call, ptrdiff_t o, ptrdiff_t tap, ptrd
 
 REF_CLONES void REF_TWIN(sparse_weights)(const ref_call *call) {
   const duet_constants *k = call->k;
-  const ptrdiff_t row = row_length(k), taps = (ptrdiff_t)k->K * k->K;
+  const ptrdiff_t row = ref_row(k->IC), taps = (ptrdiff_t)k->K * k->K;
   ref_real *dwt = call->operand[2], *dw = call->operand[3], *dbias = call->operand[4];
   const ptrdiff_t begin = (ptrdiff_t)call->index * k->ROWS;
   const ptrdiff_t end = begin + k->ROWS < k->OC ? begin + k->ROWS : k->OC;
@@ -125,7 +122,7 @@ REF_CLONES void REF_TWIN(sparse_weights)(const ref_call *call) {
 
 void REF_TWIN(transpose_weights)(const ref_call *call) {
   const duet_constants *k = call->k;
-  const ptrdiff_t row = row_length(k), taps = (ptrdiff_t)k->K * k->K, o = (ptrdiff_t)call->index;
+  const ptrdiff_t row = ref_row(k->IC), taps = (ptrdiff_t)k->K * k->K, o = (ptrdiff_t)call->index;
   const ref_real *w = call->operand[0];
   ref_real *wt = call->operand[1];
   for (ptrdiff_t i = 0; i < taps * row; i++)

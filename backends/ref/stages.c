@@ -192,7 +192,7 @@ static bool pixels_fit(const ref_call *call, int blocks) {
   if (pixels > REF_MAX_PICTURE) return false;
   for (int i = 0; i < blocks * REF_LANES; i++) {
     const int32_t *rows =
-        (const int32_t *)ref_at(call, 1, i / REF_LANES) + (ptrdiff_t)(i % REF_LANES) * (k->IH + pixels + 9);
+        (const int32_t *)ref_at(call, 1, i / REF_LANES) + (ptrdiff_t)((size_t)(i % REF_LANES) * duet_pixel_places(k));
     int count = 0;
     for (int r = 0; r <= k->IH; count = rows[r++])
       if (rows[r] < count || rows[r] > pixels) return false;
