@@ -6,18 +6,20 @@
 #define USED ((IC + WIDTH - 1) / WIDTH) /* vecs with channels; TW divides it */
 #define VECTORS ((IC + 15) / 16 * VECS) /* of a pixel, or a weight */
 
-/* Adds the entries of one image and one output channel to dwt[TH][K][TW of VECTORS]. */
-INLINE_FN void JOIN(STAGE, _tile)(GLOBAL const float *entries, GLOBAL const vec *x, GLOBAL vec *dwt) {
-  vec acc[TH * K][TW];
+/* Adds the entries of one image and one output channel to dwt[TH][K][TW of VECTORS]. Returns their sum. */
+INLINE_FN float JOIN(STAGE, _tile)(GLOBAL const float *entries, GLOBAL const vec *x, GLOBAL vec *dwt) {
+  vec acc[TH * K][TW], sum = ZEROV;
   const int count = (int)entries[0];
   UNROLL for (int i = 0; i < TH * K * TW; i++) acc[i / TW][i % TW] = dwt[i / TW * VECTORS + i % TW];
   NO_UNROLL for (int e = 1; e <= count; e++) {
     const vec d = SPLATV(entries[2 * e]);
+    sum += d;
     GLOBAL const vec *patch = x + as_int(entries[2 * e + 1]) * VECTORS;
     UNROLL for (int i = 0; i < TH * K; i++) UNROLL for (int v = 0; v < TW; v++)
       acc[i][v] = fma(d, patch[(i / K * PADDED_W + i % K) * VECTORS + v], acc[i][v]);
   }
   UNROLL for (int i = 0; i < TH * K * TW; i++) dwt[i / TW * VECTORS + i % TW] = acc[i / TW][i % TW];
+  return sum.s0;
 }
 
 STAGE_FN STAGE(TASK_PARAMETERS, GLOBAL const float *list, GLOBAL const float *xt, GLOBAL float *dwt, GLOBAL float *dw, GLOBAL float *dbias) {
@@ -29,15 +31,11 @@ STAGE_FN STAGE(TASK_PARAMETERS, GLOBAL const float *list, GLOBAL const float *xt
     GLOBAL const float *x = xt + image / 16 * XT_STRIDE + image % 16 * ((PIXELS | 1) * VECTORS * WIDTH);
     for (int v0 = 0; v0 < USED; v0 += TW)
       for (int kh = 0; kh < K; kh += TH)
-        for (int o = begin; o < end; o++)
-          JOIN(STAGE, _tile)(lists + o * (WINDOWS + 1) * 2, (GLOBAL const vec *)x + kh * PADDED_W * VECTORS + v0,
-                             (GLOBAL vec *)dwt + (o * K + kh) * K * VECTORS + v0);
-    for (int o = begin; o < end; o++) {
-      GLOBAL const float *entries = lists + o * (WINDOWS + 1) * 2;
-      float sum = 0;
-      for (int e = 1; e <= (int)entries[0]; e++) sum += entries[2 * e];
-      dbias[o] += sum;
-    }
+        for (int o = begin; o < end; o++) {
+          const float sum = JOIN(STAGE, _tile)(lists + o * (WINDOWS + 1) * 2, (GLOBAL const vec *)x + kh * PADDED_W * VECTORS + v0,
+                                               (GLOBAL vec *)dwt + (o * K + kh) * K * VECTORS + v0);
+          if (v0 == 0 && kh == 0) dbias[o] += sum;
+        }
   }
   for (int o = begin; o < end; o++)
     for (int i = 0; i < K * K; i++)
