@@ -20,17 +20,16 @@ INLINE_FN void JOIN(STAGE, _store)(TILE_PARAMETERS, const vec *a, int d, int h0,
   OVER_TILE for (int i = 0; i < TH * TW / 4; i++) {
     const int r = i / (TW / 2), c = i % (TW / 2), corner = 2 * r * TW + 2 * c;
     if (!ON_MAP(h0 + 2 * r, w0 + 2 * c)) continue;
-    vec best = a[corner];
-    ivec winner = (ivec)0;
+    vec best = a[corner], winner = ZEROV; /* of their own width: narrower numbers would be packed comparison by comparison */
     UNROLL for (int k = 1; k < 4; k++) {
       const vec v = a[corner + k / 2 * TW + k % 2];
       const ivec better = (v > best) | (v != v);
       best = PICK(best, v, better);
-      winner = select(winner, (ivec)k, better);
+      winner = PICK(winner, SPLATV((float)k), better);
     }
     const int o = (d * (DH / 2) + h0 / 2 + r) * (DW / 2) + w0 / 2 + c;
     STOREV(y, o, RELU ? CLIPV(best) : best);
-    STORE_INDEXV(index, o, winner);
+    STORE_INDEXV(index, o, JOIN(convert_int, WIDTH)(winner));
   }
 }
 #else

@@ -29,9 +29,9 @@ STAGE_FN STAGE(TASK_PARAMETERS, GLOBAL const float *list, GLOBAL const float *xt
   for (int image = 0; image < BLOCKS * 16; image++) {
     GLOBAL const float *lists = list + image / 16 * LIST_STRIDE + image % 16 * (OC * (WINDOWS + 1) * 2);
     GLOBAL const float *x = xt + image / 16 * XT_STRIDE + image % 16 * ((PIXELS | 1) * VECTORS * WIDTH);
-    for (int v0 = 0; v0 < USED; v0 += TW)
-      for (int kh = 0; kh < K; kh += TH)
-        for (int o = begin; o < end; o++) {
+    for (int o = begin; o < end; o++)
+      NO_UNROLL for (int v0 = 0; v0 < USED; v0 += TW)
+        NO_UNROLL for (int kh = 0; kh < K; kh += TH) {
           const float sum = JOIN(STAGE, _tile)(lists + o * (WINDOWS + 1) * 2, (GLOBAL const vec *)x + kh * PADDED_W * VECTORS + v0,
                                                (GLOBAL vec *)dwt + (o * K + kh) * K * VECTORS + v0);
           if (v0 == 0 && kh == 0) dbias[o] += sum;

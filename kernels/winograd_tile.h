@@ -19,11 +19,12 @@ WINOGRAD_RESULTS(JOIN(STAGE, _results), vec)
 
 /* v[T*T][V_PITCH] = B d B' of the patch of one source channel whose first pixel is (row, column); zero outside. */
 INLINE_FN void JOIN(STAGE, _patch)(vec *v, GLOBAL const float *x, int row, int column, const int checked) {
+  GLOBAL const float *first = x + (row * SW + column) * 16;
   vec middle[T * T]; /* too many for registers, so loops over it save code */
   NO_UNROLL for (int j = 0; j < T; j++) {
     vec d[T];
     UNROLL for (int i = 0; i < T; i++)
-      d[i] = checked && (row + i < 0 || row + i >= SH || column + j < 0 || column + j >= SW) ? ZEROV : LOADV(x, (row + i) * SW + column + j);
+      d[i] = checked && (row + i < 0 || row + i >= SH || column + j < 0 || column + j >= SW) ? ZEROV : LOADV(first, i * SW + j);
     JOIN(STAGE, _to_points)(T, WINOGRAD_MATRIX(a) + T, d, middle + j, T);
   }
   NO_UNROLL for (int i = 0; i < T; i++) JOIN(STAGE, _to_points)(T, WINOGRAD_MATRIX(a) + T, middle + i * T, v + i * T * V_PITCH, V_PITCH);
@@ -34,7 +35,7 @@ INLINE_FN void JOIN(STAGE, _point)(vec *m, const vec *v, GLOBAL const float *u, 
   for (int c0 = 0; c0 < SC; c0 += CHUNK) {
     vec acc[TO][PATCHES];
     UNROLL for (int i = 0; i < TO * PATCHES; i++) acc[i / PATCHES][i % PATCHES] = ZEROV;
-    NO_UNROLL for (int c = c0; c < MIN(c0 + CHUNK, SC); c++) UNROLL for (int t = 0; t < PATCHES; t++) {
+    UNROLL_4 for (int c = c0; c < MIN(c0 + CHUNK, SC); c++) UNROLL for (int t = 0; t < PATCHES; t++) {
       const vec vt = v[c * PATCHES + t];
       UNROLL for (int d = 0; d < TO; d++) if (d < to) acc[d][t] = fma(SPLATV(u[c * WS + d * WD]), vt, acc[d][t]);
     }
