@@ -29,6 +29,11 @@ size_t duet_winograd_points(int kernel, int M) {
 size_t duet_pixel_values(const duet_constants *k) { return (size_t)k->IH * (size_t)k->IW + 2; }
 size_t duet_pixel_places(const duet_constants *k) { return (size_t)k->IH * (size_t)k->IW + (size_t)k->IH + 9; }
 
+size_t duet_feature_row(int features, int width) {
+  const size_t whole = width > 0 ? (size_t)width : L;
+  return ((size_t)features + whole - 1) / whole * whole;
+}
+
 size_t duet_turned_row(int features) { return (((size_t)features + L - 1) / L | 1) * L; }
 
 int duet_resident_pixels(const duet_constants *k) { return k->IH ? k->IH * k->IW : k->IC; }
@@ -40,7 +45,7 @@ typedef struct sizes {
   size_t picture, x, y;         /* [IH][IW][16], [IC][IH][IW][16], [OC][OH][OW][16] behind any POOL */
   size_t halved, pooled;        /* [OC][OH/2][OW/2][16], [IC][OH][OW][16] */
   size_t values, places;        /* of stage pixels */
-  size_t yt, turned;            /* [16][OH/2][OW/2][round up(OC, 16)] of `transpose` and of transpose_index */
+  size_t yt, turned;            /* [16][OH/2][OW/2][row of OC] of `transpose` and of transpose_index */
   size_t w, u, kernels, wt;     /* [OC][IC][K][K], transformed, whichever convolutions read, turned */
   size_t points_in, points_out; /* [points][IC][16], [points][OC][16] */
   size_t xt, rows_in, rows_out; /* pictures of `transpose`, its rows of IC and of OC features */
@@ -48,13 +53,11 @@ typedef struct sizes {
   int points;                   /* of Winograd's algorithm in steps, T * T */
 } sizes;
 
-static size_t rounded_up(size_t features) { return (features + L - 1) / L * L; }
-
 static sizes sizes_of(const duet_constants *k) {
   const int side = k->POOL ? 2 : 1, T = k->WINOGRAD ? k->WINOGRAD + 2 : 0;
   const int padded = (k->IH + 2 * k->PAD) * (k->IW + 2 * k->PAD), windows = (k->OH / 2) * (k->OW / 2);
   const size_t ic = (size_t)k->IC, oc = (size_t)k->OC;
-  const int row = (int)rounded_up(ic);
+  const int row_in = (int)duet_feature_row(k->IC, k->WIDTH), row_out = (int)duet_feature_row(k->OC, k->WIDTH);
   sizes s = {.ic = ic,
              .oc = oc,
              .in = ic * L,
@@ -68,18 +71,18 @@ static sizes sizes_of(const duet_constants *k) {
              .pooled = product(k->IC, k->OH, k->OW, L),
              .values = duet_pixel_values(k) * L,
              .places = duet_pixel_places(k) * L,
-             .yt = product(windows | 1, (int)rounded_up(oc), L, 1),
-             .turned = product(windows, (int)rounded_up(oc), L, 1),
+             .yt = product(windows | 1, row_out, L, 1),
+             .turned = product(windows, row_out, L, 1),
              .w = product(k->OC, k->IC, k->K, k->K),
              .u = product(k->OC, k->IC, (int)duet_winograd_points(k->K, k->WINOGRAD), 1),
-             .wt = product(k->OC, k->K * k->K, row, 1),
+             .wt = product(k->OC, k->K * k->K, row_in, 1),
              .points = T * T,
              .points_in = product(k->IC, T * T, L, 1),
              .points_out = product(k->OC, T * T, L, 1),
-             .xt = product(padded | 1, row, L, 1),
+             .xt = product(padded | 1, row_in, L, 1),
              .list = product(k->OC, 1 + windows, 2, L),
-             .rows_in = rounded_up(ic) * L,
-             .rows_out = rounded_up(oc) * L,
+             .rows_in = duet_feature_row(k->IC, L) * L,
+             .rows_out = duet_feature_row(k->OC, L) * L,
              .count = product(k->COUNT, L, 1, 1),
              .total = (size_t)k->TOTAL};
   s.kernels = k->WINOGRAD ? s.u : s.w;

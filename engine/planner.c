@@ -1,6 +1,7 @@
 #include "engine/planner.h"
 
 #include "engine/stage.h"
+#include "engine/tiles.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -152,20 +153,20 @@ duet_operand duet_planner_gradient(duet_unit *unit, duet_stage *stage) {
   return unit->gradient;
 }
 
-size_t duet_planner_transposed_size(duet_shape shape, int pad) {
-  const int row = (shape.channels + DUET_LANES - 1) / DUET_LANES * DUET_LANES;
+size_t duet_planner_transposed_size(duet_shape shape, int pad, int vector) {
   const size_t pixels = duet_shape_count((duet_shape){1, shape.height + 2 * pad, shape.width + 2 * pad});
-  return (size_t)row * (pixels | 1);
+  return duet_feature_row(shape.channels, vector) * (pixels | 1);
 }
 
-duet_operand duet_planner_transposed(duet_planner *planner, int layer, duet_shape shape, int pad) {
+duet_operand duet_planner_transposed(duet_planner *planner, int layer, duet_shape shape, int pad, int vector) {
   const duet_unit *input = duet_planner_input(planner, layer, 0);
-  if (input->yt.stride && pad == 0 && shape.channels == planner->network->layers[input->root].shape.channels)
+  if (input->yt.stride && pad == 0 && vector == duet_tiles_width(planner->plan) &&
+      shape.channels == planner->network->layers[input->root].shape.channels)
     return input->yt;
-  const duet_operand transposed = duet_planner_blocks(planner, duet_planner_transposed_size(shape, pad));
+  const duet_operand transposed = duet_planner_blocks(planner, duet_planner_transposed_size(shape, pad, vector));
   duet_stage *stage = duet_planner_add(planner, DUET_STAGE_transpose, layer, "transpose");
   duet_constants *k = &stage->constants;
-  k->IC = shape.channels, k->IH = shape.height, k->IW = shape.width, k->PAD = pad;
+  k->IC = shape.channels, k->IH = shape.height, k->IW = shape.width, k->PAD = pad, k->WIDTH = vector;
   stage->operands[0] = duet_planner_input(planner, layer, 0)->value;
   stage->operands[1] = transposed;
   return transposed;

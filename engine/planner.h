@@ -88,11 +88,12 @@ void duet_planner_bind_input(duet_planner *planner, int layer, duet_stage *stage
 duet_operand duet_planner_gradient(duet_unit *unit, duet_stage *stage);
 
 /* Adds the stage that turns the input of `layer`, seen as `shape`, channels innermost, with `pad` zeros around it:
- * [16 images][height + 2 pad][width + 2 pad][round up(channels, 16)], a pixel more for each image where they are even.
+ * [16 images][height + 2 pad][width + 2 pad][row of channels, vectors of `vector` floats], a pixel more for each image
+ * where they are even.
  */
-duet_operand duet_planner_transposed(duet_planner *planner, int layer, duet_shape shape, int pad);
+duet_operand duet_planner_transposed(duet_planner *planner, int layer, duet_shape shape, int pad, int vector);
 /* Floats per lane of such a tensor. */
-size_t duet_planner_transposed_size(duet_shape shape, int pad);
+size_t duet_planner_transposed_size(duet_shape shape, int pad, int vector);
 
 /* The gradient with respect to the result of layer `layer` before its ReLU and pooling, adding the stage that makes it
    where one is needed. Not for units in rows. The gpu class's convolutions find the way back through the pooling by

@@ -34,6 +34,10 @@ int duet_resident_pixels(const duet_constants *constants);
 size_t duet_pixel_values(const duet_constants *constants);
 size_t duet_pixel_places(const duet_constants *constants);
 
+/* Floats of a row of features, or of a pixel whose channels lie innermost: whole vectors of `width` floats, a stage's
+ * WIDTH; 0: 16. */
+size_t duet_feature_row(int features, int width);
+
 /* Floats of a row of stage transpose_matrix: so many features, an odd number of sixteens. */
 size_t duet_turned_row(int features);
 

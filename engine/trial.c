@@ -264,9 +264,10 @@ bool duet_trial_rounds_maxima(const duet_constants *k) { return k->POOL && (k->W
 /* Sums of which the larger is kept are made exact, for equal ones to happen. */
 static bool takes_maximum(const duet_constants *k) { return (k->POOL && !duet_trial_rounds_maxima(k)) || k->MAXIMUM; }
 
-/* What stands behind the channels of a sparse stage, to the next multiple of 16, is 0. */
+/* What stands behind the channels of a sparse stage, to the end of their row, is 0. */
 static bool is_padding(const duet_trial *t, const char *name, size_t i) {
-  const size_t channels = (size_t)t->stage.constants.IC, row = (channels + L - 1) / L * L;
+  const size_t channels = (size_t)t->stage.constants.IC,
+               row = duet_feature_row(t->stage.constants.IC, t->stage.constants.WIDTH);
   const bool sparse = (t->stage.kind == DUET_STAGE_sparse_backward && !strcmp(name, "wt")) ||
                       (t->stage.kind == DUET_STAGE_sparse_weights && !strcmp(name, "xt"));
   return sparse && i % row >= channels;

@@ -2,8 +2,7 @@
    that are not background then adds its products to the K rows that see it. Few rows of results are needed at a time, so they lie in a ring
    in the first-level cache; of those that are complete the windows that a run has met are pooled and put back to their start, others are known.
    TO vecs of channels at a time. */
-#define VECTORS ((OC + 15) / 16 * VECS) /* of a pixel of yt */
-#define USED ((OC + WIDTH - 1) / WIDTH) /* ... with channels */
+#define VECTORS (FEATURE_ROW(OC) / WIDTH) /* vecs of a pixel of yt */
 #define POOLED_W (OW / 2)
 #define PIXELS (OH / 2 * POOLED_W)
 #define HEIGHT (OH / 2 * 2) /* rows of results that are pooled */
@@ -123,7 +122,7 @@ INLINE_FN void JOIN(STAGE, _start)(GLOBAL const float *bias, float background, c
 
 STAGE_FN STAGE(TEAM_PARAMETERS, GLOBAL const float *values, GLOBAL const i32 *places, GLOBAL const float *w, GLOBAL const float *bias, GLOBAL float *yt,
                GLOBAL u8 *indext) {
-  for (int v = 0; v < USED; v += TO) {
+  for (int v = 0; v < VECTORS; v += TO) {
     vec ring[RING * ROW], wt[K * K * TO], start[TO];
     float background = 0;
     JOIN(STAGE, _weights)(w, (float *)wt, v * WIDTH);
@@ -138,15 +137,8 @@ STAGE_FN STAGE(TEAM_PARAMETERS, GLOBAL const float *values, GLOBAL const i32 *pl
                           indext + (l * PIXELS * VECTORS + v) * WIDTH);
     }
   }
-  for (int l = team; l < 16; l += teams) /* beyond the last vec with channels */
-    for (int p = 0; p < PIXELS; p++)
-      for (int v = USED; v < VECTORS; v++) {
-        ((GLOBAL vec *)yt)[(l * (PIXELS | 1) + p) * VECTORS + v] = ZEROV;
-        if (TRAIN) ((GLOBAL JOIN(uchar, WIDTH) *)indext)[(l * PIXELS + p) * VECTORS + v] = (JOIN(uchar, WIDTH))(RELU ? (u8)BEYOND : 0);
-      }
 }
 #undef VECTORS
-#undef USED
 #undef POOLED_W
 #undef PIXELS
 #undef HEIGHT

@@ -3,7 +3,7 @@
    stays in the first-level cache for all rows of the kernel. Vectors hold channels; register tile: K taps x TW vecs of them. Private: the band, the sums. */
 #define POOLED_H (OH / 2)
 #define POOLED_W (OW / 2)
-#define VECTORS ((OC + 15) / 16 * VECS) /* of a pixel in dyt, yt and indext */
+#define VECTORS (FEATURE_ROW(OC) / WIDTH) /* vecs of a pixel in dyt, yt and indext */
 #define IMAGE ((POOLED_H * POOLED_W | 1) * VECTORS)
 #define BAND ((2 * TH * IW + K - 1) * TW)
 

@@ -115,6 +115,8 @@ INLINE_FN void lane_sums(const int n, const float16 *v, float *sums) {
     vstore16(EVEN_QUARTERS(a[0], a[1]) + ODD_QUARTERS(a[0], a[1]), 0, sums + first);
   }
 }
+/* Floats of a row of features, or of a pixel whose channels lie innermost: whole vecs. */
+#define FEATURE_ROW(features) (((features) + WIDTH - 1) / WIDTH * WIDTH)
 /* Floats of a row of `transpose_matrix`. */
 #define TURNED_ROW(features) ((((features) + 15) / 16 | 1) * 16)
 /* Appends the pair (d, at) of every lane to that lane's own list, list[16][length][2], of which count[lane] are there, if d is not 0.

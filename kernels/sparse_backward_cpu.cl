@@ -3,14 +3,13 @@
 #define WINDOWS (OH / 2 * (OW / 2))
 #define PADDED_W (IW + 2 * PAD)
 #define PIXELS ((IH + 2 * PAD) * PADDED_W)
-#define USED ((IC + WIDTH - 1) / WIDTH) /* vecs with channels; TW divides it */
-#define VECTORS ((IC + 15) / 16 * VECS) /* of a pixel, or a weight */
+#define VECTORS (FEATURE_ROW(IC) / WIDTH) /* vecs of a pixel, or a weight; TW divides it */
 
 STAGE_FN STAGE(TEAM_PARAMETERS, GLOBAL const float *list, GLOBAL const float *wt, GLOBAL float *dxt) {
   for (int l = team; l < 16; l += teams) {
     GLOBAL float *image = dxt + l * ((PIXELS | 1) * VECTORS * WIDTH);
     for (int i = 0; i < PIXELS * VECTORS; i++) ((GLOBAL vec *)image)[i] = ZEROV;
-    for (int v0 = 0; v0 < USED; v0 += TW)
+    for (int v0 = 0; v0 < VECTORS; v0 += TW)
       for (int o = 0; o < OC; o++) {
         GLOBAL const float *entries = list + (l * OC + o) * (WINDOWS + 1) * 2;
         const int count = (int)entries[0];
@@ -31,4 +30,3 @@ STAGE_FN STAGE(TEAM_PARAMETERS, GLOBAL const float *list, GLOBAL const float *wt
 #undef PADDED_W
 #undef PIXELS
 #undef VECTORS
-#undef USED

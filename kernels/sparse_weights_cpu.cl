@@ -3,8 +3,7 @@
 #define WINDOWS (OH / 2 * (OW / 2))
 #define PADDED_W (IW + 2 * PAD)
 #define PIXELS ((IH + 2 * PAD) * PADDED_W)
-#define USED ((IC + WIDTH - 1) / WIDTH) /* vecs with channels; TW divides it */
-#define VECTORS ((IC + 15) / 16 * VECS) /* of a pixel, or a weight */
+#define VECTORS (FEATURE_ROW(IC) / WIDTH) /* vecs of a pixel, or a weight; TW divides it */
 
 /* Adds the entries of one image and one output channel to dwt[TH][K][TW of VECTORS]. Returns their sum. */
 INLINE_FN float JOIN(STAGE, _tile)(GLOBAL const float *entries, GLOBAL const vec *x, GLOBAL vec *dwt) {
@@ -30,7 +29,7 @@ STAGE_FN STAGE(TASK_PARAMETERS, GLOBAL const float *list, GLOBAL const float *xt
     GLOBAL const float *lists = list + image / 16 * LIST_STRIDE + image % 16 * (OC * (WINDOWS + 1) * 2);
     GLOBAL const float *x = xt + image / 16 * XT_STRIDE + image % 16 * ((PIXELS | 1) * VECTORS * WIDTH);
     for (int o = begin; o < end; o++)
-      NO_UNROLL for (int v0 = 0; v0 < USED; v0 += TW)
+      NO_UNROLL for (int v0 = 0; v0 < VECTORS; v0 += TW)
         NO_UNROLL for (int kh = 0; kh < K; kh += TH) {
           const float sum = JOIN(STAGE, _tile)(lists + o * (WINDOWS + 1) * 2, (GLOBAL const vec *)x + kh * PADDED_W * VECTORS + v0,
                                                (GLOBAL vec *)dwt + (o * K + kh) * K * VECTORS + v0);
@@ -45,4 +44,3 @@ STAGE_FN STAGE(TASK_PARAMETERS, GLOBAL const float *list, GLOBAL const float *xt
 #undef PADDED_W
 #undef PIXELS
 #undef VECTORS
-#undef USED

@@ -1,10 +1,10 @@
 /* Stage transpose_index, cpu class (see kernels.def): 16 x 16 bytes are turned at a time. */
 #define WINDOWS (OH / 2 * (OW / 2))
-#define VECTORS ((OC + 15) / 16)
+#define ROW FEATURE_ROW(OC) /* bytes of a window */
 
 STAGE_FN STAGE(TEAM_PARAMETERS, GLOBAL const u8 *index, GLOBAL u8 *indext) {
   for (int p = team; p < WINDOWS; p += teams)
-    for (int v = 0; v < VECTORS; v++) {
+    for (int v = 0; v * 16 < ROW; v++) {
       uchar16 a[16], b[16];
       UNROLL for (int i = 0; i < 16; i++)
         a[i] = OC % 16 == 0 || v * 16 + i < OC ? ((GLOBAL const uchar16 *)index)[(v * 16 + i) * WINDOWS + p] : (uchar16)(0);
@@ -15,8 +15,10 @@ STAGE_FN STAGE(TEAM_PARAMETERS, GLOBAL const u8 *index, GLOBAL u8 *indext) {
         }
         UNROLL for (int i = 0; i < 16; i++) a[i] = b[i];
       }
-      UNROLL for (int l = 0; l < 16; l++) ((GLOBAL uchar16 *)indext)[(l * WINDOWS + p) * VECTORS + v] = a[l];
+      UNROLL for (int l = 0; l < 16; l++) UNROLL for (int q = 0; q < VECS; q++)
+        if (v * 16 + q * WIDTH < ROW)
+          ((GLOBAL JOIN(uchar, WIDTH) *)indext)[((l * WINDOWS + p) * ROW + v * 16) / WIDTH + q] = ((const JOIN(uchar, WIDTH) *)&a[l])[q];
     }
 }
 #undef WINDOWS
-#undef VECTORS
+#undef ROW

@@ -43,7 +43,7 @@ REF_CLONES void REF_TWIN(dense_backward)(const ref_call *call) {
 
 /* dw of output o and input i; from x [IC][16], or where only that is bound from xt [16][round up(IC, 16)]. */
 REF_INLINE double weight_sum(const ref_call *call, ptrdiff_t o, ptrdiff_t i) {
-  const ptrdiff_t row = ref_row(call->k->IC);
+  const ptrdiff_t row = (ptrdiff_t)duet_feature_row(call->k->IC, REF_LANES);
   double sum[REF_LANES] = {0};
   for (int block = 0; block < call->k->BLOCKS; block++) {
     const ref_real *x = ref_at(call, 0, block), *xt = ref_at(call, 1, block);

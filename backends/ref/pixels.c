@@ -22,7 +22,7 @@ void REF_TWIN(pixels)(const ref_call *call) {
 
 void REF_TWIN(transpose_index)(const ref_call *call) {
   const duet_constants *k = call->k;
-  const ptrdiff_t row = ref_row(k->OC), windows = k->OH / 2 * (ptrdiff_t)(k->OW / 2);
+  const ptrdiff_t row = ref_row(k, k->OC), windows = k->OH / 2 * (ptrdiff_t)(k->OW / 2);
   const uint8_t *index = call->operand[0];
   uint8_t *indext = call->operand[1];
   for (ptrdiff_t i = 0; i < REF_LANES * windows * row; i++) {
@@ -44,7 +44,7 @@ static void picture_of(const ref_call *call, int image, double *x) {
 /* Adds one image to the sums of channel `o`: of the taps, sums[K][K], and of the bias behind them. */
 static void add_image(const ref_call *call, int image, ptrdiff_t o, const double *x, double *sums) {
   const duet_constants *k = call->k;
-  const ptrdiff_t row = ref_row(k->OC), columns = k->OW / 2, windows = k->OH / 2 * columns, l = image % REF_LANES;
+  const ptrdiff_t row = ref_row(k, k->OC), columns = k->OW / 2, windows = k->OH / 2 * columns, l = image % REF_LANES;
   const ref_real *dyt = (const ref_real *)ref_at(call, 2, image / REF_LANES) + l * (windows | 1) * row + o;
   const ref_real *yt = (const ref_real *)ref_at(call, 3, image / REF_LANES);
   const uint8_t *indext = (const uint8_t *)ref_at(call, 4, image / REF_LANES) + l * windows * row + o;
@@ -99,7 +99,7 @@ static ref_real maximum_of(const duet_constants *k, const double *x, const ref_r
 
 void REF_TWIN(pixel_forward)(const ref_call *call) {
   const duet_constants *k = call->k;
-  const ptrdiff_t row = ref_row(k->OC), windows = k->OH / 2 * (ptrdiff_t)(k->OW / 2), taps = k->K * (ptrdiff_t)k->K;
+  const ptrdiff_t row = ref_row(k, k->OC), windows = k->OH / 2 * (ptrdiff_t)(k->OW / 2), taps = k->K * (ptrdiff_t)k->K;
   const ref_real *w = call->operand[2], *bias = call->operand[3];
   double x[REF_MAX_PICTURE] = {0};
   for (ptrdiff_t l = 0; l < REF_LANES; l++) {

@@ -102,8 +102,10 @@ REF_INLINE uint32_t ref_batch_images(const uint32_t *control, uint32_t step, con
 /* Whether lane `l` of target[4][16] is an image, not padding. */
 REF_INLINE bool ref_is_image(const ref_real *target, int l) { return target[2 * REF_LANES + l] > 0; }
 
-/* Floats of a row of so many features, or channels of a pixel: round up(features, 16). */
-REF_INLINE ptrdiff_t ref_row(ptrdiff_t features) { return (features + REF_LANES - 1) / REF_LANES * REF_LANES; }
+/* Floats of a row of so many features, or channels of a pixel, of a stage. */
+REF_INLINE ptrdiff_t ref_row(const duet_constants *k, int features) {
+  return (ptrdiff_t)duet_feature_row(features, k->WIDTH);
+}
 
 /* A place in a list: the bits of an integer among ref_real. */
 REF_INLINE ptrdiff_t ref_place(const ref_real *word) {

@@ -1,5 +1,5 @@
 /* Twins of the sparse way back through a 2x2 maximum, and of the transposes around it. A list is [16][OC][1 +
-   windows][2]; tensors with the channels innermost are [16][height][width][row], row = round up(IC, 16), padding
+   windows][2]; tensors with the channels innermost are [16][height][width][row], row = whole vectors of WIDTH, padding
    included. */
 #include "backends/ref/ref.h"
 
@@ -9,11 +9,13 @@ REF_INLINE ptrdiff_t padded_pixels(const duet_constants *k) {
 }
 /* Of one image: an odd number. */
 REF_INLINE ptrdiff_t image_pixels(const duet_constants *k) { return padded_pixels(k) | 1; }
+/* Of a row, from place `v` on: sixteen at most. */
+REF_INLINE int part_of(ptrdiff_t row, ptrdiff_t v) { return row - v < REF_LANES ? (int)(row - v) : REF_LANES; }
 REF_INLINE ptrdiff_t list_length(const duet_constants *k) { return (1 + (k->OH / 2) * (ptrdiff_t)(k->OW / 2)) * 2; }
 
 void REF_TWIN(transpose)(const ref_call *call) {
   const duet_constants *k = call->k;
-  const ptrdiff_t row = ref_row(k->IC), pixels = padded_pixels(k), width = padded_width(k);
+  const ptrdiff_t row = ref_row(k, k->IC), pixels = padded_pixels(k), width = padded_width(k);
   const ref_real *x = call->operand[0];
   ref_real *xt = call->operand[1];
   for (ptrdiff_t i = 0; i < REF_LANES * pixels * row; i++) {
@@ -26,7 +28,7 @@ void REF_TWIN(transpose)(const ref_call *call) {
 
 void REF_TWIN(transpose_back)(const ref_call *call) {
   const duet_constants *k = call->k;
-  const ptrdiff_t row = ref_row(k->IC);
+  const ptrdiff_t row = ref_row(k, k->IC);
   const ref_real *dxt = call->operand[0], *x = call->operand[1];
   ref_real *dx = call->operand[2];
   for (ptrdiff_t c = 0, at = 0; c < k->IC; c++)
@@ -63,12 +65,13 @@ void REF_TWIN(sparse_gradient)(const ref_call *call) {
 
 REF_CLONES void REF_TWIN(sparse_backward)(const ref_call *call) {
   const duet_constants *k = call->k;
-  const ptrdiff_t row = ref_row(k->IC), pixels = padded_pixels(k), length = list_length(k);
+  const ptrdiff_t row = ref_row(k, k->IC), pixels = padded_pixels(k), length = list_length(k);
   const ref_real *list = call->operand[0], *wt = call->operand[1];
   ref_real *dxt = call->operand[2];
   for (ptrdiff_t l = 0; l < REF_LANES; l++)
     for (ptrdiff_t p = 0; p < pixels; p++)
       for (ptrdiff_t v = 0; v < row; v += REF_LANES) {
+        const int part = part_of(row, v);
         double sum[REF_LANES] = {0};
         for (ptrdiff_t o = 0; o < k->OC; o++) {
           const ref_real *entries = list + (l * k->OC + o) * length;
@@ -77,17 +80,18 @@ REF_CLONES void REF_TWIN(sparse_backward)(const ref_call *call) {
                             kw = away % padded_width(k);
             if (away < 0 || kh >= k->K || kw >= k->K) continue;
             const ref_real *w = wt + ((o * k->K + kh) * k->K + kw) * row + v;
-            for (int c = 0; c < REF_LANES; c++) sum[c] += (double)entries[2 * e] * w[c];
+            for (int c = 0; c < part; c++) sum[c] += (double)entries[2 * e] * w[c];
           }
         }
-        ref_store(dxt + (l * image_pixels(k) + p) * row + v, sum, NULL, 0);
+        for (int c = 0; c < part; c++) dxt[(l * image_pixels(k) + p) * row + v + c] = (ref_real)sum[c];
       }
 }
 
-/* dwt[row] of one output channel and tap; the sum of the gradients too. */
+/* A part of dwt[row] of one output channel and tap; the sum of the gradients too. */
 REF_INLINE double tap_sum(const ref_call *call, ptrdiff_t o, ptrdiff_t tap, ptrdiff_t v, double sum[REF_LANES]) {
   const duet_constants *k = call->k;
-  const ptrdiff_t row = ref_row(k->IC), length = list_length(k), shift = tap / k->K * padded_width(k) + tap % k->K;
+  const ptrdiff_t row = ref_row(k, k->IC), length = list_length(k), shift = tap / k->K * padded_width(k) + tap % k->K;
+  const int part = part_of(row, v);
   double total = 0;
   for (int c = 0; c < REF_LANES; c++) sum[c] = 0;
   for (int image = 0; image < k->BLOCKS * REF_LANES; image++) {
@@ -96,7 +100,7 @@ REF_INLINE double tap_sum(const ref_call *call, ptrdiff_t o, ptrdiff_t tap, ptrd
     const ref_real *x = (const ref_real *)ref_at(call, 1, image / REF_LANES) + l * image_pixels(k) * row;
     for (ptrdiff_t e = 1; e <= (ptrdiff_t)entries[0]; e++) {
       const ref_real *pixel = x + (ref_place(&entries[2 * e + 1]) + shift) * row + v;
-      for (int c = 0; c < REF_LANES; c++) sum[c] += (double)entries[2 * e] * pixel[c];
+      for (int c = 0; c < part; c++) sum[c] += (double)entries[2 * e] * pixel[c];
       total += entries[2 * e];
     }
   }
@@ -105,7 +109,7 @@ REF_INLINE double tap_sum(const ref_call *call, ptrdiff_t o, ptrdiff_t tap, ptrd
 
 REF_CLONES void REF_TWIN(sparse_weights)(const ref_call *call) {
   const duet_constants *k = call->k;
-  const ptrdiff_t row = ref_row(k->IC), taps = (ptrdiff_t)k->K * k->K;
+  const ptrdiff_t row = ref_row(k, k->IC), taps = (ptrdiff_t)k->K * k->K;
   ref_real *dwt = call->operand[2], *dw = call->operand[3], *dbias = call->operand[4];
   const ptrdiff_t begin = (ptrdiff_t)call->index * k->ROWS;
   const ptrdiff_t end = begin + k->ROWS < k->OC ? begin + k->ROWS : k->OC;
@@ -114,15 +118,16 @@ REF_CLONES void REF_TWIN(sparse_weights)(const ref_call *call) {
       for (ptrdiff_t v = 0; v < row; v += REF_LANES) {
         double sum[REF_LANES];
         dbias[o] = (ref_real)tap_sum(call, o, tap, v, sum);
-        ref_store(dwt + (o * taps + tap) * row + v, sum, NULL, 0);
-        for (ptrdiff_t c = v; c < v + REF_LANES && c < k->IC; c++)
-          dw[(o * k->IC + c) * taps + tap] = (ref_real)sum[c - v];
+        for (int c = 0; c < part_of(row, v); c++) {
+          dwt[(o * taps + tap) * row + v + c] = (ref_real)sum[c];
+          if (v + c < k->IC) dw[(o * k->IC + v + c) * taps + tap] = (ref_real)sum[c];
+        }
       }
 }
 
 void REF_TWIN(transpose_weights)(const ref_call *call) {
   const duet_constants *k = call->k;
-  const ptrdiff_t row = ref_row(k->IC), taps = (ptrdiff_t)k->K * k->K, o = (ptrdiff_t)call->index;
+  const ptrdiff_t row = ref_row(k, k->IC), taps = (ptrdiff_t)k->K * k->K, o = (ptrdiff_t)call->index;
   const ref_real *w = call->operand[0];
   ref_real *wt = call->operand[1];
   for (ptrdiff_t i = 0; i < taps * row; i++)

@@ -2,6 +2,7 @@
  */
 #include "engine/planner.h"
 #include "engine/stage.h"
+#include "engine/tiles.h"
 
 #include <string.h>
 
@@ -35,12 +36,13 @@ static void set_constants(duet_planner *planner, int layer, duet_stage *stage) {
   k->IC = in.channels, k->IH = in.height, k->IW = in.width;
   k->OC = out.channels, k->OH = out.height, k->OW = out.width;
   k->K = (int)l->options.kernel, k->STRIDE = (int)l->options.stride, k->PAD = (int)l->options.pad;
+  if (planner->plan->options.kernel_class != DUET_CLASS_GPU) k->WIDTH = duet_tiles_width(planner->plan);
 }
 
-/* Floats of weights with the input channels innermost, [OC][K][K][round up(IC, 16)]. */
-static size_t turned_size(const duet_layer *l, int in) {
-  const size_t kernel = (size_t)l->options.kernel, row = ((size_t)in + DUET_LANES - 1) / DUET_LANES * DUET_LANES;
-  return l->weight_rows * kernel * kernel * row;
+/* Floats of weights with the input channels innermost, [OC][K][K][row of IC]. */
+static size_t turned_size(const duet_planner *planner, const duet_layer *l, int in) {
+  const size_t kernel = (size_t)l->options.kernel;
+  return l->weight_rows * kernel * kernel * duet_feature_row(in, duet_tiles_width(planner->plan));
 }
 
 /* A stage of one task an output channel that lays the weights out anew. */
@@ -79,7 +81,7 @@ void duet_op_conv_prepare(duet_planner *planner, int layer) {
   for (int way = 0; way < 2 && !unit->in_steps; way++)
     if (unit->winograd[way]) unit->transformed[way] = add_points_of_weights(planner, layer, unit->winograd[way], way);
   if (unit->sparse && back) {
-    const size_t size = turned_size(l, planner->network->layers[l->inputs[0]].shape.channels);
+    const size_t size = turned_size(planner, l, planner->network->layers[l->inputs[0]].shape.channels);
     unit->turned = add_weights_stage(planner, layer, DUET_STAGE_transpose_weights, size)->operands[1];
   }
 }
@@ -180,7 +182,7 @@ static void add_pixels(duet_planner *planner, int layer, duet_unit *unit) {
 /* Channels innermost first, then turned to images. */
 static void add_forward_by_pixels(duet_planner *planner, int layer, duet_unit *unit) {
   const duet_shape pooled = planner->network->layers[unit->pool].shape;
-  const size_t size = duet_planner_transposed_size(pooled, 0);
+  const size_t size = duet_planner_transposed_size(pooled, 0, duet_tiles_width(planner->plan));
   add_pixels(planner, layer, unit);
   duet_stage *stage = duet_planner_add(planner, DUET_STAGE_pixel_forward, layer, "forward");
   set_constants(planner, layer, stage);
@@ -199,7 +201,8 @@ static void add_forward_by_pixels(duet_planner *planner, int layer, duet_unit *u
   duet_planner_cut(planner, layer, DUET_FORWARD, stage);
 
   stage = duet_planner_add(planner, DUET_STAGE_transpose_back, layer, "transpose back");
-  stage->constants.IC = pooled.channels, stage->constants.IH = pooled.height, stage->constants.IW = pooled.width;
+  stage->constants.IC = pooled.channels, stage->constants.IH = pooled.height, stage->constants.IW = pooled.width,
+  stage->constants.WIDTH = duet_tiles_width(planner->plan);
   stage->operands[0] = unit->yt;
   stage->operands[2] = unit->value;
 }
@@ -244,7 +247,8 @@ static void add_sparse_backward(duet_planner *planner, int layer, const duet_uni
   const duet_shape shape = planner->network->layers[l->inputs[0]].shape;
   duet_stage *stage = duet_planner_add(planner, DUET_STAGE_sparse_backward, layer, "backward");
   set_constants(planner, layer, stage);
-  const duet_operand turned = duet_planner_blocks(planner, duet_planner_transposed_size(shape, stage->constants.PAD));
+  const duet_operand turned =
+      duet_planner_blocks(planner, duet_planner_transposed_size(shape, stage->constants.PAD, stage->constants.WIDTH));
   stage->operands[0] = unit->list;
   stage->operands[1] = unit->turned;
   stage->operands[2] = turned;
@@ -281,7 +285,7 @@ static bool skips_pooling(duet_planner *planner, int layer) {
 }
 
 static void bind_sparse_weights(duet_planner *planner, int layer, const duet_unit *unit, duet_stage *stage) {
-  const size_t size = turned_size(&planner->network->layers[layer], stage->constants.IC);
+  const size_t size = turned_size(planner, &planner->network->layers[layer], stage->constants.IC);
   stage->operands[0] = unit->list;
   stage->operands[1] = unit->transposed;
   stage->operands[2] =
@@ -353,8 +357,8 @@ static void add_backward(duet_planner *planner, int layer, duet_unit *unit, duet
   if (unit->sparse) {
     const duet_layer *l = &planner->network->layers[layer];
     add_sparse_gradient(planner, layer, unit);
-    unit->transposed =
-        duet_planner_transposed(planner, layer, planner->network->layers[l->inputs[0]].shape, (int)l->options.pad);
+    unit->transposed = duet_planner_transposed(planner, layer, planner->network->layers[l->inputs[0]].shape,
+                                               (int)l->options.pad, duet_tiles_width(planner->plan));
     if (input->needs_gradient) add_sparse_backward(planner, layer, unit, input);
     return;
   }

@@ -22,7 +22,7 @@ static void set_constants(duet_planner *planner, int layer, duet_stage *stage) {
 
 /* ---- by the vendor's library: products of rows, an image each (kernels.def) ---- */
 
-static size_t row_of(int features) { return ((size_t)features + DUET_LANES - 1) / DUET_LANES * DUET_LANES; }
+static size_t row_of(int features) { return duet_feature_row(features, DUET_LANES); }
 
 /* An image-lane tensor of `features` as rows. */
 static duet_operand add_rows(duet_planner *planner, int layer, duet_operand lanes, int features, const char *what) {
@@ -155,7 +155,8 @@ void duet_op_dense_backward(duet_planner *planner, int layer) {
   if (planner->plan->options.kernel_class != DUET_CLASS_GPU) {
     /* the weight gradient wants features side by side: turned here, while the input is in the cache */
     const duet_shape shape = planner->network->layers[planner->network->layers[layer].inputs[0]].shape;
-    unit->transposed = duet_planner_transposed(planner, layer, (duet_shape){(int)duet_shape_count(shape), 1, 1}, 0);
+    unit->transposed =
+        duet_planner_transposed(planner, layer, (duet_shape){(int)duet_shape_count(shape), 1, 1}, 0, DUET_LANES);
   }
   if (!input->needs_gradient) return;
   duet_stage *stage = duet_planner_add(planner, DUET_STAGE_dense_backward, layer, "backward");
