@@ -129,7 +129,7 @@ INLINE_FN void lane_sums(const int n, const float16 *v, float *sums) {
     vstore16(SHUFFLE(d, at, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23), 0, pairs);              \
     vstore16(SHUFFLE(d, at, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31), 1, pairs);        \
     vstore16(count, 0, places);                                                                                        \
-    UNROLL for (int l = 0; l < 16; l++) vstore2(vload2(l, pairs), l * (length) + places[l], list);                      \
+    UNROLL for (int l = 0; l < 16; l++) vstore2(vload2(l, pairs), l * (length) + ((const volatile int *)places)[l], list);                      \
     count = select(count, count + 1, d != ZERO);                                                                       \
   }
 #undef BARRIER

@@ -1,13 +1,32 @@
+#define _DEFAULT_SOURCE /* madvise */
 #include "backends/opencl/opencl.h"
 #include "engine/check.h"
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 enum {
-  PAD = 64,           /* buffers are padded to this, so that zeroing can use the widest pattern */
-  LARGE = 1024 * 1024 /* an upload from here on is waited for: a copy of it would take longer */
+  PAD = 64, /* buffers are padded to this, so that zeroing can use the widest pattern */
+  HUGE_PAGE = 2 * 1024 * 1024,
+  MANY_PAGES = 256 * 1024, /* of usual size: a buffer from here on lies in huge ones on a CPU */
+  LARGE = 1024 * 1024      /* an upload from here on is waited for: a copy of it would take longer */
 };
+
+/* A CPU's tensors are read in strides of many images and channels, each in another page: fewer, larger ones save
+   looking them up. NULL: the driver's own pages will do. */
+static void *huge_pages(const duet_device *device, size_t bytes) {
+#ifdef MADV_HUGEPAGE
+  if (device->info.type != DUET_DEVICE_CPU || bytes < MANY_PAGES || bytes > SIZE_MAX - HUGE_PAGE) return NULL;
+  const size_t whole = (bytes + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
+  void *pages = aligned_alloc(HUGE_PAGE, whole);
+  if (pages) (void)madvise(pages, whole, MADV_HUGEPAGE); /* a wish: without it all works, slower */
+  return pages;
+#else
+  (void)device, (void)bytes;
+  return NULL;
+#endif
+}
 
 duet_status opencl_alloc(duet_device *device, size_t bytes, duet_buffer **out, duet_error *error) {
   uint64_t most = device->info.max_allocation;
@@ -20,7 +39,9 @@ duet_status opencl_alloc(duet_device *device, size_t bytes, duet_buffer **out, d
   buffer->bytes = bytes;
   size_t padded = (bytes + PAD - 1) / PAD * PAD;
   cl_int code;
-  buffer->memory = clCreateBuffer(device->context, CL_MEM_READ_WRITE, padded, NULL, &code);
+  buffer->pages = huge_pages(device, padded);
+  const cl_mem_flags flags = CL_MEM_READ_WRITE | (buffer->pages ? CL_MEM_USE_HOST_PTR : 0);
+  buffer->memory = clCreateBuffer(device->context, flags, padded, buffer->pages, &code);
   const char *call = "clCreateBuffer";
   if (buffer->memory) {
     const cl_float4 zero = {{0}};
@@ -43,6 +64,7 @@ void opencl_free(duet_device *device, duet_buffer *buffer) {
   if (!buffer) return;
   (void)opencl_finish(device);
   if (buffer->memory) clReleaseMemObject(buffer->memory);
+  free(buffer->pages);
   free(buffer);
 }
 

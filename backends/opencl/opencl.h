@@ -69,6 +69,7 @@ struct duet_device {
 
 struct duet_buffer {
   cl_mem memory;
+  void *pages; /* ours, where the driver is given them; else NULL */
   size_t bytes;
 };
 
