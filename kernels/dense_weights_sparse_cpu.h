@@ -1,8 +1,9 @@
 /* dense_weights behind a ReLU, cpu class: some images at a time, row by row, those whose gradient is not 0 add their multiple of xt.
    Register tile: TW vectors of 16 input features; these of the images at a time are in the first-level cache while all rows use them, and all of
-   these images' in the second-level cache with the rows. Needs IC % 16 == 0. Private: the lists of some images for ROWS rows, 512 ROWS bytes. */
+   these images' in the second-level cache with the rows. Needs IC % 16 == 0. Private: the lists of some images for TOGETHER rows, 65 KiB at most. */
 #define VECTORS (IC / 16)
 #define TURN 4 /* blocks at a time */
+#define TOGETHER MIN(ROWS, 128)
 
 /* Adds the images of a row's list to dw, if `more`; else they are its first. */
 INLINE_FN void JOIN(STAGE, _tile)(const float *values, const u32 *places, int count, int more, GLOBAL const float *xt, GLOBAL float *dw, const int tv) {
@@ -27,12 +28,11 @@ INLINE_FN int JOIN(STAGE, _list)(float *values, u32 *places, GLOBAL const float 
   return count;
 }
 
-STAGE_FN STAGE(TASK_PARAMETERS, GLOBAL const float *x, GLOBAL const float *xt, GLOBAL const float *dy, GLOBAL float *dw, GLOBAL float *dbias,
-               GLOBAL const float *target) {
-  const int begin = task * ROWS, rows = MIN(ROWS, OC - begin);
-  float values[ROWS][TURN * 16 + 1];
-  u32 places[ROWS][TURN * 16 + 1];
-  int count[ROWS];
+/* Rows begin ... begin + rows - 1, at most TOGETHER. */
+INLINE_FN void JOIN(STAGE, _rows)(GLOBAL const float *xt, GLOBAL const float *dy, GLOBAL float *dw, GLOBAL float *dbias, int begin, int rows) {
+  float values[TOGETHER][TURN * 16 + 1];
+  u32 places[TOGETHER][TURN * 16 + 1];
+  int count[TOGETHER];
   dw += (size_t)begin * IC;
   for (int b = 0; b < BLOCKS; b += TURN) {
     for (int r = 0; r < rows; r++) count[r] = JOIN(STAGE, _list)(values[r], places[r], dy + (begin + r) * 16, b, MIN(b + TURN, BLOCKS));
@@ -50,5 +50,12 @@ STAGE_FN STAGE(TASK_PARAMETERS, GLOBAL const float *x, GLOBAL const float *xt, G
     dbias[begin + r] = lane_sum(sum);
   }
 }
+
+STAGE_FN STAGE(TASK_PARAMETERS, GLOBAL const float *x, GLOBAL const float *xt, GLOBAL const float *dy, GLOBAL float *dw, GLOBAL float *dbias,
+               GLOBAL const float *target) {
+  const int end = MIN(task * ROWS + ROWS, OC);
+  for (int o = task * ROWS; o < end; o += TOGETHER) JOIN(STAGE, _rows)(xt, dy, dw, dbias, o, MIN(TOGETHER, end - o));
+}
 #undef VECTORS
 #undef TURN
+#undef TOGETHER

@@ -119,7 +119,8 @@ INLINE_FN void lane_sums(const int n, const float16 *v, float *sums) {
 #define FEATURE_ROW(features) (((features) + WIDTH - 1) / WIDTH * WIDTH)
 /* Floats of a row of `transpose_matrix`. */
 #define TURNED_ROW(features) ((((features) + 15) / 16 | 1) * 16)
-/* Appends the pair (d, at) of every lane to that lane's own list, list[16][length][2], of which count[lane] are there, if d is not 0.
+/* Appends the pair (d, at) of every lane to that lane's own list, list[16][length][2], of which count[lane] are there, if d is not 0 (length 0: count[] are
+   places in all lists, one behind the other). Counts are read back from memory, for which `volatile` stands: sixteen moves out of a register wait for one port.
    Without a branch: a pair that does not count is overwritten by the next. `at` are the bits of integers: a float that is made a place takes as long
    as several multiply-adds, and from the same units. */
 #define APPEND_PAIRS(list, length, count, d, at)                                                                       \
