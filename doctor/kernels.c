@@ -53,7 +53,7 @@ static duet_status try_cases(doctor_patient *p, const duet_case *const *list, si
     const bool many = (list[i] - duet_cases) % 2;
     duet_trials_add(&set, list[i], p->kernel_class, many ? MANY_UNITS : p->info.compute_units, many);
   }
-  duet_status s = duet_trials_fill(&set, 1 + (uint32_t)(list[0] - duet_cases), error);
+  duet_status s = duet_trials_fill(&set, 1000 * (uint32_t)list[0]->kind, error);
   if (!s) s = duet_trials_run(&set, &p->oracle, set.wanted, error);
   if (!s) s = duet_trials_run(&set, &p->device, set.got, error);
   if (!s) s = duet_trials_judge(&set, share, error);

@@ -343,6 +343,8 @@ static uint32_t word_for(const duet_trial *t, double passing, const char *name, 
     return random_bytes((uint32_t)(k->POOL || t->stage.kind == DUET_STAGE_sparse_gradient ? 4 : k->K * k->K), drawn);
   if (!strcmp(name, "statistics") || !strcmp(name, "running") || !strcmp(name, "moment2"))
     return duet_trial_bits(0.5 + uniform(drawn));
+  if (t->stage.kind == DUET_STAGE_stream_read)
+    return duet_trial_bits(uniform(drawn)); /* one sum, of which little cancels */
   if (!strcmp(name, "logits")) return duet_trial_bits(floor(12 * uniform(drawn)) / 2 - 3);
   if (takes_maximum(k)) return duet_trial_bits(floor(9 * uniform(drawn)) / 4 - 1);
   return duet_trial_bits(2 * uniform(drawn) - 1);

@@ -9,13 +9,13 @@
 #else
 #define WEIGHT(d, kh, kw) w[(d) * WD + (kh) * K + (kw)]
 #endif
-/* Where source row or column `s` (in units of the fine grid) is inside; SCALE to the stored one. */
+/* Where source row or column `s` (in units of the fine grid) is inside; STRIDED: in units of the stored one. */
 #if FLIP && STEP > 1
-#define SCALED(s) ((s) / STEP)
+#define STRIDED(s) ((s) / STEP)
 #define INSIDE(s, size) ((s) >= 0 && (s) % STEP == 0 && (s) / STEP < (size))
 #define SPREAD_STEP 1
 #else
-#define SCALED(s) (s)
+#define STRIDED(s) (s)
 #define INSIDE(s, size) ((s) >= 0 && (s) < (size))
 #define SPREAD_STEP STEP
 #endif
@@ -46,7 +46,7 @@ INLINE_FN void JOIN(STAGE, _taps)(vec acc[TO][PIXELS], GLOBAL const float *x, GL
         if (!INSIDE(sh, SH)) continue;
 #endif
         if (checked && !INSIDE(sw, SW)) continue;
-        const vec v = LOADV(x, SCALED(sh) * SW + SCALED(sw));
+        const vec v = LOADV(x, STRIDED(sh) * SW + STRIDED(sw));
         UNROLL for (int d = 0; d < TO; d++) if (d < to) acc[d][i] = fma(SPLATV(WEIGHT(d, kh, kw)), v, acc[d][i]);
       }
     }
@@ -89,7 +89,7 @@ INLINE_FN void JOIN(STAGE, _rows)(int team, int teams, TILE_PARAMETERS, GLOBAL c
 #undef TAPS
 #undef PIXELS
 #undef WEIGHT
-#undef SCALED
+#undef STRIDED
 #undef INSIDE
 #undef SPREAD_STEP
 #undef EDGES

@@ -28,12 +28,12 @@ STAGE_FN STAGE(TASK_PARAMETERS, GLOBAL float *c) {
 #elif defined(KIND_stream_copy)
 STAGE_FN STAGE(TASK_PARAMETERS, GLOBAL const float *a, GLOBAL float *c) {
   const int end = END;
-  _Pragma("unroll 4") for (int i = FIRST; i < end; i += TEAMS_IN_GROUP) STORE(c, i, LOAD(a, i));
+  UNROLL_4 for (int i = FIRST; i < end; i += TEAMS_IN_GROUP) STORE(c, i, LOAD(a, i));
 }
 #else /* stream_triad */
 STAGE_FN STAGE(TASK_PARAMETERS, GLOBAL const float *a, GLOBAL const float *b, GLOBAL float *c) {
   const int end = END;
-  _Pragma("unroll 4") for (int i = FIRST; i < end; i += TEAMS_IN_GROUP) STORE(c, i, fma(LOAD(b, i), SPLAT(0.4f), LOAD(a, i)));
+  UNROLL_4 for (int i = FIRST; i < end; i += TEAMS_IN_GROUP) STORE(c, i, LOAD(a, i) + LOAD(b, i) * 0.4f);
 }
 #endif
 #undef FIRST
