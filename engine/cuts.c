@@ -19,7 +19,7 @@ typedef duet_constants constants;
 
 static bool divides(int part, int whole) { return part > 0 && whole % part == 0; }
 static bool within(int value, int most) { return value >= 1 && value <= most; }
-static int vectors(int features) { return (features + DUET_LANES - 1) / DUET_LANES; }
+static int vectors(int features) { return ceil_divide(features, DUET_LANES); }
 
 /* ---- cpu class: what the templates state ---- */
 
@@ -48,7 +48,7 @@ static bool fits_conv_weights(const constants *k) {
 
 static bool fits_pixel_weights(const constants *k) {
   const int channels = k->TW * k->WIDTH, band = 2 * k->TH * k->IW * channels;
-  return k->TO == 0 && divides(k->TW, (k->OC + k->WIDTH - 1) / k->WIDTH) && k->TW * k->K <= MOST_SUMS &&
+  return k->TO == 0 && divides(k->TW, ceil_divide(k->OC, k->WIDTH)) && k->TW * k->K <= MOST_SUMS &&
          within(k->TH, k->OH / 2) && band <= MOST_BAND && (k->ROWS == k->OC || divides(channels, k->ROWS)) &&
          within(k->ROWS, k->OC + channels - 1);
 }
@@ -76,14 +76,14 @@ static bool fits_cpu(const duet_stage *stage, int registers) {
     case DUET_STAGE_conv_weights:
       return fits_conv_weights(k);
     case DUET_STAGE_pixel_forward: /* whose template spells runs out */
-      return divides(k->TO, (k->OC + k->WIDTH - 1) / k->WIDTH) && within(k->TW, MOST_RUN) &&
+      return divides(k->TO, ceil_divide(k->OC, k->WIDTH)) && within(k->TW, MOST_RUN) &&
              (k->K + 1) * (k->IW + k->K) * k->TO * k->WIDTH <= MOST_BAND;
     case DUET_STAGE_pixel_weights:
       return fits_pixel_weights(k);
     case DUET_STAGE_sparse_backward:
-      return divides(k->TW, (k->IC + k->WIDTH - 1) / k->WIDTH) && k->TW * k->K * k->K <= MOST_SUMS;
+      return divides(k->TW, ceil_divide(k->IC, k->WIDTH)) && k->TW * k->K * k->K <= MOST_SUMS;
     case DUET_STAGE_sparse_weights:
-      return divides(k->TW, (k->IC + k->WIDTH - 1) / k->WIDTH) && divides(k->TH, k->K) &&
+      return divides(k->TW, ceil_divide(k->IC, k->WIDTH)) && divides(k->TH, k->K) &&
              k->TW * k->TH * k->K <= MOST_SUMS && within(k->ROWS, k->OC);
     case DUET_STAGE_winograd_product:
       return within(k->TO, k->BACK ? k->IC : k->OC) && within(k->TILES, k->BLOCKS) && divides(k->TO, k->ROWS) &&
@@ -206,8 +206,8 @@ static int *dimension(duet_tile *tile, int i) {
 static duet_tile follow(duet_tile tile, const duet_stage *stage) {
   const duet_tile from = duet_tile_of(stage);
   const bool multiple = from.WIDTH && from.ROWS && from.TO > 1 && from.ROWS % from.TO == 0;
-  if (multiple) tile.ROWS = (tile.ROWS + tile.TO - 1) / tile.TO * tile.TO;
-  if (stage->kind == DUET_STAGE_winograd_gradient && tile.TO > 0) tile.TH = (tile.TH + tile.TO - 1) / tile.TO * tile.TO;
+  if (multiple) tile.ROWS = ceil_divide(tile.ROWS, tile.TO) * tile.TO;
+  if (stage->kind == DUET_STAGE_winograd_gradient && tile.TO > 0) tile.TH = ceil_divide(tile.TH, tile.TO) * tile.TO;
   return tile;
 }
 

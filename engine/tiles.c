@@ -208,7 +208,7 @@ static void dense_weights_tile(duet_constants *k, int most, unsigned compute_uni
     k->ROWS = rows;
     return;
   }
-  k->TW = near_divisor((k->IC + 15) / 16, at_most(6, most / 2));
+  k->TW = near_divisor(ceil_divide(k->IC, DUET_LANES), at_most(6, most / 2));
   k->TO = near_divisor(k->OC, at_most(most / k->TW, 8));
   k->ROWS = ceil_divide(rows, k->TO) * k->TO;
 }

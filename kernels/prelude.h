@@ -135,6 +135,10 @@ INLINE_FN void lane_sums(const int n, const float16 *v, float *sums) {
   }
 #undef BARRIER
 #define BARRIER()
+/* It computes in vectors already. A compiler that is not told so may make another kernel, of several work-items side by side, of a group that has one:
+   Intel's then takes a minute for a step of `fast`. */
+#undef KERNEL
+#define KERNEL __kernel __attribute__((reqd_work_group_size(1, 1, 1), vec_type_hint(float16)))
 #define STAGE_FN static __attribute__((noinline)) void
 #define TEAM_IN_GROUP 0
 #define GROUP_SUM(v) lane_sum(v)
