@@ -27,6 +27,7 @@
 #endif
 #ifdef __clang__
 #pragma clang diagnostic ignored "-Wpsabi" /* vectors of sixteen in two registers each are the same to all that is compiled here */
+#pragma clang diagnostic ignored "-Wpass-failed" /* UNROLL_4 is a wish: a loop whose rounds are no multiple stays as it is where fma() is a call */
 #endif
 /* A vec fills one register: WIDTH of the sixteen lanes, which are VECS of them. Stages whose tile needs many registers walk the lanes vec by vec,
    with pointers to the first of its lanes; i counts sixteens all the same. */
