@@ -3,7 +3,7 @@
    Given: DC results, SC source features, ROW >= DC, a multiple of 16. Private: the lists of sixteen images, 128 SC bytes. */
 #define VECTORS ((DC + 15) / 16)
 
-#define TOGETHER MAX(32768 / (TW * 64), 1) /* source features whose rows' part stays near while all sixteen images use it: a first-level cache full, since each end of a list is mispredicted */
+#define TOGETHER MAX(32768 / (TW * 64), 1) /* source features whose rows' part stays near while all sixteen images use it: as much as a first-level cache has, for few ends of lists */
 #define TURNS ((SC + TOGETHER - 1) / TOGETHER)
 
 INLINE_FN void JOIN(STAGE, _tile)(TILE_PARAMETERS, const float *list, const int (*ends)[16], GLOBAL const float *w, int v0, const int tv) {
