@@ -123,8 +123,9 @@ typedef struct duet_device_info {
   char library[32]; /* of an open device: that makes products of matrices (`gemm`), as people call it; empty: none */
   uint64_t global_memory;  /* bytes */
   uint64_t max_allocation; /* bytes in one buffer */
-  bool keeps_kernels;      /* the driver keeps what it has compiled by itself: the backend stores nothing */
-  char note[512]; /* of an open device, for people: where compiled kernels are kept, or why not...; may be empty */
+  bool roomy; /* an item has 255 registers, of which templates for such devices make use (kernels/tile_cuda.h) */
+  bool keeps_kernels; /* the driver keeps what it has compiled by itself: the backend stores nothing */
+  char note[512];     /* of an open device, for people: where compiled kernels are kept, or why not...; may be empty */
 } duet_device_info;
 
 typedef struct duet_device duet_device;

@@ -178,7 +178,7 @@ static bool apply(const duet_plan *plan, duet_stage *stage, const duet_tile *til
     return plan->options.kernel_class == DUET_CLASS_CPU && fits_cpu(stage, duet_tiles_width(plan));
   const size_t group = duet_plan_group(plan);
   if (k->ROWS > MOST_ITEM_SUMS || k->TO < 1 || k->TH < 1 || k->TW < 1 || k->ROWS < 1) return false;
-  duet_tiles_local(stage, group);
+  duet_tiles_local(stage, group, plan->options.roomy);
   return fits_gpu(stage, (int)group);
 }
 

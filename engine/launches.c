@@ -63,7 +63,7 @@ static bool is_small(const duet_stage *stage) {
   switch (stage->kind) {
     case DUET_STAGE_dense_forward:
     case DUET_STAGE_dense_backward:
-      return k->LOCAL == 0;
+      return duet_tiles_small(stage);
     case DUET_STAGE_relu_forward:
     case DUET_STAGE_relu_backward:
     case DUET_STAGE_copy:

@@ -401,6 +401,7 @@ duet_status duet_plan_for(const duet_device_info *info, duet_plan_options *optio
   if (s) return s;
   options->compute_units = info->compute_units;
   options->max_group = info->max_group;
+  options->roomy = info->roomy;
   options->direct = options->direct || is_off("DUET_WINOGRAD");
   options->sections = options->sections && !is_off("DUET_SECTIONS");
   const duet_precision precision = options->precision;

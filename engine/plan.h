@@ -29,6 +29,7 @@ typedef struct duet_plan_options {
   int library_gain; /* percent, of measured parameters over its own; 0: its own */
   unsigned compute_units;
   size_t max_group;      /* work-items per group that the device takes */
+  bool roomy;            /* as the device is: duet_device_info */
   size_t group;          /* that groups of the gpu class have; 0: as `tuned` has it, else as the rule */
   unsigned vector_width; /* floats in a vector register of the device (cpu class) */
   duet_precision

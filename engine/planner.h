@@ -140,7 +140,9 @@ int duet_tiles_rows(int rows, unsigned compute_units);
 size_t duet_tiles_group(size_t max_group);
 size_t duet_plan_group(const duet_plan *plan);
 size_t duet_tiles_groups(const duet_stage *stage, size_t group);
+/* Whether one group does all of a block of a dense stage. */
+bool duet_tiles_small(const duet_stage *stage);
 /* ... and LOCAL for the tile that a stage has. */
-void duet_tiles_local(duet_stage *stage, size_t group);
+void duet_tiles_local(duet_stage *stage, size_t group, bool roomy);
 
 #endif

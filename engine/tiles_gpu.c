@@ -3,15 +3,24 @@
 #include "engine/tiles.h"
 
 enum {
-  GPU_CHANNELS = 8,    /* register tile of an item of the gpu class: channels ... */
-  GPU_COLUMNS = 5,     /* ... and pixels of a row */
-  GPU_SUMS = 50,       /* weight gradients that an item of the gpu class sums */
+  GPU_CHANNELS = 8,  /* register tile of an item of the gpu class: channels ... */
+  GPU_COLUMNS = 5,   /* ... and pixels of a row */
+  CUDA_CHANNELS = 8, /* the same of devices with registers to spare, */
+  CUDA_COLUMNS = 8,
+  CUDA_SUMS = 40,      /* ... and of all sums */
+  GPU_WEIGHTS = 50,    /* weight gradients that an item of the gpu class sums */
+  BRING = 4,           /* instructions for a float that goes to local memory, */
+  STORE = 4,           /* ... for a result, */
+  WAIT = 1000,         /* ... and as long as a chunk's way from memory */
   GROUPS_PER_UNIT = 1, /* groups of one stage per compute unit that a smaller tile is taken for */
-  LOCAL_FLOATS = 4096, /* local memory that every device has */
+  TAP_FLOATS = 4096,   /* ... for which there is local memory in any case, a kernel row of weights */
+  LOCAL_FLOATS = 8000, /* local memory that every device has, 32 KiB, but for what drivers need of it */
   WARP_SUMS = 8,       /* tiles of 16 rows by 16 columns that a warp sums */
   WARP_CHANNELS =
       4, /* source channels of a convolution from which matrix units are worth their trouble: they take eight at once */
-  SMALL_PRODUCT = 10240, /* multiplications per image of a dense layer that one group does for a block */
+  SMALL_PRODUCT = 10240, /* multiplications per image of a dense layer that one group does for a block, */
+  SMALL_SUM = 16,        /* ... source features that are worth a team of their own */
+  SMALL_FEATURES = 10,   /* ... and features of which an item has the sums at once */
 };
 
 /* Groups of the gpu class: eight teams where the device allows. */
@@ -68,7 +77,58 @@ static void gpu_tile(duet_constants *k, extent e, int step, int teams, int wante
     *(columns ? &k->TW : &k->TO) /= 2;
     k->TW -= k->TW % step;
   }
-  while (pitch_of(k, teams) * window > LOCAL_FLOATS && k->TH < teams) k->TH *= 2; /* a large window */
+  while (pitch_of(k, teams) * window > TAP_FLOATS && k->TH < teams) k->TH *= 2; /* a large window */
+}
+
+/* Local memory for some taps of all channels of a group. */
+static int tap_local(const duet_constants *k, int teams) {
+  return at_least(TAP_FLOATS / 2, pitch_of(k, teams) * at_least(k->K, 1));
+}
+
+/* ---- the same for devices with registers to spare (kernels/tile_cuda.h) ---- */
+
+/* Floats of local memory for one word of source channels, of so many rows of the kernel, as kernels/tile_cuda.h has
+   them. `rows` of a tile, its source pixels `step` apart. */
+static int slab_floats(const duet_constants *k, int kernel_rows, int rows, int step, int teams) {
+  const int source = ((rows - 1) * step + kernel_rows) * ((k->TW - 1) * step + k->K);
+  return kernel_rows * k->K * pitch_of(k, teams) + k->TH * (source | 1) * DUET_LANES;
+}
+
+/* Local memory for as many source channels at once as have room, the same number each time. */
+static int tile_local(const duet_constants *k, bool forward, int words, int teams) {
+  const int rows = forward && k->POOL ? 2 : 1, step = forward ? k->STRIDE : 1;
+  const int whole = slab_floats(k, k->K, rows, step, teams), row = slab_floats(k, 1, rows, step, teams);
+  const int slab = whole <= LOCAL_FLOATS ? whole : row, slabs = whole <= LOCAL_FLOATS ? words : words * k->K;
+  const int chunks = ceil_divide(slabs, at_most(slabs, at_least(LOCAL_FLOATS / slab, 1)));
+  return ceil_divide(slabs, chunks) * slab;
+}
+
+/* Instructions of an item for a tile, as if each took one turn of its unit: products, loads from local memory, what it
+   brings there, waiting for each chunk; times the groups that share a unit. */
+static double tile_cost(const duet_constants *k, bool forward, extent e, int words, int teams, int units) {
+  const int rows = forward && k->POOL ? 2 : 1, step = forward ? k->STRIDE : 1, taps = k->K * k->K;
+  const int slab = slab_floats(k, k->K, rows, step, teams);
+  const double sums = rows * k->TW * k->TO, weights = k->TO % 4 ? k->TO : k->TO / 4;
+  const double source = ((rows - 1) * step + k->K) * ((k->TW - 1) * step + k->K);
+  const double word = taps * (sums + weights) + source + (double)(BRING * slab) / (teams * DUET_LANES);
+  const double chunks = (double)words * slab / LOCAL_FLOATS + 1;
+  return ceil_divide(tile_groups(k, e, teams) * k->BLOCKS, units) * (words * word + STORE * sums) + WAIT * chunks;
+}
+
+/* The tile that costs least. Columns of a pooled convolution come in pairs, and each is two rows, which an item sums as
+   well. */
+static void cuda_tile(duet_constants *k, bool forward, extent e, int words, int teams, int units) {
+  const int pair = forward && k->POOL ? 2 : 1;
+  duet_constants tile = *k;
+  double least = 0;
+  for (tile.TO = 1; tile.TO <= at_most(CUDA_CHANNELS, e.channels); tile.TO++)
+    for (tile.TW = pair; tile.TW <= at_most(CUDA_COLUMNS, e.width) && tile.TO * tile.TW * pair <= CUDA_SUMS;
+         tile.TW += pair)
+      for (tile.TH = teams; tile.TH > 0; tile.TH /= 2) {
+        if (slab_floats(&tile, 1, pair, forward ? k->STRIDE : 1, teams) > LOCAL_FLOATS) continue;
+        const double cost = tile_cost(&tile, forward, e, words, teams, units);
+        if (least == 0 || cost < least) least = cost, *k = tile;
+      }
 }
 
 /* Features that a dense stage makes. */
@@ -190,7 +250,7 @@ static int conv_weights_slices(const duet_constants *k, int teams) {
 /* An item's sums: whole kernels of some output channels where they fit, else whole kernel rows, else single taps. Teams
    share the pixels where there are too few units for all compute units. */
 static void gpu_conv_weights(duet_constants *k, int teams, int wanted_groups) {
-  const int sums = at_most(GPU_SUMS, 2 * LOCAL_FLOATS / (teams * DUET_LANES + 1)); /* of a large group few have room */
+  const int sums = at_most(GPU_WEIGHTS, LOCAL_FLOATS / (teams * DUET_LANES + 1)); /* of a large group few have room */
   k->TW = k->K <= sums ? k->K : 1;
   k->TO = k->K * k->TW <= sums ? k->K : 1;
   k->ROWS = near_divisor(k->OC, at_least(sums / (k->TO * k->TW), 1));
@@ -198,12 +258,40 @@ static void gpu_conv_weights(duet_constants *k, int teams, int wanted_groups) {
   while (ceil_divide(k->OC, k->ROWS) * conv_weights_slices(k, teams) < wanted_groups && k->TH < teams) k->TH *= 2;
 }
 
-/* A dense layer that one group does for a block, without local memory. */
-static bool is_small(const duet_constants *k) { return k->IC * k->OC <= SMALL_PRODUCT && !k->PRECISION; }
+/* A dense layer that one group does for a block (kernels/dense_tile_gpu.h). */
+static bool suits_small(const duet_constants *k) { return k->IC * k->OC <= SMALL_PRODUCT && !k->PRECISION; }
 
-static void gpu_dense(duet_stage *stage, int wanted_groups) {
+bool duet_tiles_small(const duet_stage *stage) {
+  const bool dense = stage->kind == DUET_STAGE_dense_forward || stage->kind == DUET_STAGE_dense_backward;
+  return dense && stage->constants.TO == 1;
+}
+
+/* Teams divide a long sum; those that do not, the features. */
+static void small_dense(duet_stage *stage, int teams) {
   duet_constants *k = &stage->constants;
-  if (is_small(k)) return;
+  const bool forward = stage->kind == DUET_STAGE_dense_forward;
+  const int features = dense_features(stage), sources = forward ? k->IC : k->OC;
+  k->TO = 1;
+  for (k->TH = 1; 2 * k->TH <= teams && sources >= 2 * k->TH * SMALL_SUM;) k->TH *= 2;
+  const int mine = ceil_divide(features, teams / k->TH);
+  k->TW = k->TH > 1 ? ceil_divide(mine, ceil_divide(mine, SMALL_FEATURES))
+                    : divisor(features, at_most(mine, SMALL_FEATURES));
+  if (k->TH > 1 && !forward && features % 4 == 0)
+    k->TW = ceil_divide(k->TW, 4) * 4; /* weights of four features lie side by side */
+}
+
+/* For its sums, and for its weights where they have room. */
+static int small_local(const duet_constants *k, int items, bool roomy) {
+  const int sums = items * k->TW, weights = (k->IC * k->OC + 3) / 4 * 4;
+  return !roomy ? 0 : sums + (sums + weights <= LOCAL_FLOATS ? weights : 0);
+}
+
+static void gpu_dense(duet_stage *stage, int teams, int wanted_groups) {
+  duet_constants *k = &stage->constants;
+  if (suits_small(k)) {
+    small_dense(stage, teams);
+    return;
+  }
   k->TO = GPU_CHANNELS;
   if (ceil_divide(dense_features(stage), k->TO) * k->BLOCKS < wanted_groups) k->TO /= 2;
 }
@@ -234,31 +322,34 @@ static void matrix_stage_local(duet_stage *stage, int warps) {
 }
 
 /* Floats of local memory for the tile that a stage has. */
-void duet_tiles_local(duet_stage *stage, size_t group) {
+void duet_tiles_local(duet_stage *stage, size_t group, bool roomy) {
   duet_constants *k = &stage->constants;
   if (k->MATRICES) {
     matrix_stage_local(stage, (int)group / WARP);
     return;
   }
   const int items = (int)group, teams = items / DUET_LANES;
-  const int words = DUET_LANES / (k->PRECISION ? 2 : 1); /* of a block's images, pairs of halves */
+  const int pack = k->PRECISION ? 2 : 1; /* pairs of halves are words */
+  const int words = DUET_LANES / pack;   /* of a block's images */
   switch (stage->kind) {
     case DUET_STAGE_conv_forward:
+      k->LOCAL = roomy ? tile_local(k, true, ceil_divide(k->IC, pack), teams) : tap_local(k, teams);
+      break;
     case DUET_STAGE_conv_backward:
-      k->LOCAL = at_least(LOCAL_FLOATS / 2, pitch_of(k, teams) * at_least(k->K, 1));
+      k->LOCAL = roomy ? tile_local(k, false, ceil_divide(k->OC, pack), teams) : tap_local(k, teams);
       break;
     case DUET_STAGE_conv_weights:
       k->LOCAL = k->ROWS * k->TO * k->TW * (items + 1);
       break;
     case DUET_STAGE_dense_forward:
     case DUET_STAGE_dense_backward:
-      k->LOCAL = is_small(k) ? 0 : items * k->TO;
+      k->LOCAL = duet_tiles_small(stage) ? small_local(k, items, roomy) : items * k->TO;
       break;
     case DUET_STAGE_dense_weights:
       k->LOCAL = items * (words + 4) + k->ROWS * words;
       break;
     case DUET_STAGE_local_read:
-      k->LOCAL = LOCAL_FLOATS / 2;
+      k->LOCAL = LOCAL_FLOATS / 4;
       break;
     case DUET_STAGE_transpose:
     case DUET_STAGE_transpose_back:
@@ -284,21 +375,28 @@ void duet_tiles_gpu(duet_stage *stage, int group, const duet_plan *plan) {
   if (stage->kind != DUET_STAGE_peak && k->PRECISION && k->PRECISION != DUET_PRECISION_fp16) {
     k->MATRICES = matrix_tiles(stage, group, wanted_groups);
     if (k->MATRICES) {
-      duet_tiles_local(stage, (size_t)group);
+      duet_tiles_local(stage, (size_t)group, plan->options.roomy);
       return;
     }
     k->PRECISION = DUET_PRECISION_fp32;
   }
+  const int pack = k->PRECISION ? 2 : 1, units = (int)plan->options.compute_units;
   switch (stage->kind) {
     case DUET_STAGE_dense_forward:
     case DUET_STAGE_dense_backward:
-      gpu_dense(stage, wanted_groups);
+      gpu_dense(stage, teams, wanted_groups);
       break;
     case DUET_STAGE_conv_forward:
-      gpu_tile(k, destination(stage), k->POOL ? 2 : 1, teams, wanted_groups);
+      if (plan->options.roomy)
+        cuda_tile(k, true, destination(stage), ceil_divide(k->IC, pack), teams, units);
+      else
+        gpu_tile(k, destination(stage), k->POOL ? 2 : 1, teams, wanted_groups);
       break;
     case DUET_STAGE_conv_backward:
-      gpu_tile(k, destination(stage), 1, teams, wanted_groups);
+      if (plan->options.roomy)
+        cuda_tile(k, false, destination(stage), ceil_divide(k->OC, pack), teams, units);
+      else
+        gpu_tile(k, destination(stage), 1, teams, wanted_groups);
       break;
     case DUET_STAGE_conv_weights:
       gpu_conv_weights(k, teams, wanted_groups);
@@ -312,7 +410,7 @@ void duet_tiles_gpu(duet_stage *stage, int group, const duet_plan *plan) {
     default:
       break;
   }
-  duet_tiles_local(stage, (size_t)group);
+  duet_tiles_local(stage, (size_t)group, plan->options.roomy);
 }
 
 size_t duet_tiles_groups(const duet_stage *stage, size_t group) {
@@ -325,7 +423,7 @@ size_t duet_tiles_groups(const duet_stage *stage, size_t group) {
       return (size_t)tile_groups(k, destination(stage), teams);
     case DUET_STAGE_dense_forward:
     case DUET_STAGE_dense_backward:
-      return (size_t)ceil_divide(dense_features(stage), k->LOCAL ? k->TO : teams);
+      return duet_tiles_small(stage) ? 1 : (size_t)ceil_divide(dense_features(stage), k->TO);
     case DUET_STAGE_conv_weights:
       return (size_t)(k->MATRICES ? matrix_slices(k, k->IC * k->K * k->K, teams) : conv_weights_slices(k, teams));
     case DUET_STAGE_dense_weights:

@@ -422,7 +422,8 @@ duet_trials duet_trials_for(const duet_device_info *info, duet_kernel_class kern
   unsigned width = info->vector_width;
   (void)duet_plan_vector_width(info, &width, &ignored);
   return (duet_trials){.group = kernel_class == DUET_CLASS_GPU ? duet_tiles_group(info->max_group) : 1,
-                       .vector_width = width};
+                       .vector_width = width,
+                       .roomy = info->roomy};
 }
 
 /* In turns the widths of vectors that the device does not have: its compiler takes these apart, or leaves registers
@@ -448,6 +449,7 @@ static bool add(duet_trials *set, const duet_case *c, bool by_block, bool cut, d
                                       .kernel_class = kernel_class,
                                       .compute_units = compute_units,
                                       .max_group = set->group,
+                                      .roomy = set->roomy,
                                       .group = set->group > 1 ? set->group : 0,
                                       .vector_width = many ? other_width(set) : set->vector_width},
                           .blocks = (int)t->blocks};

@@ -51,6 +51,7 @@ typedef struct duet_trials {
   duet_trial list[DUET_TRIALS];
   size_t count, group;
   unsigned vector_width;    /* of the device that tiles are cut for; with `many` units others, in turns */
+  bool roomy;               /* as the device is */
   duet_precision precision; /* of the cases that do not say it */
   bool rounded;             /* factors are drawn as bf16 (and so tf32) has them, so that products are exact */
   double passing;           /* part of a unit's results whose gradient its ReLU lets pass; 0: as cases have it */

@@ -1,5 +1,6 @@
 #include "engine/variant.h"
 
+#include "engine/planner.h"
 #include "engine/stage.h"
 
 #include <math.h>
@@ -65,7 +66,7 @@ static const char *name_gpu(const duet_plan *plan, const duet_stage *stage) {
       return k->PRECISION ? "matrix units" : asked ? "fp32: too few channels, or no room, for matrix units" : "";
     case DUET_STAGE_dense_forward:
     case DUET_STAGE_dense_backward:
-      if (!k->PRECISION && !k->LOCAL) return "small: a group does all of a block";
+      if (duet_tiles_small(stage)) return "small: a group does all of a block";
       return k->PRECISION ? "matrix units" : "";
     case DUET_STAGE_dense_weights:
       return k->PRECISION ? "matrix units" : asked ? "fp32: too small for matrix units" : "";

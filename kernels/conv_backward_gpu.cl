@@ -23,6 +23,7 @@
 #endif
 #define TILE_PLAIN (POOL == 0)
 #define TILE_ROWS 1
+#define TILE_START(d) 0.0f
 INLINE_FN void JOIN(STAGE, _store)(TILE_PARAMETERS, const float *sums, int d, int h, int w0) {
   UNROLL for (int i = 0; i < TW; i++) if (DW % TW == 0 || w0 + i < DW) {
     const int o = (d * DH + h) * DW + w0 + i;
@@ -55,6 +56,8 @@ INLINE_FN float4 JOIN(STAGE, _slope4)(GLOBAL const float *dy, GLOBAL const u8 *i
   return mma_won(LOAD4(dy + i), *(GLOBAL const u32 *)(index + i), inside ? h % 2 * 2 + w % 2 : 4);
 }
 #include "tile_mma.h"
+#elif defined(__CUDACC__)
+#include "tile_cuda.h"
 #else
 #include "tile_gpu.h"
 #endif
@@ -82,3 +85,4 @@ STAGE_FN STAGE(TEAM_PARAMETERS, GLOBAL const float *dy, GLOBAL const float *w, G
 #undef TILE_LOAD4
 #undef TILE_PLAIN
 #undef TILE_ROWS
+#undef TILE_START

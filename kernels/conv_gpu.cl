@@ -21,13 +21,14 @@
 #define TILE_LOAD4(x, c, h, w) LOAD4((x) + (((c) * SH + (h)) * SW + (w)) * 16 + 4 * (ITEM % 4))
 #define TILE_PLAIN 1
 #define TILE_ROWS (POOL ? 2 : 1)
+#define TILE_START(d) bias[MIN(d, DC - 1)]
 INLINE_FN void JOIN(STAGE, _store)(TILE_PARAMETERS, const float *sums, int d, int h, int w0) {
 #if POOL
   UNROLL for (int i = 0; i < TW / 2; i++) if (DW % TW == 0 || w0 + 2 * i < DW) {
-    float best = sums[2 * i] + bias[d];
+    float best = sums[2 * i];
     int winner = 0;
     UNROLL for (int k = 1; k < 4; k++) {
-      const float v = sums[k / 2 * TW + 2 * i + k % 2] + bias[d];
+      const float v = sums[k / 2 * TW + 2 * i + k % 2];
       const int better = (v > best) | (v != v);
       best = better ? v : best;
       winner = better ? k : winner;
@@ -38,13 +39,14 @@ INLINE_FN void JOIN(STAGE, _store)(TILE_PARAMETERS, const float *sums, int d, in
   }
 #else
   UNROLL for (int i = 0; i < TW; i++) if (DW % TW == 0 || w0 + i < DW) {
-    const float v = sums[i] + bias[d];
-    STORE(y, (d * DH + h) * DW + w0 + i, RELU ? CLIP(v) : v);
+    STORE(y, (d * DH + h) * DW + w0 + i, RELU ? CLIP(sums[i]) : sums[i]);
   }
 #endif
 }
 #if MATRICES
 #include "tile_mma.h"
+#elif defined(__CUDACC__)
+#include "tile_cuda.h"
 #else
 #include "tile_gpu.h"
 #endif
@@ -74,3 +76,4 @@ STAGE_FN STAGE(TEAM_PARAMETERS, GLOBAL const X_ELEMENT *x, GLOBAL const float *w
 #undef TILE_LOAD4
 #undef TILE_PLAIN
 #undef TILE_ROWS
+#undef TILE_START

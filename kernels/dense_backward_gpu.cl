@@ -4,6 +4,7 @@
 #define SC OC
 #define TILE_PARAMETERS GLOBAL const float *forward, GLOBAL float *dx
 #define TILE_ARGUMENTS forward, dx
+#define TILE_START(d) 0.0f
 INLINE_FN void JOIN(STAGE, _store)(TILE_PARAMETERS, float sum, int d) {
 #if MASK
   const float v = PICK(0.0f, sum, LOAD(forward, d) > 0.0f);
@@ -22,3 +23,4 @@ STAGE_FN STAGE(TEAM_PARAMETERS, GLOBAL const float *dy, GLOBAL const float *w, G
 #undef SC
 #undef TILE_PARAMETERS
 #undef TILE_ARGUMENTS
+#undef TILE_START

@@ -4,9 +4,9 @@
 #define SC IC
 #define TILE_PARAMETERS GLOBAL const float *bias, GLOBAL float *y
 #define TILE_ARGUMENTS bias, y
+#define TILE_START(d) bias[MIN(d, DC - 1)]
 INLINE_FN void JOIN(STAGE, _store)(TILE_PARAMETERS, float sum, int d) {
-  const float v = sum + bias[d];
-  STORE(y, d, RELU ? CLIP(v) : v);
+  STORE(y, d, RELU ? CLIP(sum) : sum);
 }
 #define X_PIXELS IC
 #include "dense_tile_gpu.h"
@@ -21,3 +21,4 @@ STAGE_FN STAGE(TEAM_PARAMETERS, GLOBAL const X_ELEMENT *x, GLOBAL const float *w
 #undef TILE_PARAMETERS
 #undef X_PIXELS
 #undef TILE_ARGUMENTS
+#undef TILE_START

@@ -1,14 +1,16 @@
 /* The tile of a dense layer, gpu class: TO features of the destination, a lane an image. The teams of a group divide the features of the source;
-   their sums are added in order through local memory. A small layer (LOCAL 0), which one group does among its other work without a barrier:
-   each team a feature at a time.
-   Given: DC, SC (features of destination and source), FORWARD (w[DC][SC], else w[SC][DC]), <stage>_store(TILE_ARGUMENTS, sum, feature).
+   their sums are added in order through local memory. A small layer (TO 1), which one group does among its other work without a barrier:
+   each team a feature at a time; on NVIDIA's devices by dense_small_cuda.h.
+   Given: DC, SC (features of destination and source), FORWARD (w[DC][SC], else w[SC][DC]), TILE_START(feature) what a sum begins with, <stage>_store(TILE_ARGUMENTS, sum, feature).
    Needs: LOCAL >= GROUP * TO; TO a multiple of 4 where IC is. */
 #include "source_gpu.h"
-#if LOCAL == 0
+#if TO == 1 && defined(__CUDACC__)
+#include "dense_small_cuda.h"
+#elif TO == 1
 #define WEIGHT(d, s) w[FORWARD ? (d) * SC + (s) : (s) * DC + (d)]
 INLINE_FN void JOIN(STAGE, _units)(int team, int teams, LOCAL_PTR float *scratch, TILE_PARAMETERS, X_SOURCE x, GLOBAL const float *w) {
   for (int d = team; d < DC; d += teams) {
-    float sum = 0.0f;
+    float sum = TILE_START(d);
     for (int s = 0; s < SC; s++) sum = fma(WEIGHT(d, s), X_LOAD(x, s), sum);
     JOIN(STAGE, _store)(TILE_ARGUMENTS, sum, d);
   }
@@ -27,7 +29,7 @@ INLINE_FN void JOIN(STAGE, _units)(int team, int teams, LOCAL_PTR float *scratch
 INLINE_FN void JOIN(STAGE, _sums)(float acc[TO], LOCAL_PTR float *scratch, X_SOURCE x, GLOBAL const float *w, int d0) {
   const int begin = TEAM_IN_GROUP * SHARE, end = MIN(begin + SHARE, SC);
 #if IC % 4 == 0 && FORWARD
-  NO_UNROLL for (int s = begin; s < end; s += 4) {
+  UNROLL_WIDE_4 for (int s = begin; s < end; s += 4) {
     const float v0 = X_LOAD(x, s), v1 = X_LOAD(x, s + 1), v2 = X_LOAD(x, s + 2), v3 = X_LOAD(x, s + 3);
     UNROLL for (int o = 0; o < TO; o++) {
       const float4 q = LOAD4(w + MIN(d0 + o, DC - 1) * SC + s);
@@ -60,7 +62,7 @@ INLINE_FN void JOIN(STAGE, _sums)(float acc[TO], LOCAL_PTR float *scratch, X_SOU
 INLINE_FN void JOIN(STAGE, _units)(int team, int teams, LOCAL_PTR float *scratch, TILE_PARAMETERS, X_SOURCE x, GLOBAL const float *w) {
   for (int unit = (team - TEAM_IN_GROUP) / TEAMS_IN_GROUP; unit < UNITS; unit += teams / TEAMS_IN_GROUP) {
     float acc[TO];
-    UNROLL for (int o = 0; o < TO; o++) acc[o] = 0.0f;
+    UNROLL for (int o = 0; o < TO; o++) acc[o] = TEAM_IN_GROUP == 0 ? TILE_START(unit * TO + o) : 0.0f;
     JOIN(STAGE, _sums)(acc, scratch, x, w, unit * TO);
     BARRIER();
     UNROLL for (int o = 0; o < TO; o++) scratch[o * GROUP + ITEM] = acc[o];

@@ -57,7 +57,7 @@ INLINE_FN void JOIN(STAGE, _units)(int team, int teams, LOCAL_PTR float *scratch
       STORE4_LOCAL(scratch + (WARP * TO + m * 16 + r * 8 + MMA_ROW) * 16 + 4 * MMA_PLACE, mma_images(acc[m], r));
     BARRIER();
     for (int o = TEAM_IN_GROUP; o < TO; o += TEAMS_IN_GROUP) {
-      float sum = 0.0f;
+      float sum = TILE_START(unit * TO + o);
       for (int i = 0; i < WARPS; i++) sum += scratch[(i * TO + o) * 16 + LANE];
       if (unit * TO + o < DC) JOIN(STAGE, _store)(TILE_ARGUMENTS, sum, unit * TO + o);
     }

@@ -26,38 +26,61 @@
 #include "words.h"
 #define IMAGES (16 / PACK)  /* words of a block's images */
 #define PITCH (IMAGES + 4) /* whole vectors of four, eight of them in different banks */
-
-/* scratch = x[GROUP features from `first` on][PITCH], then dy[ROWS][IMAGES]; 0 beyond the last. */
-INLINE_FN void JOIN(STAGE, _stage)(LOCAL_PTR float *scratch, X_SOURCE x, GLOBAL const float *dy, int row, int first) {
+/* A team has PACK features (or rows) a turn, an item one word of them. */
+#define TURN_FEATURES (TEAMS_IN_GROUP * PACK)
+#define MY_FEATURE(turn) ((turn) * TURN_FEATURES + TEAM_IN_GROUP * PACK + LANE / IMAGES)
+#define TURNS (GROUP / TURN_FEATURES)
+#define ROW_TURNS ((ROWS + TURN_FEATURES - 1) / TURN_FEATURES)
 #if PACK == 2
-  for (int i = ITEM; i < (GROUP + ROWS) * IMAGES; i += GROUP) {
-    const int f = i / IMAGES, image = i % IMAGES, o = f - GROUP, there = f < GROUP ? first + f < IC : row + o < OC;
-    GLOBAL const float *from = (f < GROUP ? x + (first + f) * 16 : dy + (row + o) * 16) + 2 * image;
-    scratch[f < GROUP ? f * PITCH + image : GROUP * PITCH + o * IMAGES + image] = there ? WORD(from[0], from[1]) : 0.0f;
-  }
+#define X_WORD(x, f) half_word((x)[(f) * 16 + LANE % 8 * 2], (x)[(f) * 16 + LANE % 8 * 2 + 1])
 #else
-  for (int i = TEAM_IN_GROUP; i < GROUP; i += TEAMS_IN_GROUP) scratch[i * PITCH + LANE] = first + i < IC ? X_LOAD(x, first + i) : 0.0f;
-  for (int o = TEAM_IN_GROUP; o < ROWS; o += TEAMS_IN_GROUP) scratch[GROUP * PITCH + o * 16 + LANE] = row + o < OC ? LOAD(dy, row + o) : 0.0f;
+#define X_WORD(x, f) X_LOAD(x, f)
 #endif
+
+/* A block's words on their way: x[TURNS] of the group's features from `first` on, dy[ROW_TURNS] of its rows, which are added to the bias's gradient. */
+INLINE_FN void JOIN(STAGE, _fetch)(float v[TURNS], float d[ROW_TURNS], float bias[ROW_TURNS], X_SOURCE x, GLOBAL const float *dy, int row, int first) {
+  UNROLL for (int k = 0; k < TURNS; k++) v[k] = X_WORD(x, MIN(first + MY_FEATURE(k), IC - 1)); /* beyond the last: not wanted */
+  UNROLL for (int k = 0; k < ROW_TURNS; k++) {
+    GLOBAL const float *from = dy + MIN(row + MY_FEATURE(k), OC - 1) * 16 + LANE % IMAGES * PACK;
+    d[k] = WORD(from[0], from[1]);
+    bias[k] += PACK == 2 ? from[0] + from[1] : from[0];
+  }
 }
 
-INLINE_FN void JOIN(STAGE, _group)(LOCAL_PTR float *scratch, GLOBAL const X_ELEMENT *x, GLOBAL const float *dy, GLOBAL const float *target, GLOBAL float *dw, int row,
-                                   int first) {
-  float acc[ROWS];
+/* scratch[GROUP features][PITCH], then [ROWS][IMAGES]. */
+INLINE_FN void JOIN(STAGE, _put)(LOCAL_PTR float *scratch, const float v[TURNS], const float d[ROW_TURNS]) {
+  UNROLL for (int k = 0; k < TURNS; k++) scratch[MY_FEATURE(k) * PITCH + LANE % IMAGES] = v[k];
+  UNROLL for (int k = 0; k < ROW_TURNS; k++) if (MY_FEATURE(k) < ROWS) scratch[GROUP * PITCH + MY_FEATURE(k) * IMAGES + LANE % IMAGES] = d[k];
+}
+
+INLINE_FN void JOIN(STAGE, _group)(LOCAL_PTR float *scratch, GLOBAL const X_ELEMENT *x, GLOBAL const float *dy, GLOBAL const float *target, GLOBAL float *dw,
+                                   GLOBAL float *dbias, int row, int first) {
+  float acc[ROWS], v[TURNS], d[ROW_TURNS], bias[ROW_TURNS];
   UNROLL for (int o = 0; o < ROWS; o++) acc[o] = 0.0f;
-  for (int b = 0; b < BLOCKS; b++) {
+  UNROLL for (int k = 0; k < ROW_TURNS; k++) bias[k] = 0.0f;
+  JOIN(STAGE, _fetch)(v, d, bias, X_OF_BLOCK(x, 0), dy, row, first);
+  NO_UNROLL for (int b = 0; b < BLOCKS; b++) {
     BARRIER();
-    JOIN(STAGE, _stage)(scratch, X_OF_BLOCK(x, b), dy + (size_t)b * DY_STRIDE, row, first);
+    JOIN(STAGE, _put)(scratch, v, d);
     BARRIER();
-    for (int l = 0; l < IMAGES; l += 4) {
-      const float4 v = LOAD4_LOCAL(scratch + ITEM * PITCH + l);
+    if (b + 1 < BLOCKS) JOIN(STAGE, _fetch)(v, d, bias, X_OF_BLOCK(x, b + 1), dy + (size_t)(b + 1) * DY_STRIDE, row, first);
+    UNROLL_WIDE for (int l = 0; l < IMAGES; l += 4) {
+      const float4 mine = LOAD4_LOCAL(scratch + ITEM * PITCH + l);
       UNROLL for (int o = 0; o < ROWS; o++) {
-        const float4 d = LOAD4_LOCAL(scratch + GROUP * PITCH + o * IMAGES + l);
-        acc[o] = MULTIPLY(d.w, v.w, MULTIPLY(d.z, v.z, MULTIPLY(d.y, v.y, MULTIPLY(d.x, v.x, acc[o]))));
+        const float4 q = LOAD4_LOCAL(scratch + GROUP * PITCH + o * IMAGES + l);
+        acc[o] = MULTIPLY(q.w, mine.w, MULTIPLY(q.z, mine.z, MULTIPLY(q.y, mine.y, MULTIPLY(q.x, mine.x, acc[o]))));
       }
     }
   }
   UNROLL for (int o = 0; o < ROWS; o++) if (row + o < OC && first + ITEM < IC) dw[(size_t)(row + o) * IC + first + ITEM] = acc[o];
+  BARRIER();
+  UNROLL for (int k = 0; k < ROW_TURNS; k++) if (MY_FEATURE(k) < ROWS) scratch[MY_FEATURE(k) * IMAGES + LANE % IMAGES] = bias[k];
+  BARRIER();
+  for (int o = ITEM; o < (first == 0 ? MIN(ROWS, OC - row) : 0); o += GROUP) {
+    float sum = 0.0f;
+    for (int l = 0; l < IMAGES; l++) sum += scratch[o * IMAGES + l];
+    dbias[row + o] = sum;
+  }
 }
 #endif
 
@@ -66,9 +89,6 @@ STAGE_FN STAGE(TASK_PARAMETERS, GLOBAL const X_ELEMENT *x, GLOBAL const float *x
   const int row = task * ROWS;
 #if MATRICES
   JOIN(STAGE, _group)(scratch, x, dy + (size_t)row * 16, 0, target, dw + (size_t)row * IC, MIN(ROWS, OC - row), slice * UNITS_IN_GROUP);
-#else
-  JOIN(STAGE, _group)(scratch, x, dy, target, dw, row, slice * GROUP);
-#endif
   /* last: PoCL 3.1 breaks the sums of a loop that follows a conditional with barriers */
   for (int o = row; slice == 0 && o < MIN(row + ROWS, OC); o++) {
     float sum = 0.0f;
@@ -76,8 +96,16 @@ STAGE_FN STAGE(TASK_PARAMETERS, GLOBAL const X_ELEMENT *x, GLOBAL const float *x
     sum = GROUP_SUM(sum);
     if (ITEM == 0) dbias[o] = sum;
   }
+#else
+  JOIN(STAGE, _group)(scratch, x, dy, target, dw, dbias, row, slice * GROUP);
+#endif
 }
 #undef IMAGES
 #undef X_PIXELS
-#undef PITCH
 #undef UNITS_IN_GROUP
+#undef PITCH
+#undef TURN_FEATURES
+#undef MY_FEATURE
+#undef TURNS
+#undef ROW_TURNS
+#undef X_WORD

@@ -10,6 +10,14 @@
 #define UNROLL _Pragma("unroll")
 #define UNROLL_4 _Pragma("unroll 4")
 #define NO_UNROLL _Pragma("unroll 1")
+/* Where it takes many registers: NVIDIA's devices have them, and few groups of a small batch that could work while one waits. */
+#ifdef __CUDACC__
+#define UNROLL_WIDE UNROLL
+#define UNROLL_WIDE_4 UNROLL_4
+#else
+#define UNROLL_WIDE NO_UNROLL
+#define UNROLL_WIDE_4 NO_UNROLL
+#endif
 #define JOIN_(a, b) a##b
 #define JOIN(a, b) JOIN_(a, b)
 #define MIN(a, b) ((a) < (b) ? (a) : (b))

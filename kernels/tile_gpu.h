@@ -3,8 +3,10 @@
    rows (word of source channels, kh) at a time; the source is read where it is. Words: words.h.
    Serves forward and, with FLIP, backward (weights read backwards). Given: DC, DH, DW (destination), SC, SH, SW (source), WINDOW (kernel side),
    P (padding), STEP (stride), DILATE (distance of source pixels on the grid that is walked; 1 unless FLIP), WD, WS (distance of two
-   destination, source channels in w), the source's type TILE_SOURCE and TILE_LOAD(x, channel, row, column) of it, and the function <stage>_store, which takes the sums
+   destination, source channels in w), the source's type TILE_SOURCE and TILE_LOAD(x, channel, row, column) of it, TILE_START(d) what the sums of a
+   channel begin with, and the function <stage>_store, which takes the sums
    [TILE_ROWS * TW] of a channel from row `h` and column w0 on (beyond DW: not wanted). TILE_ROWS divides DH.
+   tile_cuda.h is the same for NVIDIA's devices.
    Needs: TH divides TEAMS_IN_GROUP; LOCAL floats hold a kernel row, WINDOW * PITCH. */
 #include "words.h"
 #define TAPS (WINDOW * WINDOW)
@@ -72,7 +74,7 @@ INLINE_FN void JOIN(STAGE, _unit)(LOCAL_PTR float *scratch, TILE_PARAMETERS, TIL
   const int d0 = unit / TILE_GROUPS * CHANNELS, mine = TEAM_IN_GROUP / TH * TO;
   const int tile = unit % TILE_GROUPS * TH + TEAM_IN_GROUP % TH, h = MIN(tile, PIXEL_TILES - 1) / ROW_TILES * TILE_ROWS, w0 = tile % ROW_TILES * TW;
   float acc[TILE_ROWS * TW][TO];
-  UNROLL for (int i = 0; i < TILE_ROWS * TW; i++) UNROLL for (int o = 0; o < TO; o++) acc[i][o] = 0.0f;
+  UNROLL for (int i = 0; i < TILE_ROWS * TW; i++) UNROLL for (int o = 0; o < TO; o++) acc[i][o] = TILE_START(d0 + mine + o);
   for (int r0 = 0; r0 < SOURCES * WINDOW; r0 += CHUNK) {
     BARRIER();
     JOIN(STAGE, _stage)(scratch, w, d0, r0);

@@ -104,7 +104,7 @@ INLINE_FN void JOIN(STAGE, _unit)(LOCAL_PTR float *scratch, TILE_PARAMETERS, GLO
     const int d = d0 + i / TH, tile = first + i % TH;
     if (d >= DC || tile >= PIXEL_TILES) continue;
     float sums[PIXELS];
-    UNROLL for (int j = 0; j < PIXELS; j++) sums[j] = scratch[(i * PIXELS + j) * 16 + LANE];
+    UNROLL for (int j = 0; j < PIXELS; j++) sums[j] = TILE_START(d) + scratch[(i * PIXELS + j) * 16 + LANE];
     JOIN(STAGE, _store)(TILE_ARGUMENTS, sums, d, tile / ROW_TILES * TILE_ROWS, tile % ROW_TILES * TW);
   }
 }

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 
 duet_status gpu_kernels(const duet_network *network, bool train, duet_precision precision, unsigned compute_units,
-                        gpu_kernel_taker *take, void *to, duet_error *error) {
+                        bool roomy, gpu_kernel_taker *take, void *to, duet_error *error) {
   const duet_plan_options options = {.batch = 128,
                                      .train = train,
                                      .method = DUET_METHOD_ADAM,
@@ -14,6 +14,7 @@ duet_status gpu_kernels(const duet_network *network, bool train, duet_precision 
                                      .sections = true,
                                      .compute_units = compute_units,
                                      .max_group = 256, /* AMD's; more changes nothing (engine/tiles_gpu.c) */
+                                     .roomy = roomy,
                                      .vector_width = 1};
   duet_plan *plan;
   duet_status s = duet_plan_create(network, &options, &plan, error);

@@ -1,10 +1,11 @@
 /* Writes the kernels that presets have in the gpu class into a folder, for compilers of GPUs that are not here:
-     kernel_texts FOLDER COMPUTE_UNITS PRECISION PRESET...
+     kernel_texts FOLDER COMPUTE_UNITS roomy|tight PRECISION PRESET...
    and names them on standard output: file, preset, precision, step, launch, work-items of a group, its stages. */
 #include "tests/gpu_kernels.h"
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 typedef struct place {
   const char *folder, *precision, *preset, *step;
@@ -27,17 +28,18 @@ static duet_status write_text(void *to, const duet_plan_launch *launch, const ch
 }
 
 int main(int argc, char **argv) {
-  if (argc < 5) return fprintf(stderr, "usage: kernel_texts FOLDER COMPUTE_UNITS PRECISION PRESET...\n"), 2;
+  if (argc < 6) return fprintf(stderr, "usage: kernel_texts FOLDER COMPUTE_UNITS roomy|tight PRECISION PRESET...\n"), 2;
   duet_error error = {0};
   duet_precision precision;
-  duet_status s = duet_precision_parse(argv[3], &precision, &error);
-  for (int i = 4; !s && i < argc; i++) {
+  duet_status s = duet_precision_parse(argv[4], &precision, &error);
+  for (int i = 5; !s && i < argc; i++) {
     duet_network *network;
     s = duet_network_load(argv[i], 28, 28, &network, &error);
     if (s) break;
     for (int train = 1; !s && train >= 0; train--) {
-      place p = {argv[1], argv[3], argv[i], train ? "training" : "evaluation"};
-      s = gpu_kernels(network, train, precision, (unsigned)atoi(argv[2]), write_text, &p, &error);
+      place p = {argv[1], argv[4], argv[i], train ? "training" : "evaluation"};
+      s = gpu_kernels(network, train, precision, (unsigned)atoi(argv[2]), !strcmp(argv[3], "roomy"), write_text, &p,
+                      &error);
     }
     duet_network_destroy(network);
   }

@@ -193,7 +193,8 @@ static void test_groups(void **state) {
     for (size_t kind = 0; kind < DUET_STAGE_KINDS; kind++) {
       const duet_case *c = light_case((duet_stage_kind)kind);
       for (int p = 0; c && is_tiled[kind] && p < DUET_PRECISIONS; p++) {
-        duet_trials b = {.group = group, .precision = (duet_precision)p};
+        duet_trials b = {
+            .group = group, .precision = (duet_precision)p, .roomy = device.backend->info(device.device)->roomy};
         if (has_precision(b.precision) && is_made(c, b.precision) && add(&b, c))
           p == DUET_PRECISION_fp32 ? check(&b) : check_both(&b);
       }

@@ -4,6 +4,7 @@
 #include "engine/generate.h"
 #include "engine/op.h"
 #include "engine/plan.h"
+#include "engine/planner.h"
 #include "engine/stage.h"
 #include "engine/variant.h"
 #include "tests/check.h"
@@ -132,7 +133,12 @@ static void check_gpu_tile(const duet_stage *stage, int group) {
       break;
     case DUET_STAGE_dense_forward:
     case DUET_STAGE_dense_backward:
-      assert_true(k->LOCAL == 0 || (group * k->TO <= k->LOCAL && k->TO % 4 == 0));
+      if (duet_tiles_small(stage)) {
+        assert_true(teams % k->TH == 0 && (k->LOCAL == 0 || group * k->TW <= k->LOCAL));
+        assert_true(k->TH > 1 || (stage->kind == DUET_STAGE_dense_forward ? k->OC : k->IC) % k->TW == 0);
+      } else {
+        assert_true(group * k->TO <= k->LOCAL && k->TO % 4 == 0);
+      }
       break;
     case DUET_STAGE_conv_weights:
       assert_true(teams % k->TH == 0 && k->K % k->TO == 0 && k->K % k->TW == 0);
@@ -270,6 +276,7 @@ static void check_all_classes(const duet_network *network) {
                                     .precision = (duet_precision)((b + u) % DUET_PRECISIONS),
                                     .compute_units = units[u],
                                     .max_group = group,
+                                    .roomy = b / 2 % 2,
                                     .vector_width = 4U << b % 3});
 }
 

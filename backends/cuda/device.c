@@ -62,6 +62,7 @@ static int describe(int index, duet_device_info *info) {
   (void)snprintf(info->driver, sizeof info->driver, "CUDA %d.%d", driver / 1000, driver % 1000 / 10);
   info->compute_units = (unsigned)p.multiProcessorCount;
   info->max_group = (size_t)p.maxThreadsPerBlock;
+  info->roomy = true;
   info->local_memory = p.sharedMemPerBlock;
   info->global_memory = info->max_allocation = p.totalGlobalMem;
   const int capability = 10 * p.major + p.minor;
