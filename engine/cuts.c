@@ -135,11 +135,11 @@ static bool fits_matrices(const duet_stage *stage, int warps) {
 }
 
 /* With pairs of halves a tile is cut as with floats. */
-static bool fits_gpu(const duet_stage *stage, int group) {
+static bool fits_gpu(const duet_stage *stage, int group, bool roomy) {
   const constants *k = &stage->constants;
   const int teams = group / DUET_LANES, step = k->POOL ? 2 : 1;
   if (k->MATRICES) return fits_matrices(stage, group / WARP);
-  if (k->LOCAL > MOST_LOCAL) return false;
+  if (k->LOCAL > (roomy ? ROOMY_LOCAL : MOST_LOCAL)) return false;
   const bool plain = k->TH == 1 && k->TW == 1; /* where a template does not read them */
   switch (stage->kind) {
     case DUET_STAGE_conv_forward:
@@ -150,7 +150,7 @@ static bool fits_gpu(const duet_stage *stage, int group) {
              k->TO * k->TW <= MOST_ITEM_SUMS;
     case DUET_STAGE_conv_weights:
       return divides(k->TO, k->K) && divides(k->TW, k->K) && divides(k->TH, teams) && within(k->ROWS, k->OC) &&
-             k->ROWS * k->TO * k->TW <= MOST_ITEM_SUMS;
+             k->ROWS * k->TO * k->TW <= MOST_ITEM_SUMS && k->TILES <= k->OH / step;
     case DUET_STAGE_dense_forward:
     case DUET_STAGE_dense_backward:
       return plain && k->ROWS == 1 && k->LOCAL > 0 && divides(4, k->TO) && k->TO <= MOST_ITEM_SUMS / 2;
@@ -179,7 +179,7 @@ static bool apply(const duet_plan *plan, duet_stage *stage, const duet_tile *til
   const size_t group = duet_plan_group(plan);
   if (k->ROWS > MOST_ITEM_SUMS || k->TO < 1 || k->TH < 1 || k->TW < 1 || k->ROWS < 1) return false;
   duet_tiles_local(stage, group, plan->options.roomy);
-  return fits_gpu(stage, (int)group);
+  return fits_gpu(stage, (int)group, plan->options.roomy);
 }
 
 bool duet_tile_cut(const duet_plan *plan, duet_stage *stage, const duet_tile *tile) {

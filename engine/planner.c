@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { UPDATES_PER_ITEM = 8 }; /* gpu class: parameters that one work-item updates */
+enum { UPDATES_PER_ITEM = 8 }; /* gpu class: parameters that one work-item updates, at most */
 
 duet_stage *duet_planner_add(duet_planner *planner, duet_stage_kind kind, int layer, const char *what) {
   duet_plan *plan = planner->plan;
@@ -244,6 +244,14 @@ static void add_update(duet_planner *planner, int layer, const char *const what[
   stage->operands[5] = planner->control;
 }
 
+/* Parameters that a group of the gpu class updates: all compute units share them. */
+static size_t updates_of_group(const duet_plan *plan, size_t total) {
+  const size_t group = duet_plan_group(plan),
+               items = group * (plan->options.compute_units ? plan->options.compute_units : 1);
+  const size_t each = (total + items - 1) / items;
+  return group * (each > UPDATES_PER_ITEM ? UPDATES_PER_ITEM : each);
+}
+
 static void update(duet_planner *planner, int layer, const duet_operand partial[2], int parts, int rows) {
   static const char *const weight[] = {"weight sum", "weight update", "weight check"};
   static const char *const bias[] = {"bias sum", "bias update", "bias check"};
@@ -251,8 +259,10 @@ static void update(duet_planner *planner, int layer, const duet_operand partial[
   const duet_parameters *p = &planner->plan->parameters;
   const size_t all = l->weight_rows * l->weight_row_length;
   size_t weights = rows ? (size_t)rows * l->weight_row_length : all, biases = rows ? (size_t)rows : l->bias_rows;
-  if (planner->plan->options.kernel_class == DUET_CLASS_GPU)
-    weights = biases = UPDATES_PER_ITEM * duet_plan_group(planner->plan);
+  if (planner->plan->options.kernel_class == DUET_CLASS_GPU) {
+    weights = updates_of_group(planner->plan, all);
+    biases = updates_of_group(planner->plan, l->bias_rows);
+  }
   add_update(planner, layer, weight, partial[0], parts, duet_parameters_weight(p, layer), weights, all);
   add_update(planner, layer, bias, partial[1], parts, duet_parameters_bias(p, layer), biases, l->bias_rows);
 }

@@ -29,6 +29,10 @@ enum {
   WARP_LOCAL = 12288 /* floats of local memory */
 };
 
+enum {
+  ROOMY_LOCAL = 12000
+}; /* floats of local memory of devices with registers to spare (duet_device_info): 48 KiB, but for a little */
+
 /* duet_tiles_set of a stage of the gpu class, in groups of so many work-items. */
 void duet_tiles_gpu(duet_stage *stage, int group, const duet_plan *plan);
 

@@ -6,12 +6,13 @@ enum {
   GPU_CHANNELS = 8,  /* register tile of an item of the gpu class: channels ... */
   GPU_COLUMNS = 5,   /* ... and pixels of a row */
   CUDA_CHANNELS = 8, /* the same of devices with registers to spare, */
-  CUDA_COLUMNS = 8,
+  CUDA_COLUMNS = 14,
   CUDA_SUMS = 40,      /* ... and of all sums */
-  GPU_WEIGHTS = 50,    /* weight gradients that an item of the gpu class sums */
+  GPU_WEIGHTS = 50,    /* weight gradients that an item of the gpu class sums, */
+  MOST_PIXELS = 56,    /* ... and pixels for them that it has at once (kernels/conv_weights_cuda.h) */
   BRING = 4,           /* instructions for a float that goes to local memory, */
   STORE = 4,           /* ... for a result, */
-  WAIT = 1000,         /* ... and as long as a chunk's way from memory */
+  WAIT = 700,          /* ... and as long as a chunk's way from memory */
   GROUPS_PER_UNIT = 1, /* groups of one stage per compute unit that a smaller tile is taken for */
   TAP_FLOATS = 4096,   /* ... for which there is local memory in any case, a kernel row of weights */
   LOCAL_FLOATS = 8000, /* local memory that every device has, 32 KiB, but for what drivers need of it */
@@ -87,46 +88,59 @@ static int tap_local(const duet_constants *k, int teams) {
 
 /* ---- the same for devices with registers to spare (kernels/tile_cuda.h) ---- */
 
-/* Floats of local memory for one word of source channels, of so many rows of the kernel, as kernels/tile_cuda.h has
+/* Floats of local memory for the pictures of a block, so many of their rows (kernels/near_cuda.h). */
+static int near_floats(const duet_constants *k, int rows) {
+  return k->RESIDENT ? DUET_LANES * (ceil_divide(rows * k->IW, 4) | 1) + 2 * DUET_LANES : 0;
+}
+
+/* Floats of local memory for a source channel, of so many rows of the kernel, as kernels/tile_cuda.h has
    them. `rows` of a tile, its source pixels `step` apart. */
 static int slab_floats(const duet_constants *k, int kernel_rows, int rows, int step, int teams) {
   const int source = ((rows - 1) * step + kernel_rows) * ((k->TW - 1) * step + k->K);
   return kernel_rows * k->K * pitch_of(k, teams) + k->TH * (source | 1) * DUET_LANES;
 }
 
-/* Local memory for as many source channels at once as have room, the same number each time. */
-static int tile_local(const duet_constants *k, bool forward, int words, int teams) {
-  const int rows = forward && k->POOL ? 2 : 1, step = forward ? k->STRIDE : 1;
+/* Local memory for as many source channels at once as have room, the same number each time; for pictures, with the rows
+   under the tiles of a group. */
+static int tile_local(const duet_constants *k, bool forward, int teams) {
+  const int rows = forward && k->POOL ? 2 : 1, step = forward ? k->STRIDE : 1, channels = forward ? k->IC : k->OC;
+  const int tiles = ceil_divide(k->OW / rows * rows, k->TW); /* of a row, forward */
+  const int near = near_floats(k, at_most(k->IH, ((tiles + k->TH - 2) / tiles + 1) * rows * step + k->K - step));
   const int whole = slab_floats(k, k->K, rows, step, teams), row = slab_floats(k, 1, rows, step, teams);
-  const int slab = whole <= LOCAL_FLOATS ? whole : row, slabs = whole <= LOCAL_FLOATS ? words : words * k->K;
+  const int slab = whole <= LOCAL_FLOATS ? whole : row, slabs = whole <= LOCAL_FLOATS ? channels : channels * k->K;
   const int chunks = ceil_divide(slabs, at_most(slabs, at_least(LOCAL_FLOATS / slab, 1)));
-  return ceil_divide(slabs, chunks) * slab;
+  return near + ceil_divide(slabs, chunks) * slab;
 }
 
-/* Instructions of an item for a tile, as if each took one turn of its unit: products, loads from local memory, what it
-   brings there, waiting for each chunk; times the groups that share a unit. */
-static double tile_cost(const duet_constants *k, bool forward, extent e, int words, int teams, int units) {
+/* Turns of a compute unit for all tiles, if each instruction of an item took one: products, loads from local memory,
+   what goes there, waiting for each chunk. Forward, as many as groups share a unit; backward the groups of the weight
+   gradient, in the same launch, even that out. */
+static double tile_cost(const duet_constants *k, bool forward, extent e, int teams, int units) {
   const int rows = forward && k->POOL ? 2 : 1, step = forward ? k->STRIDE : 1, taps = k->K * k->K;
-  const int slab = slab_floats(k, k->K, rows, step, teams);
-  const double sums = rows * k->TW * k->TO, weights = k->TO % 4 ? k->TO : k->TO / 4;
+  const int slab = slab_floats(k, k->K, rows, step, teams), channels = forward ? k->IC : k->OC;
+  const double sums = rows * k->TW * k->TO, weights = k->TO % 4 ? k->TO : k->TO / 4, items = teams * DUET_LANES;
   const double source = ((rows - 1) * step + k->K) * ((k->TW - 1) * step + k->K);
-  const double word = taps * (sums + weights) + source + (double)(BRING * slab) / (teams * DUET_LANES);
-  const double chunks = (double)words * slab / LOCAL_FLOATS + 1;
-  return ceil_divide(tile_groups(k, e, teams) * k->BLOCKS, units) * (words * word + STORE * sums) + WAIT * chunks;
+  const double work = channels * (taps * (sums + weights) + source + BRING * slab / items) + STORE * sums;
+  const double wait = WAIT * ((double)channels * slab / LOCAL_FLOATS + 1);
+  const int groups = tile_groups(k, e, teams) * k->BLOCKS;
+  if (forward) return ceil_divide(groups, units) * work + wait;
+  const double beside = (double)k->BLOCKS * DUET_LANES * k->OC * k->OH * k->OW * k->IC * taps / items;
+  const double even = (groups * work + beside) / units;
+  return (even > work ? even : work) + wait;
 }
 
-/* The tile that costs least. Columns of a pooled convolution come in pairs, and each is two rows, which an item sums as
-   well. */
-static void cuda_tile(duet_constants *k, bool forward, extent e, int words, int teams, int units) {
-  const int pair = forward && k->POOL ? 2 : 1;
+/* The tile that costs least. Columns of a pooled convolution come in pairs; forward each is two rows, which an item
+   sums as well. */
+static void cuda_tile(duet_constants *k, bool forward, extent e, int teams, int units) {
+  const int rows = forward && k->POOL ? 2 : 1, step = k->POOL ? at_most(2, e.width) : 1;
   duet_constants tile = *k;
   double least = 0;
   for (tile.TO = 1; tile.TO <= at_most(CUDA_CHANNELS, e.channels); tile.TO++)
-    for (tile.TW = pair; tile.TW <= at_most(CUDA_COLUMNS, e.width) && tile.TO * tile.TW * pair <= CUDA_SUMS;
-         tile.TW += pair)
+    for (tile.TW = step; tile.TW <= at_most(CUDA_COLUMNS, e.width) && tile.TO * tile.TW * rows <= CUDA_SUMS;
+         tile.TW += step)
       for (tile.TH = teams; tile.TH > 0; tile.TH /= 2) {
-        if (slab_floats(&tile, 1, pair, forward ? k->STRIDE : 1, teams) > LOCAL_FLOATS) continue;
-        const double cost = tile_cost(&tile, forward, e, words, teams, units);
+        if (slab_floats(&tile, 1, rows, forward ? k->STRIDE : 1, teams) > LOCAL_FLOATS) continue;
+        const double cost = tile_cost(&tile, forward, e, teams, units);
         if (least == 0 || cost < least) least = cost, *k = tile;
       }
 }
@@ -247,15 +261,43 @@ static int conv_weights_slices(const duet_constants *k, int teams) {
   return ceil_divide(k->IC * (k->K / k->TO) * (k->K / k->TW), teams / k->TH);
 }
 
+/* Strips of a row of dy, and quads in one, as kernels/conv_weights_cuda.h has them. */
+static int strips_of(const duet_constants *k, int *quads) {
+  const int side = k->POOL ? 2 : 1, width = k->POOL ? 2 : 4, all = ceil_divide(k->OW / side * side, width);
+  const int columns = MOST_PIXELS / ((side - 1) * k->STRIDE + k->TO) - k->TW;
+  const int strips = ceil_divide(all, at_least((columns / k->STRIDE + 1) / width, 1));
+  *quads = ceil_divide(all, strips);
+  return strips;
+}
+
+static int quads_local(const duet_constants *k, int items) {
+  int quads;
+  const int strips = strips_of(k, &quads), sums = k->ROWS * (k->TO * k->TW + 1) * (items + 1);
+  return at_least(near_floats(k, k->IH) + k->ROWS * k->TILES * strips * quads * 4 * DUET_LANES, sums);
+}
+
+/* Rows of dy in local memory at once: those with which teams that share the pixels have the fewest strips one after the
+   other. */
+static int dy_rows(duet_constants k, int teams) {
+  int best = 0, fewest = 0, quads;
+  const int height = k.OH / (k.POOL ? 2 : 1), strips = strips_of(&k, &quads);
+  for (k.TILES = 1; k.TILES <= height && quads_local(&k, teams * DUET_LANES) <= ROOMY_LOCAL; k.TILES++) {
+    const int turns = ceil_divide(k.TILES * strips, k.TH) * ceil_divide(height, k.TILES);
+    if (!best || turns <= fewest) best = k.TILES, fewest = turns;
+  }
+  return best;
+}
+
 /* An item's sums: whole kernels of some output channels where they fit, else whole kernel rows, else single taps. Teams
    share the pixels where there are too few units for all compute units. */
-static void gpu_conv_weights(duet_constants *k, int teams, int wanted_groups) {
+static void gpu_conv_weights(duet_constants *k, int teams, int wanted_groups, bool roomy) {
   const int sums = at_most(GPU_WEIGHTS, LOCAL_FLOATS / (teams * DUET_LANES + 1)); /* of a large group few have room */
   k->TW = k->K <= sums ? k->K : 1;
   k->TO = k->K * k->TW <= sums ? k->K : 1;
   k->ROWS = near_divisor(k->OC, at_least(sums / (k->TO * k->TW), 1));
   k->TH = 1;
   while (ceil_divide(k->OC, k->ROWS) * conv_weights_slices(k, teams) < wanted_groups && k->TH < teams) k->TH *= 2;
+  k->TILES = roomy ? dy_rows(*k, teams) : 0;
 }
 
 /* A dense layer that one group does for a block (kernels/dense_tile_gpu.h). */
@@ -329,17 +371,16 @@ void duet_tiles_local(duet_stage *stage, size_t group, bool roomy) {
     return;
   }
   const int items = (int)group, teams = items / DUET_LANES;
-  const int pack = k->PRECISION ? 2 : 1; /* pairs of halves are words */
-  const int words = DUET_LANES / pack;   /* of a block's images */
+  const int words = DUET_LANES / (k->PRECISION ? 2 : 1); /* of a block's images, pairs of halves */
   switch (stage->kind) {
     case DUET_STAGE_conv_forward:
-      k->LOCAL = roomy ? tile_local(k, true, ceil_divide(k->IC, pack), teams) : tap_local(k, teams);
+      k->LOCAL = roomy ? tile_local(k, true, teams) : tap_local(k, teams);
       break;
     case DUET_STAGE_conv_backward:
-      k->LOCAL = roomy ? tile_local(k, false, ceil_divide(k->OC, pack), teams) : tap_local(k, teams);
+      k->LOCAL = roomy ? tile_local(k, false, teams) : tap_local(k, teams);
       break;
     case DUET_STAGE_conv_weights:
-      k->LOCAL = k->ROWS * k->TO * k->TW * (items + 1);
+      k->LOCAL = k->TILES ? quads_local(k, items) : k->ROWS * k->TO * k->TW * (items + 1);
       break;
     case DUET_STAGE_dense_forward:
     case DUET_STAGE_dense_backward:
@@ -380,7 +421,7 @@ void duet_tiles_gpu(duet_stage *stage, int group, const duet_plan *plan) {
     }
     k->PRECISION = DUET_PRECISION_fp32;
   }
-  const int pack = k->PRECISION ? 2 : 1, units = (int)plan->options.compute_units;
+  const int units = (int)plan->options.compute_units;
   switch (stage->kind) {
     case DUET_STAGE_dense_forward:
     case DUET_STAGE_dense_backward:
@@ -388,18 +429,18 @@ void duet_tiles_gpu(duet_stage *stage, int group, const duet_plan *plan) {
       break;
     case DUET_STAGE_conv_forward:
       if (plan->options.roomy)
-        cuda_tile(k, true, destination(stage), ceil_divide(k->IC, pack), teams, units);
+        cuda_tile(k, true, destination(stage), teams, units);
       else
         gpu_tile(k, destination(stage), k->POOL ? 2 : 1, teams, wanted_groups);
       break;
     case DUET_STAGE_conv_backward:
       if (plan->options.roomy)
-        cuda_tile(k, false, destination(stage), ceil_divide(k->OC, pack), teams, units);
+        cuda_tile(k, false, destination(stage), teams, units);
       else
         gpu_tile(k, destination(stage), 1, teams, wanted_groups);
       break;
     case DUET_STAGE_conv_weights:
-      gpu_conv_weights(k, teams, wanted_groups);
+      gpu_conv_weights(k, teams, wanted_groups, plan->options.roomy);
       break;
     case DUET_STAGE_dense_weights:
       gpu_dense_weights(k, group, wanted_groups);

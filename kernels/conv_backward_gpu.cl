@@ -27,7 +27,7 @@
 INLINE_FN void JOIN(STAGE, _store)(TILE_PARAMETERS, const float *sums, int d, int h, int w0) {
   UNROLL for (int i = 0; i < TW; i++) if (DW % TW == 0 || w0 + i < DW) {
     const int o = (d * DH + h) * DW + w0 + i;
-#if MASK
+#if MASK && (MATRICES || !defined(__CUDACC__)) /* tile_cuda.h has done it */
     const float v = PICK(0.0f, sums[i], LOAD(forward, o) > 0.0f);
 #else
     const float v = sums[i];

@@ -1,4 +1,4 @@
-/* Stage conv_weights, gpu class (see kernels.def; by matrix units in weights_mma.h). An item sums ROWS output channels x TO kernel rows x TW kernel columns of one input channel
+/* Stage conv_weights, gpu class (see kernels.def; by matrix units in weights_mma.h, on NVIDIA's devices in conv_weights_cuda.h). An item sums ROWS output channels x TO kernel rows x TW kernel columns of one input channel
    (a unit), over its image of each block and its share of the pixel rows: TH teams share a unit. Pixels go by patches, SEGMENT of a row, with POOL of
    two rows: each input pixel is loaded once for all taps and all pixels of a patch. The sums of these 16 * TH items are added in order through
    local memory. `dy` is never behind a ReLU here.
@@ -22,6 +22,8 @@
 #undef SW
 #undef STEP
 #undef P
+#elif defined(__CUDACC__) && TILES
+#include "conv_weights_cuda.h"
 #else
 #include "words.h"
 #define TAPS (TO * TW)
@@ -117,9 +119,15 @@ STAGE_FN STAGE(TASK_PARAMETERS, GLOBAL const X_ELEMENT *x, GLOBAL const float *d
   const int row = task * ROWS, rows = MIN(ROWS, OC - row);
   dy += (size_t)row * (PIXELS * 16);
   index += (size_t)row * (PIXELS * 16);
-  JOIN(STAGE, _group)(scratch, x, dy, index, target, dw + (size_t)row * (IC * K * K), rows, slice * UNITS_IN_GROUP);
+  dw += (size_t)row * (IC * K * K);
+  dbias += row;
+#if defined(__CUDACC__) && TILES
+  JOIN(STAGE, _group)(scratch, x, dy, index, target, dw, dbias, rows, slice * UNITS_IN_GROUP);
+#else
+  JOIN(STAGE, _group)(scratch, x, dy, index, target, dw, rows, slice * UNITS_IN_GROUP);
   /* last: PoCL 3.1 breaks the sums of a loop that follows a conditional with barriers */
-  if (slice == 0) JOIN(STAGE, _bias)(scratch, dy, dbias + row, rows);
+  if (slice == 0) JOIN(STAGE, _bias)(scratch, dy, dbias, rows);
+#endif
 }
 #undef X_PIXELS
 #undef TAPS

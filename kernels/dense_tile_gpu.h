@@ -37,7 +37,7 @@ INLINE_FN void JOIN(STAGE, _sums)(float acc[TO], LOCAL_PTR float *scratch, X_SOU
     }
   }
 #elif IC % 4 == 0
-  for (int s = begin; s < end; s++) {
+  UNROLL_WIDE_8 for (int s = begin; s < end; s++) {
     const float v = X_LOAD(x, s);
     UNROLL for (int o = 0; o < TO; o += 4) {
       const float4 q = LOAD4(w + s * DC + MIN(d0 + o, DC - 4));

@@ -14,9 +14,11 @@
 #ifdef __CUDACC__
 #define UNROLL_WIDE UNROLL
 #define UNROLL_WIDE_4 UNROLL_4
+#define UNROLL_WIDE_8 _Pragma("unroll 8")
 #else
 #define UNROLL_WIDE NO_UNROLL
 #define UNROLL_WIDE_4 NO_UNROLL
+#define UNROLL_WIDE_8 NO_UNROLL
 #endif
 #define JOIN_(a, b) a##b
 #define JOIN(a, b) JOIN_(a, b)

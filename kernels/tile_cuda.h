@@ -1,11 +1,9 @@
 /* The tile of a convolution as tile_gpu.h makes it, with the same words given, for NVIDIA's devices. Source and weights both pass through local memory,
-   by chunks of slabs: a slab is a word (words.h) of source channels, or a kernel row of one where a large window leaves no room for more. An item has all its
+   by chunks of slabs: a slab is a source channel, or a kernel row of one where a large window leaves no room for more. Pictures of the data set do so as bytes first (near_cuda.h). An item has all its
    loads of a chunk under way before it waits for the first, for which it has registers there: of a small batch a multiprocessor has
    a group or two, and nothing else to do meanwhile.
-   Needs: TH divides TEAMS_IN_GROUP; LOCAL >= SLAB_FLOATS(1) (engine/tiles_gpu.c has the same formula). */
-#include "words.h"
+   Needs: TH divides TEAMS_IN_GROUP; LOCAL >= NEAR_FLOATS + SLAB_FLOATS(1) (engine/tiles_gpu.c has the same formulas). */
 #define TAPS (WINDOW * WINDOW)
-#define SOURCES ((SC + PACK - 1) / PACK) /* words of source channels; the last may lack a channel, and has the one before for it, with weight 0 */
 #define ROW_TILES ((DW + TW - 1) / TW)
 #define PIXEL_TILES (DH / TILE_ROWS * ROW_TILES)
 #define TILE_GROUPS ((PIXEL_TILES + TH - 1) / TH)
@@ -17,39 +15,77 @@
 #define SOURCE_ROWS(rows) ((TILE_ROWS - 1) * STEP + (rows))
 #define SOURCE_FLOATS(rows) ((SOURCE_ROWS(rows) * COLUMNS | 1) * 16)
 #define SLAB_FLOATS(rows) ((rows) * WINDOW * PITCH + TH * SOURCE_FLOATS(rows))
-#define KERNEL_ROWS (SLAB_FLOATS(WINDOW) <= LOCAL ? WINDOW : 1)
-#define PARTS (WINDOW / KERNEL_ROWS) /* slabs of a word */
-#define SLABS (SOURCES * PARTS)
+#define KERNEL_ROWS (SLAB_FLOATS(WINDOW) <= LOCAL - NEAR_FLOATS ? WINDOW : 1)
+#define PARTS (WINDOW / KERNEL_ROWS) /* slabs of a channel */
+#define SLABS (SC * PARTS)
 #define SLAB_TAPS (KERNEL_ROWS * WINDOW)
-#define CHUNK MIN(LOCAL / SLAB_FLOATS(KERNEL_ROWS), SLABS) /* slabs in local memory at once: all weights, then all sources */
-#define LOADS 32 /* of an item, under way at once */
+#define CHUNK MIN((LOCAL - NEAR_FLOATS) / SLAB_FLOATS(KERNEL_ROWS), SLABS) /* slabs in local memory at once: all weights, then all sources */
+#define LOADS 48 /* of an item, under way at once */
 #define ROUND(n, most) (((n) + ((n) + (most) - 1) / (most) - 1) / (((n) + (most) - 1) / (most))) /* n in equal rounds of at most so many */
 
-/* The source of word `c` at a row and column of the grid that is walked, 0 outside. */
-INLINE_FN float JOIN(STAGE, _source)(TILE_PARAMETERS, TILE_SOURCE x, int c, int h, int w) {
-  const int other = MIN(c * PACK + 1, SC - 1);
-  (void)other;
-#if P > 0 || DILATE > 1 || DW % TW
-  const int inside = (h >= 0) & (h % DILATE == 0) & (h / DILATE < SH) & (w >= 0) & (w % DILATE == 0) & (w / DILATE < SW);
-  return inside ? WORD(TILE_LOAD(x, c * PACK, h / DILATE, w / DILATE), TILE_LOAD(x, other, h / DILATE, w / DILATE)) : 0.0f;
+#if RESIDENT
+#define NEAR_ROWS MIN(SH, ((ROW_TILES + TH - 2) / ROW_TILES * TILE_ROWS) * STEP + SOURCE_ROWS(WINDOW)) /* under the tiles of a group */
+#include "near_cuda.h"
 #else
-  return WORD(TILE_LOAD(x, c * PACK, h, w), TILE_LOAD(x, other, h, w));
+#define NEAR_FLOATS 0
+#endif
+
+#if NEAR_FLOATS + SLAB_FLOATS(1) > LOCAL
+#error "LOCAL has no room for a slab"
+#endif
+
+/* What is loaded for a row of source: a value for each column, or, where it is pooled and the pairs of columns are known, one for each pair. `won` tells
+   which pixel of a window it belongs to. */
+#define UNPOOL (FLIP && POOL)
+#define PAIRED (UNPOOL && DILATE == 1 && TW % 2 == 0)
+#define ODD (PAIRED ? P % 2 : 0) /* the first column is the second of a pair */
+#define LOADED_COLUMNS (PAIRED ? (COLUMNS + ODD + 1) / 2 : COLUMNS)
+
+/* The source at a row and column of the grid that is walked, 0 outside. */
+INLINE_FN float JOIN(STAGE, _source)(TILE_PARAMETERS, int *won, TILE_SOURCE x, int c, int h, int w) {
+#if UNPOOL
+  const int inside = (h >= 0) & (h % DILATE == 0) & (h / DILATE < SH / 2 * 2) & (w >= 0) & (w % DILATE == 0) & (w / DILATE < SW / 2 * 2);
+  const int i = (c * (SH / 2) + h / DILATE / 2) * (SW / 2) + w / DILATE / 2;
+  *won = inside ? LOAD_INDEX(index, i) : 4;
+  return inside ? LOAD(x, i) : 0.0f;
+#elif P > 0 || DILATE > 1 || DW % TW
+  const int inside = (h >= 0) & (h % DILATE == 0) & (h / DILATE < SH) & (w >= 0) & (w % DILATE == 0) & (w / DILATE < SW);
+  return inside ? TILE_LOAD(x, c, h / DILATE, w / DILATE) : 0.0f;
+#else
+  return TILE_LOAD(x, c, h, w);
 #endif
 }
 
-/* to[slab][tile] = the source of CHUNK slabs from `s0` on for the tiles from `first` on: a team a tile of a slab at a time. */
+/* to[slab][tile] = the source of CHUNK slabs from `s0` on for the tiles from `first` on: a team a tile of a slab at a time, or a share of its rows. */
 INLINE_FN void JOIN(STAGE, _bring_source)(LOCAL_PTR float *to, TILE_PARAMETERS, TILE_SOURCE x, int first, int s0) {
-  enum { ROWS_AT_ONCE = ROUND(SOURCE_ROWS(KERNEL_ROWS), MAX(LOADS / COLUMNS, 1)) };
-  for (int i = TEAM_IN_GROUP; i < CHUNK * TH; i += TEAMS_IN_GROUP) {
-    const int s = s0 + i / TH, c = MIN(s / PARTS, SOURCES - 1), tile = MIN(first + i % TH, PIXEL_TILES - 1);
-    const int h = tile / ROW_TILES * TILE_ROWS * STEP + s % PARTS * KERNEL_ROWS - P, w = tile % ROW_TILES * TW * STEP - P;
-    LOCAL_PTR float *mine = to + i * SOURCE_FLOATS(KERNEL_ROWS) + LANE;
-    UNROLL for (int r0 = 0; r0 < SOURCE_ROWS(KERNEL_ROWS); r0 += ROWS_AT_ONCE) {
-      float v[ROWS_AT_ONCE][COLUMNS];
-      UNROLL for (int r = 0; r < ROWS_AT_ONCE; r++) if (r0 + r < SOURCE_ROWS(KERNEL_ROWS)) UNROLL for (int j = 0; j < COLUMNS; j++)
-        v[r][j] = JOIN(STAGE, _source)(TILE_ARGUMENTS, x, c, h + r0 + r, w + j);
-      UNROLL for (int r = 0; r < ROWS_AT_ONCE; r++) if (r0 + r < SOURCE_ROWS(KERNEL_ROWS)) UNROLL for (int j = 0; j < COLUMNS; j++)
-        mine[((r0 + r) * COLUMNS + j) * 16] = v[r][j];
+  enum {
+    ROWS_OF_ALL = SOURCE_ROWS(KERNEL_ROWS),
+    ROWS_OF_TEAM = MAX(ROWS_OF_ALL * CHUNK * TH / TEAMS_IN_GROUP, 1),
+    SHARES = CHUNK * TH < TEAMS_IN_GROUP ? (ROWS_OF_ALL + ROWS_OF_TEAM - 1) / ROWS_OF_TEAM : 1,
+    MINE = SHARES > 1 ? ROWS_OF_TEAM : ROWS_OF_ALL,
+    AT_ONCE = ROUND(MINE, MAX(LOADS / (UNPOOL ? 2 : 1) / LOADED_COLUMNS, 1))
+  };
+  for (int i = TEAM_IN_GROUP; i < CHUNK * TH * SHARES; i += TEAMS_IN_GROUP) {
+    const int t = i / SHARES, row = i % SHARES * MINE;
+    const int s = s0 + t / TH, c = MIN(s / PARTS, SC - 1), tile = MIN(first + t % TH, PIXEL_TILES - 1);
+    const int h0 = tile / ROW_TILES * TILE_ROWS * STEP + s % PARTS * KERNEL_ROWS - P, w = tile % ROW_TILES * TW * STEP - P - ODD;
+    LOCAL_PTR float *mine = to + t * SOURCE_FLOATS(KERNEL_ROWS) + LANE;
+    UNROLL for (int r0 = 0; r0 < MINE; r0 += AT_ONCE) {
+      float v[AT_ONCE][LOADED_COLUMNS];
+      int won[AT_ONCE][LOADED_COLUMNS];
+#define HERE(r) ((MINE % AT_ONCE == 0 || r0 + (r) < MINE) && (ROWS_OF_ALL % MINE == 0 || row + r0 + (r) < ROWS_OF_ALL))
+      UNROLL for (int r = 0; r < AT_ONCE; r++) if (HERE(r)) UNROLL for (int j = 0; j < LOADED_COLUMNS; j++)
+        v[r][j] = JOIN(STAGE, _source)(TILE_ARGUMENTS, &won[r][j], x, c, h0 + row + r0 + r, w + j * (PAIRED ? 2 : 1));
+      UNROLL for (int r = 0; r < AT_ONCE; r++) if (HERE(r)) UNROLL for (int j = 0; j < COLUMNS; j++) {
+        const int h = row + r0 + r, k = PAIRED ? (j + ODD) / 2 : j;
+#if UNPOOL
+        const int q = (h0 + h) / DILATE % 2 * 2 + (PAIRED ? (j + ODD) % 2 : (w + j) / DILATE % 2);
+        mine[(h * COLUMNS + j) * 16] = won[r][k] == q ? v[r][k] : 0.0f;
+#else
+        mine[(h * COLUMNS + j) * 16] = v[r][k];
+#endif
+      }
+#undef HERE
     }
   }
 }
@@ -60,26 +96,37 @@ INLINE_FN float JOIN(STAGE, _weight)(GLOBAL const float *w, int d, int s0, int j
   d = MIN(d, DC - 1);
 #endif
   GLOBAL const float *from = w + d * WD;
-#if WS == WINDOW * WINDOW && !FLIP && PACK == 1
+#if WS == WINDOW * WINDOW && !FLIP
   const int t = s0 * SLAB_TAPS + j; /* as they lie */
   return from[SLABS % CHUNK ? MIN(t, SC * TAPS - 1) : t];
 #else
-  const int s = s0 + j / SLAB_TAPS, t = s % PARTS * SLAB_TAPS + j % SLAB_TAPS, c = MIN(s / PARTS, SOURCES - 1) * PACK;
-  from += FLIP ? TAPS - 1 - t : t;
-  return WORD(from[c * WS], c + 1 < SC ? from[(c + 1) * WS] : 0.0f);
+  const int s = s0 + j / SLAB_TAPS, t = s % PARTS * SLAB_TAPS + j % SLAB_TAPS;
+  return from[MIN(s / PARTS, SC - 1) * WS + (FLIP ? TAPS - 1 - t : t)];
 #endif
 }
 
-/* to[slab][tap][PITCH] = the weights of CHUNK slabs: a team a channel at a time, its items tap by tap. */
-INLINE_FN void JOIN(STAGE, _bring_weights)(LOCAL_PTR float *to, GLOBAL const float *w, int d0, int s0) {
-  enum { TURNS = (CHANNELS + TEAMS_IN_GROUP - 1) / TEAMS_IN_GROUP, AT_ONCE = ROUND((CHUNK * SLAB_TAPS + 15) / 16, MAX(LOADS / TURNS, 1)) };
-  for (int j0 = LANE; j0 < CHUNK * SLAB_TAPS; j0 += 16 * AT_ONCE) {
-    float v[AT_ONCE][TURNS];
-    UNROLL for (int k = 0; k < AT_ONCE; k++) UNROLL for (int i = 0; i < TURNS; i++)
-      v[k][i] = JOIN(STAGE, _weight)(w, d0 + i * TEAMS_IN_GROUP + TEAM_IN_GROUP, s0, MIN(j0 + 16 * k, CHUNK * SLAB_TAPS - 1));
-    UNROLL for (int k = 0; k < AT_ONCE; k++) UNROLL for (int i = 0; i < TURNS; i++)
-      if (j0 + 16 * k < CHUNK * SLAB_TAPS && i * TEAMS_IN_GROUP + TEAM_IN_GROUP < CHANNELS)
-        to[(j0 + 16 * k) * PITCH + i * TEAMS_IN_GROUP + TEAM_IN_GROUP] = v[k][i];
+/* to[slab][tap][PITCH] = the weights of CHUNK slabs: a team a channel at a time, its items tap by tap; so many taps at once, from j0 on. */
+#define TURNS ((CHANNELS + TEAMS_IN_GROUP - 1) / TEAMS_IN_GROUP)
+#define TAPS_AT_ONCE ROUND((CHUNK * SLAB_TAPS + 15) / 16, MAX(LOADS / TURNS, 1))
+INLINE_FN void JOIN(STAGE, _load_weights)(float v[TAPS_AT_ONCE][TURNS], GLOBAL const float *w, int d0, int s0, int j0) {
+  UNROLL for (int k = 0; k < TAPS_AT_ONCE; k++) UNROLL for (int i = 0; i < TURNS; i++)
+    v[k][i] = JOIN(STAGE, _weight)(w, d0 + i * TEAMS_IN_GROUP + TEAM_IN_GROUP, s0, MIN(j0 + 16 * k, CHUNK * SLAB_TAPS - 1));
+}
+INLINE_FN void JOIN(STAGE, _store_weights)(LOCAL_PTR float *to, float v[TAPS_AT_ONCE][TURNS], int j0) {
+  UNROLL for (int k = 0; k < TAPS_AT_ONCE; k++) UNROLL for (int i = 0; i < TURNS; i++)
+    if (j0 + 16 * k < CHUNK * SLAB_TAPS && i * TEAMS_IN_GROUP + TEAM_IN_GROUP < CHANNELS)
+      to[(j0 + 16 * k) * PITCH + i * TEAMS_IN_GROUP + TEAM_IN_GROUP] = v[k][i];
+}
+
+/* A chunk: the first weights are under way while the source is brought. */
+INLINE_FN void JOIN(STAGE, _bring)(LOCAL_PTR float *to, TILE_PARAMETERS, TILE_SOURCE x, GLOBAL const float *w, int first, int d0, int s0) {
+  float v[TAPS_AT_ONCE][TURNS];
+  JOIN(STAGE, _load_weights)(v, w, d0, s0, LANE);
+  JOIN(STAGE, _bring_source)(to + CHUNK * SLAB_TAPS * PITCH, TILE_ARGUMENTS, x, first, s0);
+  JOIN(STAGE, _store_weights)(to, v, LANE);
+  for (int j = LANE + 16 * TAPS_AT_ONCE; j < CHUNK * SLAB_TAPS; j += 16 * TAPS_AT_ONCE) {
+    JOIN(STAGE, _load_weights)(v, w, d0, s0, j);
+    JOIN(STAGE, _store_weights)(to, v, j);
   }
 }
 
@@ -90,15 +137,15 @@ INLINE_FN void JOIN(STAGE, _row)(float (*acc)[TO], LOCAL_PTR const float *weight
     UNROLL for (int o = 0; o < TO; o += 4) {
       const float4 w = LOAD4_LOCAL(weights + k * PITCH + o);
       UNROLL for (int i = 0; i < TW; i++) {
-        acc[i][o] = MULTIPLY(w.x, window[i * STEP + k], acc[i][o]);
-        acc[i][o + 1] = MULTIPLY(w.y, window[i * STEP + k], acc[i][o + 1]);
-        acc[i][o + 2] = MULTIPLY(w.z, window[i * STEP + k], acc[i][o + 2]);
-        acc[i][o + 3] = MULTIPLY(w.w, window[i * STEP + k], acc[i][o + 3]);
+        acc[i][o] = fma(w.x, window[i * STEP + k], acc[i][o]);
+        acc[i][o + 1] = fma(w.y, window[i * STEP + k], acc[i][o + 1]);
+        acc[i][o + 2] = fma(w.z, window[i * STEP + k], acc[i][o + 2]);
+        acc[i][o + 3] = fma(w.w, window[i * STEP + k], acc[i][o + 3]);
       }
     }
 #else
     UNROLL for (int i = 0; i < TW; i++) UNROLL for (int o = 0; o < TO; o++)
-      acc[i][o] = MULTIPLY(weights[k * PITCH + o], window[i * STEP + k], acc[i][o]);
+      acc[i][o] = fma(weights[k * PITCH + o], window[i * STEP + k], acc[i][o]);
 #endif
   }
 }
@@ -117,23 +164,33 @@ INLINE_FN void JOIN(STAGE, _slab)(float (*acc)[TO], LOCAL_PTR const float *weigh
 INLINE_FN void JOIN(STAGE, _unit)(LOCAL_PTR float *scratch, TILE_PARAMETERS, TILE_SOURCE x, GLOBAL const float *w, int unit) {
   const int d0 = unit / TILE_GROUPS * CHANNELS, mine = TEAM_IN_GROUP / TH * TO;
   const int first = unit % TILE_GROUPS * TH, tile = first + TEAM_IN_GROUP % TH;
-  LOCAL_PTR float *source = scratch + CHUNK * SLAB_TAPS * PITCH;
+#if RESIDENT
+  x = JOIN(STAGE, _near)(scratch, x, MIN(MAX(first / ROW_TILES * TILE_ROWS * STEP - P, 0), SH - NEAR_ROWS));
+  scratch += NEAR_FLOATS;
+#endif
+  LOCAL_PTR const float *source = scratch + CHUNK * SLAB_TAPS * PITCH;
   float acc[TILE_ROWS * TW][TO];
   UNROLL for (int i = 0; i < TILE_ROWS * TW; i++) UNROLL for (int o = 0; o < TO; o++) acc[i][o] = TILE_START(d0 + mine + o);
   NO_UNROLL for (int s0 = 0; s0 < SLABS; s0 += CHUNK) {
     BARRIER();
-    JOIN(STAGE, _bring_source)(source, TILE_ARGUMENTS, x, first, s0);
-    JOIN(STAGE, _bring_weights)(scratch, w, d0, s0);
+    JOIN(STAGE, _bring)(scratch, TILE_ARGUMENTS, x, w, first, d0, s0);
     BARRIER();
     const int slabs = SLABS % CHUNK ? MIN(CHUNK, SLABS - s0) : CHUNK;
     NO_UNROLL for (int s = 0; s < slabs; s++)
       JOIN(STAGE, _slab)(acc, scratch + s * (SLAB_TAPS * PITCH) + mine, source + (s * TH + TEAM_IN_GROUP % TH) * SOURCE_FLOATS(KERNEL_ROWS));
   }
   if (tile >= PIXEL_TILES) return;
+  const int h = tile / ROW_TILES * TILE_ROWS, w0 = tile % ROW_TILES * TW;
+#if FLIP && MASK /* all at once, for what one waits */
+  float above[TW][TO];
+  UNROLL for (int o = 0; o < TO; o++) UNROLL for (int i = 0; i < TW; i++)
+    above[i][o] = LOAD(forward, (MIN(d0 + mine + o, DC - 1) * DH + h) * DW + (DW % TW ? MIN(w0 + i, DW - 1) : w0 + i));
+  UNROLL for (int o = 0; o < TO; o++) UNROLL for (int i = 0; i < TW; i++) acc[i][o] = above[i][o] > 0.0f ? acc[i][o] : 0.0f;
+#endif
   UNROLL for (int o = 0; o < TO; o++) if (d0 + mine + o < DC) {
     float sums[TILE_ROWS * TW];
     UNROLL for (int i = 0; i < TILE_ROWS * TW; i++) sums[i] = acc[i][o];
-    JOIN(STAGE, _store)(TILE_ARGUMENTS, sums, d0 + mine + o, tile / ROW_TILES * TILE_ROWS, tile % ROW_TILES * TW);
+    JOIN(STAGE, _store)(TILE_ARGUMENTS, sums, d0 + mine + o, h, w0);
   }
 }
 
@@ -142,7 +199,6 @@ INLINE_FN void JOIN(STAGE, _units)(int team, int teams, LOCAL_PTR float *scratch
     JOIN(STAGE, _unit)(scratch, TILE_ARGUMENTS, x, w, unit);
 }
 #undef TAPS
-#undef SOURCES
 #undef ROW_TILES
 #undef PIXEL_TILES
 #undef TILE_GROUPS
@@ -159,4 +215,13 @@ INLINE_FN void JOIN(STAGE, _units)(int team, int teams, LOCAL_PTR float *scratch
 #undef SLAB_TAPS
 #undef CHUNK
 #undef LOADS
+#undef UNPOOL
+#undef PAIRED
+#undef ODD
+#undef LOADED_COLUMNS
+#undef TURNS
+#undef TAPS_AT_ONCE
+#undef NEAR_ROWS
+#undef NEAR_PITCH
+#undef NEAR_FLOATS
 #undef ROUND

@@ -89,13 +89,15 @@ static void check_cpu_tile(const duet_stage *stage) {
   }
 }
 
+/* Floats of local memory that OpenCL promises, and that CUDA's devices have. */
+enum { LEAST_LOCAL = 32768 / sizeof(float), CUDA_LOCAL = 49152 / sizeof(float) };
+
 /* What kernels/tile_mma.h, weights_mma.h and dense_tile_mma.h need. */
-static void check_matrix_tile(const duet_stage *stage, int group) {
+static void check_matrix_tile(const duet_stage *stage, int group, int local) {
   const duet_constants *k = &stage->constants;
-  enum { MATRIX_LOCAL = 49152 / sizeof(float) }; /* what a device with matrix units has */
   const int warps = group / 32, rows = stage->kind == DUET_STAGE_conv_forward && k->POOL ? 2 : 1;
   const int step = stage->kind == DUET_STAGE_conv_forward ? k->STRIDE : 1, odd = k->K | 1;
-  assert_true(warps > 0 && k->LOCAL <= MATRIX_LOCAL);
+  assert_true(warps > 0 && k->LOCAL <= local);
   switch (stage->kind) {
     case DUET_STAGE_conv_forward:
     case DUET_STAGE_conv_backward:
@@ -119,11 +121,11 @@ static void check_matrix_tile(const duet_stage *stage, int group) {
   }
 }
 
-static void check_gpu_tile(const duet_stage *stage, int group) {
+/* `local`: floats of local memory that there are. */
+static void check_gpu_tile(const duet_stage *stage, int group, int local) {
   const duet_constants *k = &stage->constants;
-  enum { LEAST_LOCAL = 32768 / sizeof(float) };                                      /* what OpenCL promises */
   const int teams = group / DUET_LANES, words = DUET_LANES / (k->PRECISION ? 2 : 1); /* pairs of halves */
-  if (k->LOCAL > LEAST_LOCAL) fail_msg("%s: %d floats of local memory", stage->label, k->LOCAL);
+  if (k->LOCAL > local) fail_msg("%s: %d floats of local memory", stage->label, k->LOCAL);
   switch (stage->kind) {
     case DUET_STAGE_conv_forward:
       if (k->POOL) assert_int_equal(k->TW % 2, 0); /* fallthrough */
@@ -249,9 +251,10 @@ static void check_plan(const duet_network *network, duet_plan_options options) {
     const int precision = plan->stages[i].constants.PRECISION;
     assert_true(precision == DUET_PRECISION_fp32 ||
                 (options.kernel_class == DUET_CLASS_GPU && precision == (int)options.precision));
+    const bool matrices = plan->stages[i].constants.MATRICES;
+    void (*const check)(const duet_stage *, int, int) = matrices ? check_matrix_tile : check_gpu_tile;
     if (options.kernel_class == DUET_CLASS_GPU && !duet_stage_is_product(&plan->stages[i]))
-      (plan->stages[i].constants.MATRICES ? check_matrix_tile : check_gpu_tile)(&plan->stages[i],
-                                                                                (int)plan->launches[0].group);
+      check(&plan->stages[i], (int)plan->launches[0].group, matrices || options.roomy ? CUDA_LOCAL : LEAST_LOCAL);
   }
   duet_plan_destroy(plan);
 }
