@@ -309,6 +309,7 @@ bool duet_stage_serves(const duet_plan *plan, size_t at, duet_direction directio
     case DUET_STAGE_winograd_product:
     case DUET_STAGE_winograd_from_points:
     case DUET_STAGE_winograd_weights:
+    case DUET_STAGE_fragment_weights:
       return direction == (stage->constants.BACK ? DUET_BACKWARD : DUET_FORWARD);
     case DUET_STAGE_conv_forward:
     case DUET_STAGE_transpose_matrix:

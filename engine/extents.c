@@ -34,6 +34,8 @@ size_t duet_feature_row(int features, int width) {
   return ((size_t)features + whole - 1) / whole * whole;
 }
 
+int duet_sixteens(int channels) { return (channels + L - 1) / L; }
+
 size_t duet_turned_row(int features) { return (((size_t)features + L - 1) / L | 1) * L; }
 
 int duet_resident_pixels(const duet_constants *k) { return k->IH ? k->IH * k->IW : k->IC; }
@@ -47,6 +49,7 @@ typedef struct sizes {
   size_t values, places;        /* of stage pixels */
   size_t yt, turned;            /* [16][OH/2][OW/2][row of OC] of `transpose` and of transpose_index */
   size_t w, u, kernels, wt;     /* [OC][IC][K][K], transformed, whichever convolutions read, turned */
+  size_t fragments;             /* of fragment_weights */
   size_t points_in, points_out; /* [points][IC][16], [points][OC][16] */
   size_t xt, rows_in, rows_out; /* pictures of `transpose`, its rows of IC and of OC features */
   size_t list, count, total;    /* of sparse_gradient, [COUNT][16], [TOTAL] */
@@ -76,6 +79,7 @@ static sizes sizes_of(const duet_constants *k) {
              .w = product(k->OC, k->IC, k->K, k->K),
              .u = product(k->OC, k->IC, (int)duet_winograd_points(k->K, k->WINOGRAD), 1),
              .wt = product(k->OC, k->K * k->K, row_in, 1),
+             .fragments = product(duet_sixteens(k->OC), duet_sixteens(k->IC), k->K * k->K, L * L),
              .points = T * T,
              .points_in = product(k->IC, T * T, L, 1),
              .points_out = product(k->OC, T * T, L, 1),
@@ -85,7 +89,7 @@ static sizes sizes_of(const duet_constants *k) {
              .rows_out = duet_feature_row(k->OC, L) * L,
              .count = product(k->COUNT, L, 1, 1),
              .total = (size_t)k->TOTAL};
-  s.kernels = k->WINOGRAD ? s.u : s.w;
+  s.kernels = k->WINOGRAD ? s.u : k->MATRICES ? s.fragments : s.w;
   return s;
 }
 

@@ -21,7 +21,8 @@ typedef struct duet_unit {
   int winograd[2];                      /* F(M x M, 3x3), or F(M, 5) by rows: M forward and back; 0: direct */
   bool in_steps;                        /* Winograd's algorithm in stages of its own, not inside of the convolution's */
   bool by_pixels;                       /* the weight gradient goes by the pixels that are not background */
-  duet_operand transformed[2];          /* weights, as winograd_weights leaves them */
+  bool fragments[2];                    /* made by matrix units, forward and back */
+  duet_operand transformed[2];          /* weights, as winograd_weights or fragment_weights leaves them */
   duet_operand points[2];               /* in three steps: of the input, channels innermost; of the gradient */
   bool by_block;                        /* the weight gradient is made block by block, in `partial` */
   duet_operand partial[2];              /* sums of weight and bias */

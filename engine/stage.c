@@ -59,6 +59,8 @@ size_t duet_stage_tasks(const duet_stage *stage) {
     case DUET_STAGE_pixel_weights:
     case DUET_STAGE_winograd_gradient:
       return (size_t)((k->OC + k->ROWS - 1) / k->ROWS);
+    case DUET_STAGE_fragment_weights:
+      return (size_t)duet_sixteens(k->BACK ? k->IC : k->OC);
     case DUET_STAGE_winograd_weights:
     case DUET_STAGE_transpose_weights:
       return (size_t)k->OC;

@@ -40,6 +40,8 @@ size_t duet_feature_row(int features, int width);
 
 /* Floats of a row of stage transpose_matrix: so many features, an odd number of sixteens. */
 size_t duet_turned_row(int features);
+/* Sixteens of so many channels, rounded up. */
+int duet_sixteens(int channels);
 
 /* Elements that one call touches from each operand on (of one block, where it walks the blocks); 0: operand not used.
    Operands that a plan may leave out where their values serve nobody count only when bound. */

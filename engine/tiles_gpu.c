@@ -7,16 +7,19 @@ enum {
   GPU_COLUMNS = 5,   /* ... and pixels of a row */
   CUDA_CHANNELS = 8, /* the same of devices with registers to spare, */
   CUDA_COLUMNS = 14,
-  CUDA_SUMS = 40,      /* ... and of all sums */
-  GPU_WEIGHTS = 50,    /* weight gradients that an item of the gpu class sums, */
-  MOST_PIXELS = 56,    /* ... and pixels for them that it has at once (kernels/conv_weights_cuda.h) */
-  BRING = 4,           /* instructions for a float that goes to local memory, */
-  STORE = 4,           /* ... for a result, */
-  WAIT = 700,          /* ... and as long as a chunk's way from memory */
-  GROUPS_PER_UNIT = 1, /* groups of one stage per compute unit that a smaller tile is taken for */
-  TAP_FLOATS = 4096,   /* ... for which there is local memory in any case, a kernel row of weights */
-  LOCAL_FLOATS = 8000, /* local memory that every device has, 32 KiB, but for what drivers need of it */
-  WARP_SUMS = 8,       /* tiles of 16 rows by 16 columns that a warp sums */
+  CUDA_SUMS = 40,       /* ... and of all sums */
+  GPU_WEIGHTS = 50,     /* weight gradients that an item of the gpu class sums, */
+  MOST_PIXELS = 56,     /* ... and pixels for them that it has at once (kernels/conv_weights_cuda.h) */
+  BRING = 4,            /* instructions for a float that goes to local memory, */
+  STORE = 4,            /* ... for a result, */
+  WAIT = 700,           /* ... and as long as a chunk's way from memory */
+  GROUPS_PER_UNIT = 1,  /* groups of one stage per compute unit that a smaller tile is taken for */
+  TAP_FLOATS = 4096,    /* ... for which there is local memory in any case, a kernel row of weights */
+  LOCAL_FLOATS = 8000,  /* local memory that every device has, 32 KiB, but for what drivers need of it */
+  WARP_SUMS = 224,      /* channels times pixels of a convolution that a warp sums; */
+  WARP_TILES = 8,       /* ... tiles of 16 rows by 16 columns of another product */
+  WARP_REGISTERS = 200, /* for a weight gradient by channels */
+  FETCHED = 8,          /* floats from the second-level cache in a turn of a unit */
   WARP_CHANNELS =
       4, /* source channels of a convolution from which matrix units are worth their trouble: they take eight at once */
   SMALL_PRODUCT = 10240, /* multiplications per image of a dense layer that one group does for a block, */
@@ -123,9 +126,9 @@ static double tile_cost(const duet_constants *k, bool forward, extent e, int tea
   const double work = channels * (taps * (sums + weights) + source + BRING * slab / items) + STORE * sums;
   const double wait = WAIT * ((double)channels * slab / LOCAL_FLOATS + 1);
   const int groups = tile_groups(k, e, teams) * k->BLOCKS;
-  if (forward) return ceil_divide(groups, units) * work + wait;
+  if (forward) return ceil_divide(groups, at_least(units, 1)) * work + wait;
   const double beside = (double)k->BLOCKS * DUET_LANES * k->OC * k->OH * k->OW * k->IC * taps / items;
-  const double even = (groups * work + beside) / units;
+  const double even = (groups * work + beside) / at_least(units, 1);
   return (even > work ? even : work) + wait;
 }
 
@@ -150,52 +153,102 @@ static int dense_features(const duet_stage *stage) {
   return stage->kind == DUET_STAGE_dense_forward ? stage->constants.OC : stage->constants.IC;
 }
 
-/* Floats of local memory for a convolution by matrix units (kernels/tile_mma.h): two chunks, or all sums. */
+/* Source pixels under a tile for matrix units, its pixels `step` apart. */
+static int matrix_vectors(const duet_constants *k, int rows, int step) {
+  return ((rows - 1) * step + k->K) * ((k->TW - 1) * step + k->K);
+}
+
+/* Floats of local memory for a convolution by matrix units (kernels/tile_mma.h): two chunks where they have room, else
+   one; or the sums of 16 channels a warp. */
 static int matrix_local(const duet_constants *k, int rows, int step, int warps) {
-  const int source = 8 * (k->TH * rows * ((k->TW - 1) * step + k->K) * DUET_LANES + 8);
-  const int weights = warps / k->TH * k->TO * (k->K | 1) * 8;
-  return at_least(2 * (source + weights), warps * k->TO * rows * k->TW * DUET_LANES);
+  const int chunk = 8 * (k->TH * matrix_vectors(k, rows, step) * DUET_LANES + 8);
+  return at_least(2 * chunk > WARP_LOCAL ? chunk : 2 * chunk, warps * WARP_ROWS * rows * k->TW * DUET_LANES);
 }
 
-/* A tile of `rows` pixel rows for matrix units, its source pixels `step` apart; false when none has room: a large
-   window. */
-static bool matrix_tile(duet_constants *k, extent e, int rows, int step, int warps, int wanted_groups) {
-  k->TO = at_most(ceil_divide(e.channels, WARP_ROWS), 2) * WARP_ROWS;
-  k->TW = near_divisor(e.width / rows, WARP_SUMS * WARP_ROWS / k->TO / rows / rows) * rows;
-  for (;;) {
-    k->TH = pixel_teams(*k, e, warps);
-    while ((k->LOCAL = matrix_local(k, rows, step, warps)) > WARP_LOCAL && k->TH > 1) k->TH /= 2;
-    const bool fits = k->LOCAL <= WARP_LOCAL;
-    if (fits && tile_groups(k, e, warps) * k->BLOCKS >= wanted_groups) return true;
-    if (k->TO > WARP_ROWS)
-      k->TO /= 2;
-    else if (k->TW >= 2 * rows)
-      k->TW = k->TW / 2 / rows * rows;
-    else
-      return fits;
-  }
+/* Turns of a compute unit for all tiles, by what takes longest of a chunk: its products, what passes through the port
+   to local memory and the first-level cache, or what comes from the second-level cache, shared by all units. */
+static double matrix_cost(const duet_constants *k, bool forward, extent e, int warps, int units) {
+  const int rows = forward && k->POOL ? 2 : 1, step = forward ? k->STRIDE : 1, taps = k->K * k->K;
+  const int sixteens = k->TO / WARP_ROWS, vectors = k->TH * matrix_vectors(k, rows, step);
+  const double products = (k->PRECISION == DUET_PRECISION_tf32 ? 2.0 : 1.0) * warps * sixteens * rows * k->TW * taps;
+  const double read =
+      warps * (8.0 * sixteens * taps + 4.0 * k->K * rows * ((k->TW - 1) * step + k->K)) + 48.0 * vectors;
+  const double fetched = (256.0 * warps / k->TH * sixteens * taps + 256.0 * vectors) / FETCHED;
+  const double longest = products > read ? products : read;
+  const double chunks = ceil_divide(forward ? k->IC : k->OC, WARP_ROWS);
+  return ceil_divide(tile_groups(k, e, warps) * k->BLOCKS, at_least(units, 1)) * chunks *
+         (longest > fetched ? longest : fetched);
 }
 
-/* A weight gradient of `columns` weights a row (kernels/weights_mma.h): warps share the depth, then units shrink, where
-   there are too few for all compute units. */
-static int matrix_slices(const duet_constants *k, int columns, int warps) {
-  return ceil_divide(ceil_divide(columns, WARP_COLUMNS * k->TO), warps / k->TH);
+/* The tile for matrix units that costs least; false when none has room: a large window. */
+static bool matrix_tile(duet_constants *k, bool forward, extent e, int warps, int units) {
+  const int rows = forward && k->POOL ? 2 : 1, step = forward ? k->STRIDE : 1;
+  const int most = ceil_divide(e.channels, WARP_ROWS) > 1 ? 2 * WARP_ROWS : WARP_ROWS;
+  duet_constants tile = *k;
+  double least = 0;
+  for (tile.TO = WARP_ROWS; tile.TO <= most; tile.TO += WARP_ROWS)
+    for (tile.TW = rows; tile.TW <= e.width && tile.TO * rows * tile.TW <= WARP_SUMS; tile.TW += rows)
+      for (tile.TH = warps; tile.TH > 0; tile.TH /= 2) {
+        tile.LOCAL = matrix_local(&tile, rows, step, warps);
+        const double cost = matrix_cost(&tile, forward, e, warps, units);
+        if (tile.LOCAL <= WARP_LOCAL && (least == 0 || cost < least)) least = cost, *k = tile;
+      }
+  return least > 0;
 }
 
-static void matrix_weights(duet_constants *k, int columns, int depth, int warps, int wanted_groups) {
-  k->ROWS = k->OC > WARP_ROWS ? 2 * WARP_ROWS : WARP_ROWS;
-  k->TO = near_divisor(ceil_divide(columns, WARP_COLUMNS),
-                       at_most(WARP_SUMS, WARP_LOCAL / (warps * k->ROWS * WARP_COLUMNS)));
-  while (ceil_divide(k->OC, k->ROWS) * matrix_slices(k, columns, warps) < wanted_groups) {
+/* A weight gradient by matrix units (kernels/weights_mma.h), of `IC` channels or features. */
+
+/* Whether a unit is 8 input channels at each tap of TO kernel rows, not 8 TO columns. */
+static bool goes_by_channels(const duet_constants *k) { return k->K > 1 && k->IC >= WARP_COLUMNS; }
+
+static int matrix_columns(const duet_constants *k) { return WARP_COLUMNS * k->TO * (goes_by_channels(k) ? k->K : 1); }
+
+static int matrix_slices(const duet_constants *k, int warps) {
+  const int window = at_least(k->K, 1);
+  const int units = goes_by_channels(k) ? ceil_divide(k->IC, WARP_COLUMNS) * (window / k->TO)
+                                        : ceil_divide(k->IC * window * window, matrix_columns(k));
+  return ceil_divide(units, warps / k->TH);
+}
+
+/* The next smaller unit; false where there is none. */
+static bool shrink_unit(duet_constants *k) {
+  const int least = goes_by_channels(k) ? 1 : 2;
+  if (k->TO <= least) return false;
+  k->TO = goes_by_channels(k) ? 1 : at_least(k->TO / 2, least);
+  return true;
+}
+
+/* Registers of an item for a unit by channels: its sums, the window, and what is loaded ahead. */
+static int unit_registers(const duet_constants *k) {
+  const int side = k->POOL ? 2 : 1, words = k->PRECISION == DUET_PRECISION_tf32 ? 4 : 2,
+            eights = k->ROWS / WARP_COLUMNS;
+  const int rows = (side - 1) * k->STRIDE + k->TO, columns = (side - 1) * k->STRIDE + k->K;
+  const int fresh = at_most(side * k->STRIDE, columns);
+  return 2 * eights * k->TO * k->K + rows * columns * words + 4 * rows * fresh + eights * (4 + 5 + words);
+}
+
+static bool unit_fits(const duet_constants *k, int warps) {
+  return warps * k->ROWS * matrix_columns(k) <= WARP_LOCAL &&
+         (!goes_by_channels(k) || unit_registers(k) <= WARP_REGISTERS);
+}
+
+/* Units as large as registers and local memory allow; warps share the `depth`, then units shrink, where there are too
+   few for all compute units. False where none fits: a large window. */
+static bool matrix_weights(duet_constants *k, int depth, int warps, int wanted_groups) {
+  const int columns = at_least(k->K, 1) * at_least(k->K, 1) * k->IC;
+  const int most = k->OC > WARP_ROWS ? 2 * WARP_ROWS : WARP_ROWS;
+  k->TO = goes_by_channels(k) ? k->K : near_divisor(ceil_divide(columns, WARP_COLUMNS), WARP_TILES);
+  do
+    for (k->ROWS = most; !unit_fits(k, warps) && k->ROWS > WARP_ROWS;) k->ROWS /= 2;
+  while (!unit_fits(k, warps) && shrink_unit(k));
+  while (ceil_divide(k->OC, k->ROWS) * matrix_slices(k, warps) < wanted_groups)
     if (k->TH < warps && k->TH < depth)
       k->TH *= 2;
-    else if (k->TO > 2)
-      k->TO /= 2;
-    else if (k->ROWS > WARP_ROWS)
+    else if (!shrink_unit(k)) {
+      if (k->ROWS == WARP_ROWS) break;
       k->ROWS /= 2;
-    else
-      break;
-  }
+    }
+  return unit_fits(k, warps);
 }
 
 static void matrix_dense(duet_stage *stage, int wanted_groups) {
@@ -206,21 +259,19 @@ static void matrix_dense(duet_stage *stage, int wanted_groups) {
 }
 
 /* Cuts a stage for matrix units; false where they do not serve it. */
-static bool matrix_tiles(duet_stage *stage, int group, int wanted_groups) {
+static bool matrix_tiles(duet_stage *stage, int group, int units, int wanted_groups) {
   duet_constants *k = &stage->constants;
   const int warps = group / WARP;
   if (warps == 0) return false;
   switch (stage->kind) {
     case DUET_STAGE_conv_forward:
-      return !k->RESIDENT && matrix_tile(k, destination(stage), k->POOL ? 2 : 1, k->STRIDE, warps, wanted_groups);
+      return !k->RESIDENT && matrix_tile(k, true, destination(stage), warps, units);
     case DUET_STAGE_conv_backward:
-      return matrix_tile(k, destination(stage), 1, 1, warps, wanted_groups);
+      return matrix_tile(k, false, destination(stage), warps, units);
     case DUET_STAGE_conv_weights:
-      matrix_weights(k, k->IC * k->K * k->K, k->POOL ? k->OH / 2 : k->OH, warps, wanted_groups);
-      return true;
+      return matrix_weights(k, k->POOL ? k->OH / 2 : k->OH, warps, wanted_groups);
     case DUET_STAGE_dense_weights:
-      matrix_weights(k, k->IC, k->BLOCKS, warps, wanted_groups);
-      return true;
+      return matrix_weights(k, k->BLOCKS, warps, wanted_groups);
     case DUET_STAGE_dense_forward:
     case DUET_STAGE_dense_backward:
       matrix_dense(stage, wanted_groups);
@@ -356,7 +407,7 @@ static void matrix_stage_local(duet_stage *stage, int warps) {
       break;
     case DUET_STAGE_conv_weights:
     case DUET_STAGE_dense_weights:
-      k->LOCAL = warps * k->ROWS * WARP_COLUMNS * k->TO;
+      k->LOCAL = warps * k->ROWS * matrix_columns(k);
       break;
     default: /* dense, forward and back */
       k->LOCAL = warps * k->TO * DUET_LANES;
@@ -414,7 +465,7 @@ void duet_tiles_gpu(duet_stage *stage, int group, const duet_plan *plan) {
   const duet_precision asked = plan->options.precision;
   if (asked == DUET_PRECISION_fp16 ? suits_halves(stage) : asked && suits_matrices(stage)) k->PRECISION = (int)asked;
   if (stage->kind != DUET_STAGE_peak && k->PRECISION && k->PRECISION != DUET_PRECISION_fp16) {
-    k->MATRICES = matrix_tiles(stage, group, wanted_groups);
+    k->MATRICES = matrix_tiles(stage, group, (int)plan->options.compute_units, wanted_groups);
     if (k->MATRICES) {
       duet_tiles_local(stage, (size_t)group, plan->options.roomy);
       return;
@@ -466,10 +517,12 @@ size_t duet_tiles_groups(const duet_stage *stage, size_t group) {
     case DUET_STAGE_dense_backward:
       return duet_tiles_small(stage) ? 1 : (size_t)ceil_divide(dense_features(stage), k->TO);
     case DUET_STAGE_conv_weights:
-      return (size_t)(k->MATRICES ? matrix_slices(k, k->IC * k->K * k->K, teams) : conv_weights_slices(k, teams));
+      return (size_t)(k->MATRICES ? matrix_slices(k, teams) : conv_weights_slices(k, teams));
     case DUET_STAGE_dense_weights:
-      if (k->MATRICES) return (size_t)matrix_slices(k, k->IC, teams);
+      if (k->MATRICES) return (size_t)matrix_slices(k, teams);
       return (size_t)dense_weights_slices(k, (int)group);
+    case DUET_STAGE_fragment_weights:
+      return (size_t)duet_sixteens(k->BACK ? k->OC : k->IC);
     case DUET_STAGE_transpose:
     case DUET_STAGE_transpose_back:
       return (size_t)ceil_divide(k->IC, 2 * DUET_LANES * teams); /* two tiles of a team */

@@ -67,8 +67,10 @@ double duet_case_tolerance(duet_stage_kind kind) {
 }
 
 double duet_precision_tolerance(duet_precision precision) {
+  /* A product of two factors is off by 2^-10 of itself, for bf16 2^-7; behind a stride of 3 most values are 0, and
+     others several times their mean. */
   static const double rounding[DUET_PRECISIONS] = {
-      [DUET_PRECISION_tf32] = 3e-3, [DUET_PRECISION_bf16] = 2.4e-2, [DUET_PRECISION_fp16] = 3e-3};
+      [DUET_PRECISION_tf32] = 4e-3, [DUET_PRECISION_bf16] = 3.2e-2, [DUET_PRECISION_fp16] = 4e-3};
   return rounding[precision];
 }
 

@@ -16,18 +16,14 @@
 #define TILE_ARGUMENTS forward, dx, index
 #define TILE_SOURCE GLOBAL const float *
 #define TILE_LOAD(dy, c, h, w) JOIN(STAGE, _slope)(dy, index, c, h, w)
-#if POOL
-#define TILE_LOAD4(dy, c, h, w) JOIN(STAGE, _slope4)(dy, index, c, h, w)
-#else
 #define TILE_LOAD4(dy, c, h, w) LOAD4((dy) + (((c) * SH + (h)) * SW + (w)) * 16 + 4 * (ITEM % 4))
-#endif
 #define TILE_PLAIN (POOL == 0)
 #define TILE_ROWS 1
 #define TILE_START(d) 0.0f
 INLINE_FN void JOIN(STAGE, _store)(TILE_PARAMETERS, const float *sums, int d, int h, int w0) {
   UNROLL for (int i = 0; i < TW; i++) if (DW % TW == 0 || w0 + i < DW) {
     const int o = (d * DH + h) * DW + w0 + i;
-#if MASK && (MATRICES || !defined(__CUDACC__)) /* tile_cuda.h has done it */
+#if MASK && !defined(__CUDACC__) /* whose tiles have done it */
     const float v = PICK(0.0f, sums[i], LOAD(forward, o) > 0.0f);
 #else
     const float v = sums[i];
@@ -48,13 +44,6 @@ INLINE_FN float JOIN(STAGE, _slope)(GLOBAL const float *dy, GLOBAL const u8 *ind
 #endif
 }
 #if MATRICES
-#include "mma.h"
-/* The same of four images. */
-INLINE_FN float4 JOIN(STAGE, _slope4)(GLOBAL const float *dy, GLOBAL const u8 *index, int c, int h, int w) {
-  const int i = ((c * (OH / 2) + MIN(h / 2, OH / 2 - 1)) * (OW / 2) + MIN(w / 2, OW / 2 - 1)) * 16 + 4 * (ITEM % 4);
-  const int inside = h < OH / 2 * 2 && w < OW / 2 * 2;
-  return mma_won(LOAD4(dy + i), *(GLOBAL const u32 *)(index + i), inside ? h % 2 * 2 + w % 2 : 4);
-}
 #include "tile_mma.h"
 #elif defined(__CUDACC__)
 #include "tile_cuda.h"

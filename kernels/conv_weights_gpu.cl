@@ -121,7 +121,7 @@ STAGE_FN STAGE(TASK_PARAMETERS, GLOBAL const X_ELEMENT *x, GLOBAL const float *d
   index += (size_t)row * (PIXELS * 16);
   dw += (size_t)row * (IC * K * K);
   dbias += row;
-#if defined(__CUDACC__) && TILES
+#if MATRICES || (defined(__CUDACC__) && TILES)
   JOIN(STAGE, _group)(scratch, x, dy, index, target, dw, dbias, rows, slice * UNITS_IN_GROUP);
 #else
   JOIN(STAGE, _group)(scratch, x, dy, index, target, dw, rows, slice * UNITS_IN_GROUP);

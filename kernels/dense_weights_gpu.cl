@@ -88,14 +88,7 @@ STAGE_FN STAGE(TASK_PARAMETERS, GLOBAL const X_ELEMENT *x, GLOBAL const float *x
                GLOBAL const float *target) {
   const int row = task * ROWS;
 #if MATRICES
-  JOIN(STAGE, _group)(scratch, x, dy + (size_t)row * 16, 0, target, dw + (size_t)row * IC, MIN(ROWS, OC - row), slice * UNITS_IN_GROUP);
-  /* last: PoCL 3.1 breaks the sums of a loop that follows a conditional with barriers */
-  for (int o = row; slice == 0 && o < MIN(row + ROWS, OC); o++) {
-    float sum = 0.0f;
-    for (int b = TEAM_IN_GROUP; b < BLOCKS; b += TEAMS_IN_GROUP) sum += LOAD(dy + (size_t)b * DY_STRIDE, o);
-    sum = GROUP_SUM(sum);
-    if (ITEM == 0) dbias[o] = sum;
-  }
+  JOIN(STAGE, _group)(scratch, x, dy + (size_t)row * 16, 0, target, dw + (size_t)row * IC, dbias + row, MIN(ROWS, OC - row), slice * UNITS_IN_GROUP);
 #else
   JOIN(STAGE, _group)(scratch, x, dy, target, dw, dbias, row, slice * GROUP);
 #endif

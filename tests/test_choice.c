@@ -55,7 +55,8 @@ static void check_matrices(const duet_stage *stage) {
   assert_in_range(k->LOCAL, 1, STATIC);
   if (weights || stage->kind == DUET_STAGE_dense_weights) {
     assert_int_equal(k->ROWS % 16, 0);
-    assert_true(k->LOCAL >= WARPS * k->ROWS * 8 * k->TO);
+    const bool by_channels = weights && k->K > 1 && k->IC >= 8;
+    assert_true(k->LOCAL >= WARPS * k->ROWS * 8 * k->TO * (by_channels ? k->K : 1));
     return;
   }
   assert_int_equal(k->TO % 16, 0);
@@ -64,10 +65,9 @@ static void check_matrices(const duet_stage *stage) {
     return;
   }
   const int rows = forward && k->POOL ? 2 : 1, pixels = rows * k->TW, step = forward ? k->STRIDE : 1;
-  const int source = k->TH * rows * ((k->TW - 1) * step + k->K) * 16 + 8;
+  const int source = k->TH * ((rows - 1) * step + k->K) * ((k->TW - 1) * step + k->K) * 16 + 8;
   assert_int_equal(k->TW % rows, 0);
-  assert_true(k->LOCAL >= 2 * (8 * source + WARPS / k->TH * k->TO * (k->K | 1) * 8));
-  assert_true(k->LOCAL >= WARPS * k->TO * pixels * 16);
+  assert_true(k->LOCAL >= 8 * source && k->LOCAL >= WARPS * 16 * pixels * 16);
 }
 
 /* A record may hold any tile: none with a 0 in it is cut in the gpu class, nor divided by. */

@@ -174,28 +174,32 @@ static void test_peaks(void **state) {
   if (!any) skip();
 }
 
-/* The first case of a stage that is no burden. */
-static const duet_case *light_case(duet_stage_kind kind) {
-  for (size_t i = 0; i < duet_case_count; i++)
-    if (duet_cases[i].kind == kind && is_run(&duet_cases[i]) && duet_case_cost(&duet_cases[i]) <= (double)SMALL)
-      return &duet_cases[i];
-  return NULL;
+/* The first case of a stage that is no burden and is made in this precision, alone in a set; false where there is none.
+ */
+static bool add_light_case(duet_trials *b, duet_stage_kind kind) {
+  const duet_trials empty = *b;
+  for (size_t i = 0; i < duet_case_count; i++) {
+    const duet_case *c = &duet_cases[i];
+    const bool light = c->kind == kind && is_run(c) && duet_case_cost(c) <= (double)SMALL;
+    if (light && is_made(c, b->precision) && add(b, c)) return true;
+    *b = empty;
+  }
+  return false;
 }
 
 /* Devices that take small groups only get other tiles, and so do groups that were tuned ($DUET_TEST_GROUPS, the
-   largest; 64 by itself, since kernels take long to compile); matrix units take a warp at least. */
+   largest; 64 by itself, since kernels take long to compile, 256 by matrix units); these take a warp at least. */
 static void test_groups(void **state) {
   (void)state;
   const char *told = getenv("DUET_TEST_GROUPS");
-  const size_t wanted = told ? strtoul(told, NULL, 10) : 64, limit = device.backend->info(device.device)->max_group,
-               most = wanted < limit ? wanted : limit;
-  for (size_t group = 16; kernel_class == DUET_CLASS_GPU && group <= most; group *= group < 64 ? 2 : 4)
-    for (size_t kind = 0; kind < DUET_STAGE_KINDS; kind++) {
-      const duet_case *c = light_case((duet_stage_kind)kind);
-      for (int p = 0; c && is_tiled[kind] && p < DUET_PRECISIONS; p++) {
-        duet_trials b = {
-            .group = group, .precision = (duet_precision)p, .roomy = device.backend->info(device.device)->roomy};
-        if (has_precision(b.precision) && is_made(c, b.precision) && add(&b, c))
+  const duet_device_info *info = device.backend->info(device.device);
+  for (size_t kind = 0; kernel_class == DUET_CLASS_GPU && kind < DUET_STAGE_KINDS; kind++)
+    for (int p = 0; is_tiled[kind] && p < DUET_PRECISIONS; p++) {
+      const bool matrices = p == DUET_PRECISION_tf32 || p == DUET_PRECISION_bf16;
+      const size_t wanted = told ? strtoul(told, NULL, 10) : matrices ? 256 : 64;
+      for (size_t group = 16; group <= wanted && group <= info->max_group; group *= group < 64 ? 2 : 4) {
+        duet_trials b = {.group = group, .precision = (duet_precision)p, .roomy = info->roomy};
+        if (has_precision(b.precision) && add_light_case(&b, (duet_stage_kind)kind))
           p == DUET_PRECISION_fp32 ? check(&b) : check_both(&b);
       }
     }

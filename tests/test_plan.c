@@ -96,20 +96,24 @@ enum { LEAST_LOCAL = 32768 / sizeof(float), CUDA_LOCAL = 49152 / sizeof(float) }
 static void check_matrix_tile(const duet_stage *stage, int group, int local) {
   const duet_constants *k = &stage->constants;
   const int warps = group / 32, rows = stage->kind == DUET_STAGE_conv_forward && k->POOL ? 2 : 1;
-  const int step = stage->kind == DUET_STAGE_conv_forward ? k->STRIDE : 1, odd = k->K | 1;
+  const int step = stage->kind == DUET_STAGE_conv_forward ? k->STRIDE : 1;
   assert_true(warps > 0 && k->LOCAL <= local);
   switch (stage->kind) {
     case DUET_STAGE_conv_forward:
     case DUET_STAGE_conv_backward:
       assert_true(k->TO % 16 == 0 && warps % k->TH == 0 && k->TW % rows == 0);
-      assert_true(warps * k->TO * rows * k->TW * DUET_LANES <= k->LOCAL);
-      assert_true(2 * 8 * (k->TH * rows * ((k->TW - 1) * step + k->K) * DUET_LANES + 8 + warps / k->TH * k->TO * odd) <=
-                  k->LOCAL);
-      assert_true(k->TO / 16 * rows * k->TW <= 8); /* registers */
+      assert_true(warps * 16 * rows * k->TW * DUET_LANES <= k->LOCAL);
+      assert_true(8 * (k->TH * ((rows - 1) * step + k->K) * ((k->TW - 1) * step + k->K) * DUET_LANES + 8) <= k->LOCAL);
+      assert_true(k->TO * rows * k->TW <= 256); /* registers */
       break;
     case DUET_STAGE_conv_weights:
     case DUET_STAGE_dense_weights:
       assert_true(k->ROWS % 16 == 0 && warps % k->TH == 0 && k->TO > 0);
+      if (k->K > 1 && k->IC >= 8) { /* by channels */
+        assert_true(warps * k->ROWS * 8 * k->TO * k->K <= k->LOCAL && k->ROWS / 16 * k->TO * k->K <= 25 &&
+                    k->K % k->TO == 0);
+        break;
+      }
       assert_true(warps * k->ROWS * 8 * k->TO <= k->LOCAL && k->ROWS / 16 * k->TO <= 16);
       break;
     case DUET_STAGE_dense_forward:

@@ -7,8 +7,30 @@ REF_INLINE void window_range(int start, int size, int K, int *begin, int *end) {
   *end = size - start < K ? size - start : K;
 }
 
-/* sum[16] = the window of output pixel (oh, ow); w is one output channel's [IC][K][K]. */
-REF_INLINE void window_sum(const duet_constants *k, const ref_real *x, const ref_real *w, int oh, int ow,
+/* Where the weight of a destination and a source channel lies, tap `tap` of the kernel as it is; `back`: on the way
+ * back. */
+REF_INLINE ptrdiff_t weight_at(const duet_constants *k, bool back, ptrdiff_t d, ptrdiff_t s, int tap) {
+  const ptrdiff_t taps = (ptrdiff_t)k->K * k->K;
+  if (!k->MATRICES) return (back ? s * k->IC + d : d * k->IC + s) * taps + tap;
+  const ptrdiff_t sixteen = d / 16 * duet_sixteens(back ? k->OC : k->IC) + s / 16;
+  return (sixteen * taps + (back ? taps - 1 - tap : tap)) * 256 + d % 16 * 16 + s % 16;
+}
+
+void REF_TWIN(fragment_weights)(const ref_call *call) {
+  const duet_constants *k = call->k;
+  const ref_real *w = call->operand[0];
+  ref_real *wt = call->operand[1];
+  const int taps = k->K * k->K, D = k->BACK ? k->IC : k->OC, S = k->BACK ? k->OC : k->IC, begin = (int)call->index * 16;
+  duet_constants from = *k, to = *k;
+  from.MATRICES = 0, to.MATRICES = 1;
+  for (int d = begin; d < begin + 16; d++)
+    for (int s = 0; s < duet_sixteens(S) * 16; s++)
+      for (int tap = 0; tap < taps; tap++)
+        wt[weight_at(&to, k->BACK, d, s, tap)] = d < D && s < S ? w[weight_at(&from, k->BACK, d, s, tap)] : 0;
+}
+
+/* sum[16] = the window of output pixel (oh, ow) of channel oc. */
+REF_INLINE void window_sum(const duet_constants *k, const ref_real *x, const ref_real *w, ptrdiff_t oc, int oh, int ow,
                            double sum[REF_LANES]) {
   const int top = oh * k->STRIDE - k->PAD, left = ow * k->STRIDE - k->PAD;
   int kh_begin, kh_end, kw_begin, kw_end;
@@ -18,9 +40,8 @@ REF_INLINE void window_sum(const duet_constants *k, const ref_real *x, const ref
   for (ptrdiff_t ic = 0; ic < k->IC; ic++) {
     for (int kh = kh_begin; kh < kh_end; kh++) {
       const ref_real *row = x + ((ic * k->IH + top + kh) * k->IW + left) * REF_LANES;
-      const ref_real *weights = w + (ic * k->K + kh) * k->K;
       for (int kw = kw_begin; kw < kw_end; kw++) {
-        const double weight = weights[kw];
+        const double weight = w[weight_at(k, false, oc, ic, kh * k->K + kw)];
         for (int l = 0; l < REF_LANES; l++) sum[l] += weight * row[kw * REF_LANES + l];
       }
     }
@@ -56,7 +77,7 @@ REF_CLONES void REF_TWIN(conv_forward)(const ref_call *call) {
         for (int q = 0; q < side * side; q++) {
           const int oh = h * side + q / side, ow = v * side + q % side;
           double *sum = rows[q / side][ow];
-          if (!k->WINOGRAD) window_sum(k, x, w + oc * k->IC * k->K * k->K, oh, ow, sum);
+          if (!k->WINOGRAD) window_sum(k, x, w, oc, oh, ow, sum);
           for (int l = 0; l < REF_LANES; l++) sum[l] += bias[oc];
           keep_maximum(sum, q, best, winner);
         }
@@ -111,10 +132,9 @@ REF_INLINE void gradient_sum(const ref_call *call, ptrdiff_t ic, int ih, int iw,
   double total[REF_LANES] = {0};
   for (ptrdiff_t oc = 0; oc < k->OC; oc++) {
     for (int h = 0; h < down.count; h++) {
-      const ref_real *weights = w + ((oc * k->IC + ic) * k->K + down.place[h]) * k->K;
       const ptrdiff_t first = (oc * k->OH + down.output[h]) * k->OW;
       for (int v = 0; v < across.count; v++) {
-        const double weight = weights[across.place[v]];
+        const double weight = w[weight_at(k, true, ic, oc, down.place[h] * k->K + across.place[v])];
         double row[REF_LANES];
         if (!k->POOL) {  // as gradient_at gives it, which goes through memory
           const ref_real *at = dy + (first + across.output[v]) * REF_LANES;

@@ -66,6 +66,7 @@ static const char *const positive[DUET_STAGE_KINDS] = {
     [DUET_STAGE_sum] = "LENGTH TOTAL BLOCKS",
     [DUET_STAGE_check] = "LENGTH TOTAL",
     [DUET_STAGE_update] = "LENGTH TOTAL",
+    [DUET_STAGE_fragment_weights] = "IC OC K",
     [DUET_STAGE_winograd_weights] = "IC OC K WINOGRAD",
     [DUET_STAGE_winograd_to_points] = "IC IH IW OC OH OW K STRIDE WINOGRAD",
     [DUET_STAGE_winograd_product] = "IC OC BLOCKS ROWS WINOGRAD",

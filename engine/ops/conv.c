@@ -65,6 +65,22 @@ static duet_operand add_points_of_weights(duet_planner *planner, int layer, int 
   return stage->operands[1];
 }
 
+/* The weights as matrix units take them, where they make this convolution: as the stage that follows will be cut. */
+static void add_fragments(duet_planner *planner, int layer, duet_unit *unit, bool back) {
+  duet_stage conv = {.kind = back ? DUET_STAGE_conv_backward : DUET_STAGE_conv_forward};
+  conv.constants.BLOCKS = planner->plan->blocks;
+  conv.constants.POOL = unit->pool >= 0 ? 2 : 0;
+  set_constants(planner, layer, &conv);
+  duet_tiles_set(&conv, planner->plan);
+  if (!conv.constants.MATRICES) return;
+  size_t extents[DUET_MAX_OPERANDS];
+  duet_stage_extents(&conv, extents);
+  duet_stage *stage = add_weights_stage(planner, layer, DUET_STAGE_fragment_weights, extents[1]);
+  stage->constants.BACK = back;
+  unit->transformed[back] = stage->operands[1];
+  unit->fragments[back] = true;
+}
+
 void duet_op_conv_prepare(duet_planner *planner, int layer) {
   const duet_layer *l = &planner->network->layers[layer];
   duet_unit *unit = duet_planner_unit(planner, layer);
@@ -80,6 +96,10 @@ void duet_op_conv_prepare(duet_planner *planner, int layer) {
     unit->transformed[0] = unit->transformed[1] = add_points_of_weights(planner, layer, unit->winograd[0], false);
   for (int way = 0; way < 2 && !unit->in_steps; way++)
     if (unit->winograd[way]) unit->transformed[way] = add_points_of_weights(planner, layer, unit->winograd[way], way);
+  if (planner->plan->options.kernel_class == DUET_CLASS_GPU) {
+    add_fragments(planner, layer, unit, false);
+    if (back) add_fragments(planner, layer, unit, true);
+  }
   if (unit->sparse && back) {
     const size_t size = turned_size(planner, l, planner->network->layers[l->inputs[0]].shape.channels);
     unit->turned = add_weights_stage(planner, layer, DUET_STAGE_transpose_weights, size)->operands[1];
@@ -164,7 +184,8 @@ static void bind_points(duet_planner *planner, int layer, const duet_unit *unit,
 static duet_operand kernel_operand(const duet_planner *planner, const duet_unit *unit, int layer, bool back,
                                    duet_stage *stage) {
   stage->constants.WINOGRAD = unit->winograd[back];
-  return unit->winograd[back] ? unit->transformed[back] : duet_planner_weight(planner, DUET_MEMORY_parameters, layer);
+  const bool other = unit->winograd[back] || unit->fragments[back];
+  return other ? unit->transformed[back] : duet_planner_weight(planner, DUET_MEMORY_parameters, layer);
 }
 
 /* Lists the input's pixels, once: on the way forward, while these are in the caches. */
