@@ -1,5 +1,5 @@
 /* The log of a run's steps: JSON lines or CSV, by the file's name. Every line is written at once, so that a run that is
-   killed leaves whole lines. */
+   killed leaves whole lines, or cuts the last where a page of the file ends: it is not counted when the run goes on. */
 #ifndef DUET_CLI_LOG_H
 #define DUET_CLI_LOG_H
 

@@ -108,11 +108,13 @@ static pid_t start(const char *const *arguments) {
   _exit(127);
 }
 
-/* Every line is whole, and each has the step after the one before. */
+/* Every line is whole, and each has the step after the one before. The system may stop in the middle of a write that
+   has been killed, where a page of the file ends. */
 static void check_lines(const char *name) {
   size_t n = read_text(name, out);
+  if (n && out[n - 1] != '\n') assert_int_equal(n % 4096, 0);
+  while (n && out[n - 1] != '\n') out[--n] = 0;
   if (!n) return;
-  assert_int_equal(out[n - 1], '\n');
   size_t step = 0;
   char *rest = out;
   for (char *line; (line = strtok_r(rest, "\n", &rest)) != NULL;) {
