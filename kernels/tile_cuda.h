@@ -4,12 +4,8 @@
    a group or two, and nothing else to do meanwhile.
    Needs: TH divides TEAMS_IN_GROUP; LOCAL >= NEAR_FLOATS + SLAB_FLOATS(1) (engine/tiles_gpu.c has the same formulas). */
 #define TAPS (WINDOW * WINDOW)
-#define ROW_TILES ((DW + TW - 1) / TW)
-#define PIXEL_TILES (DH / TILE_ROWS * ROW_TILES)
-#define TILE_GROUPS ((PIXEL_TILES + TH - 1) / TH)
-#define CHANNELS (TEAMS_IN_GROUP / TH * TO)
-#define UNITS ((DC + CHANNELS - 1) / CHANNELS * TILE_GROUPS)
-#define PITCH ((CHANNELS + 3) / 4 * 4 + 4) /* whole vectors of four, and one more against bank conflicts */
+#define SEGMENT WINDOW
+#include "tile_row.h"
 #define COLUMNS ((TW - 1) * STEP + WINDOW)
 /* A slab of so many kernel rows: weights[tap][PITCH], and source[row][COLUMNS][16] of TH tiles, an odd multiple of 16 apart (banks again). */
 #define SOURCE_ROWS(rows) ((TILE_ROWS - 1) * STEP + (rows))
@@ -130,33 +126,13 @@ INLINE_FN void JOIN(STAGE, _bring)(LOCAL_PTR float *to, TILE_PARAMETERS, TILE_SO
   }
 }
 
-/* Adds the taps of one kernel row: weights[WINDOW][PITCH], source[COLUMNS][16]. */
-INLINE_FN void JOIN(STAGE, _row)(float (*acc)[TO], LOCAL_PTR const float *weights, const float *window) {
-  UNROLL for (int k = 0; k < WINDOW; k++) {
-#if TO % 4 == 0
-    UNROLL for (int o = 0; o < TO; o += 4) {
-      const float4 w = LOAD4_LOCAL(weights + k * PITCH + o);
-      UNROLL for (int i = 0; i < TW; i++) {
-        acc[i][o] = fma(w.x, window[i * STEP + k], acc[i][o]);
-        acc[i][o + 1] = fma(w.y, window[i * STEP + k], acc[i][o + 1]);
-        acc[i][o + 2] = fma(w.z, window[i * STEP + k], acc[i][o + 2]);
-        acc[i][o + 3] = fma(w.w, window[i * STEP + k], acc[i][o + 3]);
-      }
-    }
-#else
-    UNROLL for (int i = 0; i < TW; i++) UNROLL for (int o = 0; o < TO; o++)
-      acc[i][o] = fma(weights[k * PITCH + o], window[i * STEP + k], acc[i][o]);
-#endif
-  }
-}
-
 /* Adds a slab: the team's weights[tap][PITCH] and its tile's source. Each source row serves all rows of the tile. */
 INLINE_FN void JOIN(STAGE, _slab)(float (*acc)[TO], LOCAL_PTR const float *weights, LOCAL_PTR const float *source) {
   UNROLL for (int r = 0; r < SOURCE_ROWS(KERNEL_ROWS); r++) {
     float window[COLUMNS];
     UNROLL for (int j = 0; j < COLUMNS; j++) window[j] = source[(r * COLUMNS + j) * 16 + LANE];
     UNROLL for (int i = 0; i < TILE_ROWS; i++) if (r >= i * STEP && r - i * STEP < KERNEL_ROWS)
-      JOIN(STAGE, _row)(acc + i * TW, weights + (r - i * STEP) * (WINDOW * PITCH), window);
+      JOIN(STAGE, _taps)(acc + i * TW, weights + (r - i * STEP) * (WINDOW * PITCH), window);
   }
 }
 
@@ -199,6 +175,7 @@ INLINE_FN void JOIN(STAGE, _units)(int team, int teams, LOCAL_PTR float *scratch
     JOIN(STAGE, _unit)(scratch, TILE_ARGUMENTS, x, w, unit);
 }
 #undef TAPS
+#undef SEGMENT
 #undef ROW_TILES
 #undef PIXEL_TILES
 #undef TILE_GROUPS

@@ -8,17 +8,11 @@
    [TILE_ROWS * TW] of a channel from row `h` and column w0 on (beyond DW: not wanted). TILE_ROWS divides DH.
    tile_cuda.h is the same for NVIDIA's devices.
    Needs: TH divides TEAMS_IN_GROUP; LOCAL floats hold a kernel row, WINDOW * PITCH. */
-#include "words.h"
 #define TAPS (WINDOW * WINDOW)
 #define SOURCES ((SC + PACK - 1) / PACK) /* words of source channels; the last may lack a channel, and has the one before for it, with weight 0 */
-#define SEGMENT (WINDOW <= 7 ? WINDOW : 1) /* taps of a kernel row that share a window of registers */
+#define SEGMENT (WINDOW <= 7 ? WINDOW : 1)
+#include "tile_row.h"
 #define COLUMNS ((TW - 1) * STEP + SEGMENT)
-#define ROW_TILES ((DW + TW - 1) / TW)
-#define PIXEL_TILES (DH / TILE_ROWS * ROW_TILES)
-#define TILE_GROUPS ((PIXEL_TILES + TH - 1) / TH)
-#define CHANNELS (TEAMS_IN_GROUP / TH * TO)
-#define UNITS ((DC + CHANNELS - 1) / CHANNELS * TILE_GROUPS)
-#define PITCH ((CHANNELS + 3) / 4 * 4 + 4) /* whole vectors of four, and one more against bank conflicts */
 #define CHUNK MIN(LOCAL / (PITCH * WINDOW), SOURCES * WINDOW)
 
 /* scratch[tap of the chunk][channel of the group] = weights from kernel row `r0` on, 0 beyond the last channel. */
@@ -50,22 +44,7 @@ INLINE_FN void JOIN(STAGE, _row)(float (*acc)[TO], TILE_PARAMETERS, TILE_SOURCE 
       window[j] = WORD(TILE_LOAD(x, c * PACK, sh, sw), TILE_LOAD(x, MIN(c * PACK + 1, SC - 1), sh, sw));
 #endif
     }
-    UNROLL for (int k = 0; k < SEGMENT; k++) {
-#if TO % 4 == 0
-      UNROLL for (int o = 0; o < TO; o += 4) {
-        const float4 w = LOAD4_LOCAL(weights + (k0 + k) * PITCH + o);
-        UNROLL for (int i = 0; i < TW; i++) {
-          acc[i][o] = MULTIPLY(w.x, window[i * STEP + k], acc[i][o]);
-          acc[i][o + 1] = MULTIPLY(w.y, window[i * STEP + k], acc[i][o + 1]);
-          acc[i][o + 2] = MULTIPLY(w.z, window[i * STEP + k], acc[i][o + 2]);
-          acc[i][o + 3] = MULTIPLY(w.w, window[i * STEP + k], acc[i][o + 3]);
-        }
-      }
-#else
-      UNROLL for (int i = 0; i < TW; i++) UNROLL for (int o = 0; o < TO; o++)
-        acc[i][o] = MULTIPLY(weights[(k0 + k) * PITCH + o], window[i * STEP + k], acc[i][o]);
-#endif
-    }
+    JOIN(STAGE, _taps)(acc, weights + k0 * PITCH, window);
   }
 }
 
