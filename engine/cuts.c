@@ -122,8 +122,7 @@ static bool fits_matrices(const duet_stage *stage, int warps) {
              within(k->TW, forward ? k->OW : k->IW) && k->TO * side * k->TW / 2 <= MOST_WARP_SUMS;
     case DUET_STAGE_conv_weights:
       if (k->TW != 1 || !fits_rows(k->ROWS, k->OC)) return false;
-      if (k->K > 1 && k->IC >= WARP_COLUMNS) /* by channels */
-        return divides(k->TO, k->K) && k->ROWS * k->TO * k->K / 4 <= MOST_WARP_SUMS;
+      if (goes_by_channels(k)) return divides(k->TO, k->K) && k->ROWS * k->TO * k->K / 4 <= MOST_WARP_SUMS;
       return within(k->TO, ceil_divide(k->IC * k->K * k->K, WARP_COLUMNS)) && k->ROWS * k->TO / 4 <= MOST_WARP_SUMS;
     case DUET_STAGE_dense_weights:
       return k->TW == 1 && fits_rows(k->ROWS, k->OC) && within(k->TO, ceil_divide(k->IC, WARP_COLUMNS)) &&

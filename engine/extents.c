@@ -36,7 +36,7 @@ size_t duet_feature_row(int features, int width) {
 
 int duet_sixteens(int channels) { return (channels + L - 1) / L; }
 
-size_t duet_turned_row(int features) { return (((size_t)features + L - 1) / L | 1) * L; }
+size_t duet_turned_row(int features) { return ((size_t)duet_sixteens(features) | 1) * L; }
 
 int duet_resident_pixels(const duet_constants *k) { return k->IH ? k->IH * k->IW : k->IC; }
 

@@ -65,7 +65,7 @@ size_t duet_stage_tasks(const duet_stage *stage) {
     case DUET_STAGE_transpose_weights:
       return (size_t)k->OC;
     case DUET_STAGE_transpose_matrix:
-      return (size_t)((k->OC + DUET_LANES - 1) / DUET_LANES);
+      return (size_t)duet_sixteens(k->OC);
     case DUET_STAGE_winograd_product:
       return (size_t)((k->WINOGRAD + 2) * (k->WINOGRAD + 2) * (((k->BACK ? k->IC : k->OC) + k->ROWS - 1) / k->ROWS));
     case DUET_STAGE_norm_statistics:

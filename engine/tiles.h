@@ -29,6 +29,10 @@ enum {
   WARP_LOCAL = 12288 /* floats of local memory */
 };
 
+/* Whether a unit of a weight gradient by matrix units is 8 input channels at each tap of TO kernel rows, not 8 TO
+   columns (kernels/weights_mma.h). */
+static inline bool goes_by_channels(const duet_constants *k) { return k->K > 1 && k->IC >= WARP_COLUMNS; }
+
 enum {
   ROOMY_LOCAL = 12000
 }; /* floats of local memory of devices with registers to spare (duet_device_info): 48 KiB, but for a little */

@@ -51,6 +51,14 @@ static extent destination(const duet_stage *stage) {
   }
 }
 
+static bool is_forward(const duet_stage *stage) {
+  return stage->kind == DUET_STAGE_conv_forward || stage->kind == DUET_STAGE_dense_forward;
+}
+
+/* Pixel rows of a convolution's tile, and how far apart its source pixels are. */
+static int rows_of(const duet_constants *k, bool forward) { return forward && k->POOL ? 2 : 1; }
+static int step_of(const duet_constants *k, bool forward) { return forward ? k->STRIDE : 1; }
+
 /* Groups that a block of a tiled stage takes (kernels/tile_gpu.h), when each makes one unit. */
 static int tile_groups(const duet_constants *k, extent e, int teams) {
   return ceil_divide(e.height * ceil_divide(e.width, k->TW), k->TH) * ceil_divide(e.channels, teams / k->TH * k->TO);
@@ -106,7 +114,7 @@ static int slab_floats(const duet_constants *k, int kernel_rows, int rows, int s
 /* Local memory for as many source channels at once as have room, the same number each time; for pictures, with the rows
    under the tiles of a group. */
 static int tile_local(const duet_constants *k, bool forward, int teams) {
-  const int rows = forward && k->POOL ? 2 : 1, step = forward ? k->STRIDE : 1, channels = forward ? k->IC : k->OC;
+  const int rows = rows_of(k, forward), step = step_of(k, forward), channels = forward ? k->IC : k->OC;
   const int tiles = ceil_divide(k->OW / rows * rows, k->TW); /* of a row, forward */
   const int near = near_floats(k, at_most(k->IH, ((tiles + k->TH - 2) / tiles + 1) * rows * step + k->K - step));
   const int whole = slab_floats(k, k->K, rows, step, teams), row = slab_floats(k, 1, rows, step, teams);
@@ -119,7 +127,7 @@ static int tile_local(const duet_constants *k, bool forward, int teams) {
    what goes there, waiting for each chunk. Forward, as many as groups share a unit; backward the groups of the weight
    gradient, in the same launch, even that out. */
 static double tile_cost(const duet_constants *k, bool forward, extent e, int teams, int units) {
-  const int rows = forward && k->POOL ? 2 : 1, step = forward ? k->STRIDE : 1, taps = k->K * k->K;
+  const int rows = rows_of(k, forward), step = step_of(k, forward), taps = k->K * k->K;
   const int slab = slab_floats(k, k->K, rows, step, teams), channels = forward ? k->IC : k->OC;
   const double sums = rows * k->TW * k->TO, weights = k->TO % 4 ? k->TO : k->TO / 4, items = teams * DUET_LANES;
   const double source = ((rows - 1) * step + k->K) * ((k->TW - 1) * step + k->K);
@@ -135,14 +143,14 @@ static double tile_cost(const duet_constants *k, bool forward, extent e, int tea
 /* The tile that costs least. Columns of a pooled convolution come in pairs; forward each is two rows, which an item
    sums as well. */
 static void cuda_tile(duet_constants *k, bool forward, extent e, int teams, int units) {
-  const int rows = forward && k->POOL ? 2 : 1, step = k->POOL ? at_most(2, e.width) : 1;
+  const int rows = rows_of(k, forward), step = k->POOL ? at_most(2, e.width) : 1;
   duet_constants tile = *k;
   double least = 0;
   for (tile.TO = 1; tile.TO <= at_most(CUDA_CHANNELS, e.channels); tile.TO++)
     for (tile.TW = step; tile.TW <= at_most(CUDA_COLUMNS, e.width) && tile.TO * tile.TW * rows <= CUDA_SUMS;
          tile.TW += step)
       for (tile.TH = teams; tile.TH > 0; tile.TH /= 2) {
-        if (slab_floats(&tile, 1, rows, forward ? k->STRIDE : 1, teams) > LOCAL_FLOATS) continue;
+        if (slab_floats(&tile, 1, rows, step_of(k, forward), teams) > LOCAL_FLOATS) continue;
         const double cost = tile_cost(&tile, forward, e, teams, units);
         if (least == 0 || cost < least) least = cost, *k = tile;
       }
@@ -150,26 +158,28 @@ static void cuda_tile(duet_constants *k, bool forward, extent e, int teams, int 
 
 /* Features that a dense stage makes. */
 static int dense_features(const duet_stage *stage) {
-  return stage->kind == DUET_STAGE_dense_forward ? stage->constants.OC : stage->constants.IC;
+  return is_forward(stage) ? stage->constants.OC : stage->constants.IC;
 }
 
-/* Source pixels under a tile for matrix units, its pixels `step` apart. */
-static int matrix_vectors(const duet_constants *k, int rows, int step) {
-  return ((rows - 1) * step + k->K) * ((k->TW - 1) * step + k->K);
+/* Source pixels under a tile for matrix units. */
+static int matrix_vectors(const duet_constants *k, bool forward) {
+  const int step = step_of(k, forward);
+  return ((rows_of(k, forward) - 1) * step + k->K) * ((k->TW - 1) * step + k->K);
 }
 
 /* Floats of local memory for a convolution by matrix units (kernels/tile_mma.h): two chunks where they have room, else
    one; or the sums of 16 channels a warp. */
-static int matrix_local(const duet_constants *k, int rows, int step, int warps) {
-  const int chunk = 8 * (k->TH * matrix_vectors(k, rows, step) * DUET_LANES + 8);
-  return at_least(2 * chunk > WARP_LOCAL ? chunk : 2 * chunk, warps * WARP_ROWS * rows * k->TW * DUET_LANES);
+static int matrix_local(const duet_constants *k, bool forward, int warps) {
+  const int chunk = 8 * (k->TH * matrix_vectors(k, forward) * DUET_LANES + 8);
+  return at_least(2 * chunk > WARP_LOCAL ? chunk : 2 * chunk,
+                  warps * WARP_ROWS * rows_of(k, forward) * k->TW * DUET_LANES);
 }
 
 /* Turns of a compute unit for all tiles, by what takes longest of a chunk: its products, what passes through the port
    to local memory and the first-level cache, or what comes from the second-level cache, shared by all units. */
 static double matrix_cost(const duet_constants *k, bool forward, extent e, int warps, int units) {
-  const int rows = forward && k->POOL ? 2 : 1, step = forward ? k->STRIDE : 1, taps = k->K * k->K;
-  const int sixteens = k->TO / WARP_ROWS, vectors = k->TH * matrix_vectors(k, rows, step);
+  const int rows = rows_of(k, forward), step = step_of(k, forward), taps = k->K * k->K;
+  const int sixteens = k->TO / WARP_ROWS, vectors = k->TH * matrix_vectors(k, forward);
   const double products = (k->PRECISION == DUET_PRECISION_tf32 ? 2.0 : 1.0) * warps * sixteens * rows * k->TW * taps;
   const double read =
       warps * (8.0 * sixteens * taps + 4.0 * k->K * rows * ((k->TW - 1) * step + k->K)) + 48.0 * vectors;
@@ -182,14 +192,14 @@ static double matrix_cost(const duet_constants *k, bool forward, extent e, int w
 
 /* The tile for matrix units that costs least; false when none has room: a large window. */
 static bool matrix_tile(duet_constants *k, bool forward, extent e, int warps, int units) {
-  const int rows = forward && k->POOL ? 2 : 1, step = forward ? k->STRIDE : 1;
+  const int rows = rows_of(k, forward);
   const int most = ceil_divide(e.channels, WARP_ROWS) > 1 ? 2 * WARP_ROWS : WARP_ROWS;
   duet_constants tile = *k;
   double least = 0;
   for (tile.TO = WARP_ROWS; tile.TO <= most; tile.TO += WARP_ROWS)
     for (tile.TW = rows; tile.TW <= e.width && tile.TO * rows * tile.TW <= WARP_SUMS; tile.TW += rows)
       for (tile.TH = warps; tile.TH > 0; tile.TH /= 2) {
-        tile.LOCAL = matrix_local(&tile, rows, step, warps);
+        tile.LOCAL = matrix_local(&tile, forward, warps);
         const double cost = matrix_cost(&tile, forward, e, warps, units);
         if (tile.LOCAL <= WARP_LOCAL && (least == 0 || cost < least)) least = cost, *k = tile;
       }
@@ -197,9 +207,6 @@ static bool matrix_tile(duet_constants *k, bool forward, extent e, int warps, in
 }
 
 /* A weight gradient by matrix units (kernels/weights_mma.h), of `IC` channels or features. */
-
-/* Whether a unit is 8 input channels at each tap of TO kernel rows, not 8 TO columns. */
-static bool goes_by_channels(const duet_constants *k) { return k->K > 1 && k->IC >= WARP_COLUMNS; }
 
 static int matrix_columns(const duet_constants *k) { return WARP_COLUMNS * k->TO * (goes_by_channels(k) ? k->K : 1); }
 
@@ -265,9 +272,8 @@ static bool matrix_tiles(duet_stage *stage, int group, int units, int wanted_gro
   if (warps == 0) return false;
   switch (stage->kind) {
     case DUET_STAGE_conv_forward:
-      return !k->RESIDENT && matrix_tile(k, true, destination(stage), warps, units);
     case DUET_STAGE_conv_backward:
-      return matrix_tile(k, false, destination(stage), warps, units);
+      return !k->RESIDENT && matrix_tile(k, is_forward(stage), destination(stage), warps, units);
     case DUET_STAGE_conv_weights:
       return matrix_weights(k, k->POOL ? k->OH / 2 : k->OH, warps, wanted_groups);
     case DUET_STAGE_dense_weights:
@@ -362,7 +368,7 @@ bool duet_tiles_small(const duet_stage *stage) {
 /* Teams divide a long sum; those that do not, the features. */
 static void small_dense(duet_stage *stage, int teams) {
   duet_constants *k = &stage->constants;
-  const bool forward = stage->kind == DUET_STAGE_dense_forward;
+  const bool forward = is_forward(stage);
   const int features = dense_features(stage), sources = forward ? k->IC : k->OC;
   k->TO = 1;
   for (k->TH = 1; 2 * k->TH <= teams && sources >= 2 * k->TH * SMALL_SUM;) k->TH *= 2;
@@ -400,10 +406,8 @@ static void matrix_stage_local(duet_stage *stage, int warps) {
   duet_constants *k = &stage->constants;
   switch (stage->kind) {
     case DUET_STAGE_conv_forward:
-      k->LOCAL = matrix_local(k, k->POOL ? 2 : 1, k->STRIDE, warps);
-      break;
     case DUET_STAGE_conv_backward:
-      k->LOCAL = matrix_local(k, 1, 1, warps);
+      k->LOCAL = matrix_local(k, is_forward(stage), warps);
       break;
     case DUET_STAGE_conv_weights:
     case DUET_STAGE_dense_weights:
@@ -425,10 +429,8 @@ void duet_tiles_local(duet_stage *stage, size_t group, bool roomy) {
   const int words = DUET_LANES / (k->PRECISION ? 2 : 1); /* of a block's images, pairs of halves */
   switch (stage->kind) {
     case DUET_STAGE_conv_forward:
-      k->LOCAL = roomy ? tile_local(k, true, teams) : tap_local(k, teams);
-      break;
     case DUET_STAGE_conv_backward:
-      k->LOCAL = roomy ? tile_local(k, false, teams) : tap_local(k, teams);
+      k->LOCAL = roomy ? tile_local(k, is_forward(stage), teams) : tap_local(k, teams);
       break;
     case DUET_STAGE_conv_weights:
       k->LOCAL = k->TILES ? quads_local(k, items) : k->ROWS * k->TO * k->TW * (items + 1);
@@ -479,16 +481,11 @@ void duet_tiles_gpu(duet_stage *stage, int group, const duet_plan *plan) {
       gpu_dense(stage, teams, wanted_groups);
       break;
     case DUET_STAGE_conv_forward:
-      if (plan->options.roomy)
-        cuda_tile(k, true, destination(stage), teams, units);
-      else
-        gpu_tile(k, destination(stage), k->POOL ? 2 : 1, teams, wanted_groups);
-      break;
     case DUET_STAGE_conv_backward:
       if (plan->options.roomy)
-        cuda_tile(k, false, destination(stage), teams, units);
+        cuda_tile(k, is_forward(stage), destination(stage), teams, units);
       else
-        gpu_tile(k, destination(stage), 1, teams, wanted_groups);
+        gpu_tile(k, destination(stage), rows_of(k, is_forward(stage)), teams, wanted_groups);
       break;
     case DUET_STAGE_conv_weights:
       gpu_conv_weights(k, teams, wanted_groups, plan->options.roomy);

@@ -7,13 +7,17 @@ REF_INLINE void window_range(int start, int size, int K, int *begin, int *end) {
   *end = size - start < K ? size - start : K;
 }
 
-/* Where the weight of a destination and a source channel lies, tap `tap` of the kernel as it is; `back`: on the way
- * back. */
-REF_INLINE ptrdiff_t weight_at(const duet_constants *k, bool back, ptrdiff_t d, ptrdiff_t s, int tap) {
-  const ptrdiff_t taps = (ptrdiff_t)k->K * k->K;
-  if (!k->MATRICES) return (back ? s * k->IC + d : d * k->IC + s) * taps + tap;
-  const ptrdiff_t sixteen = d / 16 * duet_sixteens(back ? k->OC : k->IC) + s / 16;
+/* Where the weight of a destination and a source channel lies, tap `tap` of the kernel as it is (`back`: on the way
+   back): in w[OC][IC][K][K], as fragment_weights leaves it, and as a stage reads it. */
+REF_INLINE ptrdiff_t plain_at(const duet_constants *k, bool back, ptrdiff_t d, ptrdiff_t s, int tap) {
+  return (back ? s * k->IC + d : d * k->IC + s) * k->K * k->K + tap;
+}
+REF_INLINE ptrdiff_t fragment_at(const duet_constants *k, bool back, ptrdiff_t d, ptrdiff_t s, int tap) {
+  const ptrdiff_t taps = (ptrdiff_t)k->K * k->K, sixteen = d / 16 * duet_sixteens(back ? k->OC : k->IC) + s / 16;
   return (sixteen * taps + (back ? taps - 1 - tap : tap)) * 256 + d % 16 * 16 + s % 16;
+}
+REF_INLINE ptrdiff_t weight_at(const duet_constants *k, bool back, ptrdiff_t d, ptrdiff_t s, int tap) {
+  return (k->MATRICES ? fragment_at : plain_at)(k, back, d, s, tap);
 }
 
 void REF_TWIN(fragment_weights)(const ref_call *call) {
@@ -21,12 +25,10 @@ void REF_TWIN(fragment_weights)(const ref_call *call) {
   const ref_real *w = call->operand[0];
   ref_real *wt = call->operand[1];
   const int taps = k->K * k->K, D = k->BACK ? k->IC : k->OC, S = k->BACK ? k->OC : k->IC, begin = (int)call->index * 16;
-  duet_constants from = *k, to = *k;
-  from.MATRICES = 0, to.MATRICES = 1;
   for (int d = begin; d < begin + 16; d++)
     for (int s = 0; s < duet_sixteens(S) * 16; s++)
       for (int tap = 0; tap < taps; tap++)
-        wt[weight_at(&to, k->BACK, d, s, tap)] = d < D && s < S ? w[weight_at(&from, k->BACK, d, s, tap)] : 0;
+        wt[fragment_at(k, k->BACK, d, s, tap)] = d < D && s < S ? w[plain_at(k, k->BACK, d, s, tap)] : 0;
 }
 
 /* sum[16] = the window of output pixel (oh, ow) of channel oc. */
