@@ -1,6 +1,6 @@
 /* Other tiles than the rule's (engine/tiles.c): those that a stage's template takes, next to the one it has. */
 #include "engine/choice.h"
-#include "engine/tiles.h"
+#include "engine/tiles_gpu.h"
 
 #include <string.h>
 
@@ -112,8 +112,8 @@ static bool fits_rows(int rows, int features) {
 /* By matrix units: what kernels/tile_mma.h, weights_mma.h and dense_tile_mma.h need. */
 static bool fits_matrices(const duet_stage *stage, int warps) {
   const constants *k = &stage->constants;
-  const bool forward = stage->kind == DUET_STAGE_conv_forward || stage->kind == DUET_STAGE_dense_forward;
-  const int features = forward ? k->OC : k->IC, side = forward && k->POOL ? 2 : 1; /* rows of pixels of a tile */
+  const bool forward = is_forward(stage);
+  const int features = features_of(stage), side = rows_of(k, forward);
   if (k->LOCAL > WARP_LOCAL || !divides(k->TH, warps)) return false;
   switch (stage->kind) {
     case DUET_STAGE_conv_forward:

@@ -3,6 +3,7 @@
 #include "engine/tiles.h"
 
 #include "engine/stage.h"
+#include "engine/tiles_gpu.h"
 
 #include <math.h>
 

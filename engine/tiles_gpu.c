@@ -1,30 +1,24 @@
-/* How stages of the gpu class are cut: register tiles of items, teams of a group, local memory, matrix units. */
-#include "engine/stage.h"
-#include "engine/tiles.h"
+/* How stages of the gpu class are cut: register tiles of items, teams of a group, local memory. */
+#include "engine/tiles_gpu.h"
 
 enum {
   GPU_CHANNELS = 8,  /* register tile of an item of the gpu class: channels ... */
   GPU_COLUMNS = 5,   /* ... and pixels of a row */
   CUDA_CHANNELS = 8, /* the same of devices with registers to spare, */
   CUDA_COLUMNS = 14,
-  CUDA_SUMS = 40,       /* ... and of all sums */
-  GPU_WEIGHTS = 50,     /* weight gradients that an item of the gpu class sums, */
-  MOST_PIXELS = 56,     /* ... and pixels for them that it has at once (kernels/conv_weights_cuda.h) */
-  BRING = 4,            /* instructions for a float that goes to local memory, */
-  STORE = 4,            /* ... for a result, */
-  WAIT = 700,           /* ... and as long as a chunk's way from memory */
-  GROUPS_PER_UNIT = 1,  /* groups of one stage per compute unit that a smaller tile is taken for */
-  TAP_FLOATS = 4096,    /* ... for which there is local memory in any case, a kernel row of weights */
-  LOCAL_FLOATS = 8000,  /* local memory that every device has, 32 KiB, but for what drivers need of it */
-  WARP_SUMS = 224,      /* channels times pixels of a convolution that a warp sums; */
-  WARP_TILES = 8,       /* ... tiles of 16 rows by 16 columns of another product */
-  WARP_REGISTERS = 200, /* for a weight gradient by channels */
-  FETCHED = 8,          /* floats from the second-level cache in a turn of a unit */
-  WARP_CHANNELS =
-      4, /* source channels of a convolution from which matrix units are worth their trouble: they take eight at once */
-  SMALL_PRODUCT = 10240, /* multiplications per image of a dense layer that one group does for a block, */
-  SMALL_SUM = 16,        /* ... source features that are worth a team of their own */
-  SMALL_FEATURES = 10,   /* ... and features of which an item has the sums at once */
+  CUDA_SUMS = 40,      /* ... and of all sums */
+  GPU_WEIGHTS = 50,    /* weight gradients that an item of the gpu class sums, */
+  MOST_PIXELS = 56,    /* ... and pixels for them that it has at once (kernels/conv_weights_cuda.h), */
+  MOST_SLOPES = 48,    /* ... and values of dy on their way */
+  BRING = 4,           /* instructions for a float that goes to local memory, */
+  SCATTERED = 16,      /* ... where those of neighbours come from as many places, */
+  STORE = 4,           /* ... for a result, */
+  WAIT = 700,          /* ... and as long as a chunk's way from memory */
+  GROUPS_PER_UNIT = 1, /* groups of one stage per compute unit that a smaller tile is taken for */
+  TAP_FLOATS = 4096,   /* ... for which there is local memory in any case, a kernel row of weights */
+  LOCAL_FLOATS = 8000, /* local memory that every device has, 32 KiB, but for what drivers need of it */
+  SMALL_SUM = 16,      /* source features of a small dense layer that are worth a team of their own */
+  SMALL_FEATURES = 10, /* ... and features of which an item has the sums at once */
 };
 
 /* Groups of the gpu class: eight teams where the device allows. */
@@ -34,34 +28,6 @@ size_t duet_tiles_group(size_t max_group) {
 
 size_t duet_plan_group(const duet_plan *plan) {
   return plan->options.group ? plan->options.group : duet_tiles_group(plan->options.max_group);
-}
-
-/* What a tiled stage makes: channels x height x width of a block; rows of a pooled convolution in pairs. */
-typedef struct extent {
-  int channels, height, width;
-} extent;
-
-static extent destination(const duet_stage *stage) {
-  const duet_constants *k = &stage->constants;
-  switch (stage->kind) {
-    case DUET_STAGE_conv_forward:
-      return k->POOL ? (extent){k->OC, k->OH / 2, k->OW / 2 * 2} : (extent){k->OC, k->OH, k->OW};
-    default:
-      return (extent){k->IC, k->IH, k->IW};
-  }
-}
-
-static bool is_forward(const duet_stage *stage) {
-  return stage->kind == DUET_STAGE_conv_forward || stage->kind == DUET_STAGE_dense_forward;
-}
-
-/* Pixel rows of a convolution's tile, and how far apart its source pixels are. */
-static int rows_of(const duet_constants *k, bool forward) { return forward && k->POOL ? 2 : 1; }
-static int step_of(const duet_constants *k, bool forward) { return forward ? k->STRIDE : 1; }
-
-/* Groups that a block of a tiled stage takes (kernels/tile_gpu.h), when each makes one unit. */
-static int tile_groups(const duet_constants *k, extent e, int teams) {
-  return ceil_divide(e.height * ceil_divide(e.width, k->TW), k->TH) * ceil_divide(e.channels, teams / k->TH * k->TO);
 }
 
 /* Teams of a group side by side on the pixels (the others take further channels): the division that leaves the fewest
@@ -111,15 +77,22 @@ static int slab_floats(const duet_constants *k, int kernel_rows, int rows, int s
   return kernel_rows * k->K * pitch_of(k, teams) + k->TH * (source | 1) * DUET_LANES;
 }
 
-/* Local memory for as many source channels at once as have room, the same number each time; for pictures, with the rows
-   under the tiles of a group. */
-static int tile_local(const duet_constants *k, bool forward, int teams) {
-  const int rows = rows_of(k, forward), step = step_of(k, forward), channels = forward ? k->IC : k->OC;
+/* Floats of local memory for the rows of pictures under the tiles of a group; 0 where they leave no room for a slab:
+   then pictures are read where they are. */
+static int tile_near(const duet_constants *k, bool forward, int teams) {
+  const int rows = rows_of(k, forward), step = step_of(k, forward);
   const int tiles = ceil_divide(k->OW / rows * rows, k->TW); /* of a row, forward */
   const int near = near_floats(k, at_most(k->IH, ((tiles + k->TH - 2) / tiles + 1) * rows * step + k->K - step));
+  return near + slab_floats(k, 1, rows, step, teams) <= ROOMY_LOCAL ? near : 0;
+}
+
+/* Local memory for as many source channels at once as have room, the same number each time. */
+static int tile_local(const duet_constants *k, bool forward, int teams) {
+  const int rows = rows_of(k, forward), step = step_of(k, forward), channels = forward ? k->IC : k->OC;
+  const int near = tile_near(k, forward, teams), room = at_most(LOCAL_FLOATS, ROOMY_LOCAL - near);
   const int whole = slab_floats(k, k->K, rows, step, teams), row = slab_floats(k, 1, rows, step, teams);
-  const int slab = whole <= LOCAL_FLOATS ? whole : row, slabs = whole <= LOCAL_FLOATS ? channels : channels * k->K;
-  const int chunks = ceil_divide(slabs, at_most(slabs, at_least(LOCAL_FLOATS / slab, 1)));
+  const int slab = whole <= room ? whole : row, slabs = whole <= room ? channels : channels * k->K;
+  const int chunks = ceil_divide(slabs, at_most(slabs, at_least(room / slab, 1)));
   return near + ceil_divide(slabs, chunks) * slab;
 }
 
@@ -131,7 +104,8 @@ static double tile_cost(const duet_constants *k, bool forward, extent e, int tea
   const int slab = slab_floats(k, k->K, rows, step, teams), channels = forward ? k->IC : k->OC;
   const double sums = rows * k->TW * k->TO, weights = k->TO % 4 ? k->TO : k->TO / 4, items = teams * DUET_LANES;
   const double source = ((rows - 1) * step + k->K) * ((k->TW - 1) * step + k->K);
-  const double work = channels * (taps * (sums + weights) + source + BRING * slab / items) + STORE * sums;
+  const int bring = k->RESIDENT && !tile_near(k, forward, teams) ? SCATTERED : BRING;
+  const double work = channels * (taps * (sums + weights) + source + bring * slab / items) + STORE * sums;
   const double wait = WAIT * ((double)channels * slab / LOCAL_FLOATS + 1);
   const int groups = tile_groups(k, e, teams) * k->BLOCKS;
   if (forward) return ceil_divide(groups, at_least(units, 1)) * work + wait;
@@ -156,162 +130,13 @@ static void cuda_tile(duet_constants *k, bool forward, extent e, int teams, int 
       }
 }
 
-/* Features that a dense stage makes. */
-static int dense_features(const duet_stage *stage) {
-  return is_forward(stage) ? stage->constants.OC : stage->constants.IC;
-}
-
-/* Source pixels under a tile for matrix units. */
-static int matrix_vectors(const duet_constants *k, bool forward) {
-  const int step = step_of(k, forward);
-  return ((rows_of(k, forward) - 1) * step + k->K) * ((k->TW - 1) * step + k->K);
-}
-
-/* Floats of local memory for a convolution by matrix units (kernels/tile_mma.h): two chunks where they have room, else
-   one; or the sums of 16 channels a warp. */
-static int matrix_local(const duet_constants *k, bool forward, int warps) {
-  const int chunk = 8 * (k->TH * matrix_vectors(k, forward) * DUET_LANES + 8);
-  return at_least(2 * chunk > WARP_LOCAL ? chunk : 2 * chunk,
-                  warps * WARP_ROWS * rows_of(k, forward) * k->TW * DUET_LANES);
-}
-
-/* Turns of a compute unit for all tiles, by what takes longest of a chunk: its products, what passes through the port
-   to local memory and the first-level cache, or what comes from the second-level cache, shared by all units. */
-static double matrix_cost(const duet_constants *k, bool forward, extent e, int warps, int units) {
-  const int rows = rows_of(k, forward), step = step_of(k, forward), taps = k->K * k->K;
-  const int sixteens = k->TO / WARP_ROWS, vectors = k->TH * matrix_vectors(k, forward);
-  const double products = (k->PRECISION == DUET_PRECISION_tf32 ? 2.0 : 1.0) * warps * sixteens * rows * k->TW * taps;
-  const double read =
-      warps * (8.0 * sixteens * taps + 4.0 * k->K * rows * ((k->TW - 1) * step + k->K)) + 48.0 * vectors;
-  const double fetched = (256.0 * warps / k->TH * sixteens * taps + 256.0 * vectors) / FETCHED;
-  const double longest = products > read ? products : read;
-  const double chunks = ceil_divide(forward ? k->IC : k->OC, WARP_ROWS);
-  return ceil_divide(tile_groups(k, e, warps) * k->BLOCKS, at_least(units, 1)) * chunks *
-         (longest > fetched ? longest : fetched);
-}
-
-/* The tile for matrix units that costs least; false when none has room: a large window. */
-static bool matrix_tile(duet_constants *k, bool forward, extent e, int warps, int units) {
-  const int rows = rows_of(k, forward);
-  const int most = ceil_divide(e.channels, WARP_ROWS) > 1 ? 2 * WARP_ROWS : WARP_ROWS;
-  duet_constants tile = *k;
-  double least = 0;
-  for (tile.TO = WARP_ROWS; tile.TO <= most; tile.TO += WARP_ROWS)
-    for (tile.TW = rows; tile.TW <= e.width && tile.TO * rows * tile.TW <= WARP_SUMS; tile.TW += rows)
-      for (tile.TH = warps; tile.TH > 0; tile.TH /= 2) {
-        tile.LOCAL = matrix_local(&tile, forward, warps);
-        const double cost = matrix_cost(&tile, forward, e, warps, units);
-        if (tile.LOCAL <= WARP_LOCAL && (least == 0 || cost < least)) least = cost, *k = tile;
-      }
-  return least > 0;
-}
-
-/* A weight gradient by matrix units (kernels/weights_mma.h), of `IC` channels or features. */
-
-static int matrix_columns(const duet_constants *k) { return WARP_COLUMNS * k->TO * (goes_by_channels(k) ? k->K : 1); }
-
-static int matrix_slices(const duet_constants *k, int warps) {
-  const int window = at_least(k->K, 1);
-  const int units = goes_by_channels(k) ? ceil_divide(k->IC, WARP_COLUMNS) * (window / k->TO)
-                                        : ceil_divide(k->IC * window * window, matrix_columns(k));
-  return ceil_divide(units, warps / k->TH);
-}
-
-/* The next smaller unit; false where there is none. */
-static bool shrink_unit(duet_constants *k) {
-  const int least = goes_by_channels(k) ? 1 : 2;
-  if (k->TO <= least) return false;
-  k->TO = goes_by_channels(k) ? 1 : at_least(k->TO / 2, least);
-  return true;
-}
-
-/* Registers of an item for a unit by channels: its sums, the window, and what is loaded ahead. */
-static int unit_registers(const duet_constants *k) {
-  const int side = k->POOL ? 2 : 1, words = k->PRECISION == DUET_PRECISION_tf32 ? 4 : 2,
-            eights = k->ROWS / WARP_COLUMNS;
-  const int rows = (side - 1) * k->STRIDE + k->TO, columns = (side - 1) * k->STRIDE + k->K;
-  const int fresh = at_most(side * k->STRIDE, columns);
-  return 2 * eights * k->TO * k->K + rows * columns * words + 4 * rows * fresh + eights * (4 + 5 + words);
-}
-
-static bool unit_fits(const duet_constants *k, int warps) {
-  return warps * k->ROWS * matrix_columns(k) <= WARP_LOCAL &&
-         (!goes_by_channels(k) || unit_registers(k) <= WARP_REGISTERS);
-}
-
-/* Units as large as registers and local memory allow; warps share the `depth`, then units shrink, where there are too
-   few for all compute units. False where none fits: a large window. */
-static bool matrix_weights(duet_constants *k, int depth, int warps, int wanted_groups) {
-  const int columns = at_least(k->K, 1) * at_least(k->K, 1) * k->IC;
-  const int most = k->OC > WARP_ROWS ? 2 * WARP_ROWS : WARP_ROWS;
-  k->TO = goes_by_channels(k) ? k->K : near_divisor(ceil_divide(columns, WARP_COLUMNS), WARP_TILES);
-  do
-    for (k->ROWS = most; !unit_fits(k, warps) && k->ROWS > WARP_ROWS;) k->ROWS /= 2;
-  while (!unit_fits(k, warps) && shrink_unit(k));
-  while (ceil_divide(k->OC, k->ROWS) * matrix_slices(k, warps) < wanted_groups)
-    if (k->TH < warps && k->TH < depth)
-      k->TH *= 2;
-    else if (!shrink_unit(k)) {
-      if (k->ROWS == WARP_ROWS) break;
-      k->ROWS /= 2;
-    }
-  return unit_fits(k, warps);
-}
-
-static void matrix_dense(duet_stage *stage, int wanted_groups) {
-  duet_constants *k = &stage->constants;
-  const int features = dense_features(stage);
-  k->TO = 2 * WARP_ROWS;
-  if (ceil_divide(features, k->TO) * k->BLOCKS < wanted_groups) k->TO = WARP_ROWS;
-}
-
-/* Cuts a stage for matrix units; false where they do not serve it. */
-static bool matrix_tiles(duet_stage *stage, int group, int units, int wanted_groups) {
-  duet_constants *k = &stage->constants;
-  const int warps = group / WARP;
-  if (warps == 0) return false;
-  switch (stage->kind) {
-    case DUET_STAGE_conv_forward:
-    case DUET_STAGE_conv_backward:
-      return !k->RESIDENT && matrix_tile(k, is_forward(stage), destination(stage), warps, units);
-    case DUET_STAGE_conv_weights:
-      return matrix_weights(k, k->POOL ? k->OH / 2 : k->OH, warps, wanted_groups);
-    case DUET_STAGE_dense_weights:
-      return matrix_weights(k, k->BLOCKS, warps, wanted_groups);
-    case DUET_STAGE_dense_forward:
-    case DUET_STAGE_dense_backward:
-      matrix_dense(stage, wanted_groups);
-      return true;
-    default:
-      return false;
-  }
-}
-
-/* Whether matrix units are worth it for this shape. */
-static bool suits_matrices(const duet_stage *stage) {
-  const duet_constants *k = &stage->constants;
-  switch (stage->kind) {
-    case DUET_STAGE_conv_forward:
-      return k->IC >= WARP_CHANNELS;
-    case DUET_STAGE_conv_backward:
-    case DUET_STAGE_conv_weights:
-      return k->OC >= WARP_CHANNELS;
-    case DUET_STAGE_dense_forward:
-    case DUET_STAGE_dense_backward:
-    case DUET_STAGE_dense_weights:
-      return k->IC * k->OC > SMALL_PRODUCT;
-    default:
-      return false;
-  }
-}
-
 /* Whether pairs of halves are: one channel has no neighbour, a small dense layer no tile in local memory. */
 static bool suits_halves(const duet_stage *stage) {
   const duet_constants *k = &stage->constants;
   if (stage->kind == DUET_STAGE_conv_weights) return true;
   if (stage->kind == DUET_STAGE_conv_forward) return k->IC > 1;
   if (stage->kind == DUET_STAGE_conv_backward) return k->OC > 1;
-  return suits_matrices(stage);
+  return duet_matrix_suits(stage);
 }
 
 static int conv_weights_slices(const duet_constants *k, int teams) {
@@ -352,7 +177,8 @@ static void gpu_conv_weights(duet_constants *k, int teams, int wanted_groups, bo
   k->TW = k->K <= sums ? k->K : 1;
   k->TO = k->K * k->TW <= sums ? k->K : 1;
   k->ROWS = near_divisor(k->OC, at_least(sums / (k->TO * k->TW), 1));
-  k->TH = 1;
+  if (roomy && !k->POOL) k->ROWS = at_most(k->ROWS, MOST_SLOPES / 4); /* whose quads are loaded at once */
+  k->TH = spare_teams(k, teams, conv_weights_slices);
   while (ceil_divide(k->OC, k->ROWS) * conv_weights_slices(k, teams) < wanted_groups && k->TH < teams) k->TH *= 2;
   k->TILES = roomy ? dy_rows(*k, teams) : 0;
 }
@@ -369,7 +195,7 @@ bool duet_tiles_small(const duet_stage *stage) {
 static void small_dense(duet_stage *stage, int teams) {
   duet_constants *k = &stage->constants;
   const bool forward = is_forward(stage);
-  const int features = dense_features(stage), sources = forward ? k->IC : k->OC;
+  const int features = features_of(stage), sources = forward ? k->IC : k->OC;
   k->TO = 1;
   for (k->TH = 1; 2 * k->TH <= teams && sources >= 2 * k->TH * SMALL_SUM;) k->TH *= 2;
   const int mine = ceil_divide(features, teams / k->TH);
@@ -392,7 +218,7 @@ static void gpu_dense(duet_stage *stage, int teams, int wanted_groups) {
     return;
   }
   k->TO = GPU_CHANNELS;
-  if (ceil_divide(dense_features(stage), k->TO) * k->BLOCKS < wanted_groups) k->TO /= 2;
+  if (ceil_divide(features_of(stage), k->TO) * k->BLOCKS < wanted_groups) k->TO /= 2;
 }
 
 static int dense_weights_slices(const duet_constants *k, int group) { return ceil_divide(k->IC, group); }
@@ -402,27 +228,11 @@ static void gpu_dense_weights(duet_constants *k, int group, int wanted_groups) {
   while (ceil_divide(k->OC, k->ROWS) * dense_weights_slices(k, group) < wanted_groups && k->ROWS > 1) k->ROWS /= 2;
 }
 
-static void matrix_stage_local(duet_stage *stage, int warps) {
-  duet_constants *k = &stage->constants;
-  switch (stage->kind) {
-    case DUET_STAGE_conv_forward:
-    case DUET_STAGE_conv_backward:
-      k->LOCAL = matrix_local(k, is_forward(stage), warps);
-      break;
-    case DUET_STAGE_conv_weights:
-    case DUET_STAGE_dense_weights:
-      k->LOCAL = warps * k->ROWS * matrix_columns(k);
-      break;
-    default: /* dense, forward and back */
-      k->LOCAL = warps * k->TO * DUET_LANES;
-  }
-}
-
 /* Floats of local memory for the tile that a stage has. */
 void duet_tiles_local(duet_stage *stage, size_t group, bool roomy) {
   duet_constants *k = &stage->constants;
   if (k->MATRICES) {
-    matrix_stage_local(stage, (int)group / WARP);
+    duet_matrix_local(stage, (int)group / WARP);
     return;
   }
   const int items = (int)group, teams = items / DUET_LANES;
@@ -465,9 +275,9 @@ void duet_tiles_gpu(duet_stage *stage, int group, const duet_plan *plan) {
     return;
   }
   const duet_precision asked = plan->options.precision;
-  if (asked == DUET_PRECISION_fp16 ? suits_halves(stage) : asked && suits_matrices(stage)) k->PRECISION = (int)asked;
+  if (asked == DUET_PRECISION_fp16 ? suits_halves(stage) : asked && duet_matrix_suits(stage)) k->PRECISION = (int)asked;
   if (stage->kind != DUET_STAGE_peak && k->PRECISION && k->PRECISION != DUET_PRECISION_fp16) {
-    k->MATRICES = matrix_tiles(stage, group, (int)plan->options.compute_units, wanted_groups);
+    k->MATRICES = duet_matrix_tiles(stage, group, (int)plan->options.compute_units, wanted_groups);
     if (k->MATRICES) {
       duet_tiles_local(stage, (size_t)group, plan->options.roomy);
       return;
@@ -512,11 +322,11 @@ size_t duet_tiles_groups(const duet_stage *stage, size_t group) {
       return (size_t)tile_groups(k, destination(stage), teams);
     case DUET_STAGE_dense_forward:
     case DUET_STAGE_dense_backward:
-      return duet_tiles_small(stage) ? 1 : (size_t)ceil_divide(dense_features(stage), k->TO);
+      return duet_tiles_small(stage) ? 1 : (size_t)ceil_divide(features_of(stage), k->TO);
     case DUET_STAGE_conv_weights:
-      return (size_t)(k->MATRICES ? matrix_slices(k, teams) : conv_weights_slices(k, teams));
+      return (size_t)(k->MATRICES ? duet_matrix_slices(k, teams) : conv_weights_slices(k, teams));
     case DUET_STAGE_dense_weights:
-      if (k->MATRICES) return (size_t)matrix_slices(k, teams);
+      if (k->MATRICES) return (size_t)duet_matrix_slices(k, teams);
       return (size_t)dense_weights_slices(k, (int)group);
     case DUET_STAGE_fragment_weights:
       return (size_t)duet_sixteens(k->BACK ? k->OC : k->IC);

@@ -2,7 +2,7 @@
    by chunks of slabs: a slab is a source channel, or a kernel row of one where a large window leaves no room for more. Pictures of the data set do so as bytes first (near_cuda.h). An item has all its
    loads of a chunk under way before it waits for the first, for which it has registers there: of a small batch a multiprocessor has
    a group or two, and nothing else to do meanwhile.
-   Needs: TH divides TEAMS_IN_GROUP; LOCAL >= NEAR_FLOATS + SLAB_FLOATS(1) (engine/tiles_gpu.c has the same formulas). */
+   Needs: TH divides TEAMS_IN_GROUP; LOCAL >= SLAB_FLOATS(1), for pictures NEAR_FLOATS more if they fit (engine/tiles_gpu.c has the same formulas). */
 #define TAPS (WINDOW * WINDOW)
 #define SEGMENT WINDOW
 #include "tile_row.h"
@@ -11,22 +11,27 @@
 #define SOURCE_ROWS(rows) ((TILE_ROWS - 1) * STEP + (rows))
 #define SOURCE_FLOATS(rows) ((SOURCE_ROWS(rows) * COLUMNS | 1) * 16)
 #define SLAB_FLOATS(rows) ((rows) * WINDOW * PITCH + TH * SOURCE_FLOATS(rows))
-#define KERNEL_ROWS (SLAB_FLOATS(WINDOW) <= LOCAL - NEAR_FLOATS ? WINDOW : 1)
+#define KERNEL_ROWS (SLAB_FLOATS(WINDOW) <= ROOM ? WINDOW : 1)
 #define PARTS (WINDOW / KERNEL_ROWS) /* slabs of a channel */
 #define SLABS (SC * PARTS)
 #define SLAB_TAPS (KERNEL_ROWS * WINDOW)
-#define CHUNK MIN((LOCAL - NEAR_FLOATS) / SLAB_FLOATS(KERNEL_ROWS), SLABS) /* slabs in local memory at once: all weights, then all sources */
+#define CHUNK MIN(ROOM / SLAB_FLOATS(KERNEL_ROWS), SLABS) /* slabs in local memory at once: all weights, then all sources */
 #define LOADS 48 /* of an item, under way at once */
 #define ROUND(n, most) (((n) + ((n) + (most) - 1) / (most) - 1) / (((n) + (most) - 1) / (most))) /* n in equal rounds of at most so many */
 
 #if RESIDENT
 #define NEAR_ROWS MIN(SH, ((ROW_TILES + TH - 2) / ROW_TILES * TILE_ROWS) * STEP + SOURCE_ROWS(WINDOW)) /* under the tiles of a group */
 #include "near_cuda.h"
+#define NEAR (NEAR_FLOATS + SLAB_FLOATS(1) <= LOCAL) /* else pictures are read where they are */
 #else
-#define NEAR_FLOATS 0
+#define NEAR 0
 #endif
-
-#if NEAR_FLOATS + SLAB_FLOATS(1) > LOCAL
+#if NEAR
+#define ROOM (LOCAL - NEAR_FLOATS)
+#else
+#define ROOM LOCAL
+#endif
+#if SLAB_FLOATS(1) > ROOM
 #error "LOCAL has no room for a slab"
 #endif
 
@@ -140,7 +145,7 @@ INLINE_FN void JOIN(STAGE, _slab)(float (*acc)[TO], LOCAL_PTR const float *weigh
 INLINE_FN void JOIN(STAGE, _unit)(LOCAL_PTR float *scratch, TILE_PARAMETERS, TILE_SOURCE x, GLOBAL const float *w, int unit) {
   const int d0 = unit / TILE_GROUPS * CHANNELS, mine = TEAM_IN_GROUP / TH * TO;
   const int first = unit % TILE_GROUPS * TH, tile = first + TEAM_IN_GROUP % TH;
-#if RESIDENT
+#if NEAR
   x = JOIN(STAGE, _near)(scratch, x, MIN(MAX(first / ROW_TILES * TILE_ROWS * STEP - P, 0), SH - NEAR_ROWS));
   scratch += NEAR_FLOATS;
 #endif
@@ -198,6 +203,8 @@ INLINE_FN void JOIN(STAGE, _units)(int team, int teams, LOCAL_PTR float *scratch
 #undef LOADED_COLUMNS
 #undef TURNS
 #undef TAPS_AT_ONCE
+#undef NEAR
+#undef ROOM
 #undef NEAR_ROWS
 #undef NEAR_PITCH
 #undef NEAR_FLOATS

@@ -4,7 +4,7 @@
    the others take further channels. The source passes through local memory by chunks, 8 words of source channels of all pixels under the group's tiles; where two have room one
    is brought before the other is multiplied. Weights are read where stage `fragment_weights` has laid them out, as each item needs them. A pixel of the source, once read,
    meets all taps of a kernel row. At last the sums pass through local memory, 16 channels of each warp at a time, so that teams store them as in fp32.
-   Needs: GROUP a multiple of 32, TO of 16; TH divides WARPS; LOCAL >= CHUNK_FLOATS and SUM_FLOATS (engine/tiles_gpu.c has the same formulas). */
+   Needs: GROUP a multiple of 32, TO of 16; TH divides WARPS; LOCAL >= CHUNK_FLOATS and SUM_FLOATS (engine/tiles_matrix.c has the same formulas). */
 #include "mma.h"
 #define PIXELS (TILE_ROWS * TW)
 #define COLUMNS ((TW - 1) * STEP + WINDOW)

@@ -503,8 +503,8 @@ static void test_precision(void **state) {
   static const struct {
     const char *label;
     bool rounded;
-  } wanted[] = {{"conv1 forward", false}, {"conv2 forward", true}, {"fc1 forward", true},   {"digit forward", false},
-                {"conv2 backward", true}, {"fc1 backward", true},  {"conv1 weights", true}, {"conv2 weights", true},
+  } wanted[] = {{"conv1 forward", false}, {"conv2 forward", true}, {"fc1 forward", true},    {"digit forward", false},
+                {"conv2 backward", true}, {"fc1 backward", true},  {"conv1 weights", false}, {"conv2 weights", true},
                 {"fc1 weights", true},    {"sum weights", false}};
   duet_network *network;
   OK(duet_network_load("fast", 28, 28, &network, &error));

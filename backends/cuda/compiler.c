@@ -90,9 +90,13 @@ duet_status cuda_compile(const char *what, const char *text, const char *target,
   }
   if (program) (void)nvrtc.nvrtcDestroyProgram(&program);
   if (result == NVRTC_SUCCESS) return DUET_OK;
-  s = duet_fail(error, DUET_BUILD_FAILED, "%s: %s for %s: %s: %s", what, call, target,
-                nvrtc.nvrtcGetErrorString(result),
-                code->log && *code->log ? first_error(code->log) : "the compiler gives no reason");
+  const char *reason = code->log && *code->log ? first_error(code->log) : "the compiler gives no reason";
+  if (result == NVRTC_ERROR_INVALID_OPTION)
+    s = duet_fail(error, DUET_BUILD_FAILED, "%s: NVRTC %d.%d has no code for %s (%s); a newer CUDA toolkit may", what,
+                  major, minor, target, reason);
+  else
+    s = duet_fail(error, DUET_BUILD_FAILED, "%s: %s for %s: %s: %s", what, call, target,
+                  nvrtc.nvrtcGetErrorString(result), reason);
   cuda_code_destroy(code);
   return s;
 }

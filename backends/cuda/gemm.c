@@ -122,7 +122,8 @@ static duet_status choose(duet_device *device, product *p, duet_error *error) {
   if (!s)
     s = LT_TRY(cublasLtMatmulAlgoGetHeuristic, device->gemms->handle, p->operation, p->b, p->a, p->c, p->c, preference,
                1, &best, &found);
-  if (!s && found == 0) s = check(error, device, "cublasLtMatmulAlgoGetHeuristic", CUBLAS_STATUS_NOT_SUPPORTED);
+  if (!s && (found == 0 || best.state != CUBLAS_STATUS_SUCCESS))
+    s = check(error, device, "cublasLtMatmulAlgoGetHeuristic", CUBLAS_STATUS_NOT_SUPPORTED);
   if (!s) p->algorithm = best.algo;
   if (preference) (void)lt.cublasLtMatmulPreferenceDestroy(preference);
   return s;

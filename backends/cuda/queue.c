@@ -52,7 +52,9 @@ static duet_status capture(duet_device *device, const duet_launch *launches, siz
   }
   cudaError_t ended =
       cudaStreamEndCapture(device->stream, graph); /* in any case, or the stream could do nothing else */
-  return s ? s : cuda_check(error, device, "cudaStreamEndCapture", ended);
+  duet_error second;                               /* of a capture that is spoilt already */
+  const duet_status end = cuda_check(s ? &second : error, device, "cudaStreamEndCapture", ended);
+  return s ? s : end;
 }
 
 duet_status cuda_record(duet_device *device, const duet_launch *launches, size_t count, duet_recording **out,

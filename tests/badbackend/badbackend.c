@@ -81,12 +81,23 @@ static size_t memory_limit(const char *how) {
   return (size_t)strtoull(value + length + 1, NULL, 10);
 }
 
-/* Takes as long as DUET_BAD_SLOW asks for, for work of these stages that began at `started`. */
+/* Seconds of this thread alone: what others take of a busy machine must not be multiplied. */
+static double own_time(void) {
+  struct timespec t;
+  (void)clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+  return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* Has work that began at `started`, in this thread's own time, take so many times as long. */
+static void last(double started, double factor) {
+  const double end = started + factor * (own_time() - started);
+  while (own_time() < end) continue;
+}
+
+/* Takes as long as DUET_BAD_SLOW asks for, for work of these stages. */
 static void linger(double started, const char *stages) {
   const char *value = wish("DUET_BAD_SLOW");
-  const double factor = value && is_meant(value, stages) ? strtod(value, NULL) : 1;
-  const double end = started + factor * (duet_now() - started);
-  while (duet_now() < end) continue;
+  if (value && is_meant(value, stages)) last(started, strtod(value, NULL));
 }
 
 /* ---- the device ---- */
@@ -245,16 +256,15 @@ static duet_status bad_gemm_tune(duet_device *device, const char *parameters, du
 
 /* What the parameters make of a product that began at `started`. */
 static duet_status keep_pace(const duet_product *product, double started, duet_error *error) {
-  const double end = started + pace * (duet_now() - started);
   if (!wish("DUET_BAD_LIBRARY")) return DUET_OK;
-  while (duet_now() < end) continue;
+  last(started, pace);
   if (strcmp(manner, " HOW") == 0) return misbehave("DUET_BAD_LIBRARY", "", error);
   if (strcmp(manner, " wrong") == 0) ((float *)(void *)product->c.buffer->data)[product->c.offset] += 1;
   return DUET_OK;
 }
 
 static duet_status bad_gemm(duet_device *device, const duet_product *product, duet_error *error) {
-  const double started = duet_now();
+  const double started = own_time();
   if (is_wished("DUET_BAD_GEMM", "absent"))
     return duet_fail(error, DUET_UNSUPPORTED, "cuda:0: no library for products (planted)");
   duet_status s = ref->gemm(device->ref, product, error);
@@ -269,7 +279,7 @@ static duet_status bad_gemm(duet_device *device, const duet_product *product, du
 }
 
 static duet_status bad_launch(duet_device *device, const duet_launch *launch, duet_error *error) {
-  const double started = duet_now();
+  const double started = own_time();
   duet_launch inner = *launch;
   if (launch->product) return bad_gemm(device, launch->product, error);
   duet_status s = misbehave("DUET_BAD_LAUNCH", launch->kernel->stages, error);

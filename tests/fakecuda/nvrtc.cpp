@@ -95,14 +95,6 @@ bool read_options(int count, const char *const *options, words *out, int *archit
   return true;
 }
 
-/* g++ understands `unroll` with a number only; and __global__ says nothing to it. */
-void translate(std::string *text) {
-  for (size_t at = 0; (at = text->find("#pragma unroll\n", at)) != std::string::npos;)
-    text->replace(at, strlen("#pragma unroll"), "#pragma GCC unroll 64");
-  for (size_t at = 0; (at = text->find("#pragma unroll 1\n", at)) != std::string::npos;)
-    text->replace(at, strlen("#pragma unroll 1"), "#pragma GCC unroll 1");
-}
-
 /* The end of what begins at text[at] with a bracket or a quote. */
 size_t skip(const std::string &text, size_t at) {
   const char open = text[at], close = open == '(' ? ')' : open == '[' ? ']' : open == '{' ? '}' : '"';
@@ -175,7 +167,8 @@ std::string module_text(const std::string &entries, int architecture, bool check
          ", __start_fakecuda_shared, __stop_fakecuda_shared, fakecuda_entries, {}, {}};\n";
 }
 
-/* Little optimised, since compiling takes most of the time; with checks, accesses do, and optimisation leaves fewer. No
+/* Little optimised, and loops as they are (g++ does not know `#pragma unroll`), since compiling takes most of the time;
+   with checks, accesses do, and optimisation leaves fewer, but no vector taken apart, which hides where it is read. No
    contraction and no shortcuts in arithmetic; types may be punned as on a device. The sanitizer's calls are device.h's
    own. */
 words compiler_flags(bool checked) {
@@ -186,7 +179,7 @@ words compiler_flags(bool checked) {
 #endif
   if (checked)
     flags.insert(flags.end(), {"-fsanitize=thread", "--param=tsan-instrument-func-entry-exit=0", "-fno-tree-vectorize",
-                               "-fno-tree-loop-distribute-patterns"});
+                               "-fno-tree-loop-distribute-patterns", "-fno-tree-sra"});
   return flags;
 }
 
@@ -203,7 +196,6 @@ nvrtcResult compile(_nvrtcProgram *p, const words &options, int architecture) {
   bool good = spawn(command, says);
   if (good) {
     std::string text = read_file(expanded);
-    translate(&text);
     translate_assembly(&text);
     const std::string entries = take_entries(&text);
     write_file(expanded, text + module_text(entries, architecture, checked));

@@ -38,14 +38,15 @@ access_cell *new_cells(size_t bytes) {
   return (access_cell *)cells;
 }
 
-[[noreturn]] void stop_at(const volatile void *at, unsigned long bytes, const char *what, bool shared) {
+[[noreturn]] void stop_at(const volatile void *at, unsigned long bytes, const char *what, bool shared,
+                          cudaError_t code = cudaSuccess) {
   char where[160], text[320];
   if (shared)
     (void)snprintf(where, sizeof where, "byte %td of shared memory", (const char *)at - place.running->module->shared);
   else
     describe(at, where, sizeof where);
   (void)snprintf(text, sizeof text, "%s: %lu bytes at %s", what, bytes, where);
-  stop(shared ? cudaErrorLaunchFailure : cudaErrorIllegalAddress, text);
+  stop(code ? code : shared ? cudaErrorLaunchFailure : cudaErrorIllegalAddress, text);
 }
 
 /* Finds the writable segment that the module's own record lies in. */
@@ -99,6 +100,12 @@ access_cell *cells_of(const volatile void *at, unsigned long bytes, fakecuda_acc
     stop_at(at, bytes, what == FAKECUDA_READ ? "read out of bounds" : "write out of bounds", false);
   if (!a->cells) a->cells = new_cells((size_t)(a->end - a->begin));
   return a->cells + (p - a->begin);
+}
+
+/* A device reads and writes 1, 2, 4, 8 or 16 bytes, at a multiple of as many. */
+bool is_aligned(const volatile void *at, unsigned long bytes) {
+  const bool one_access = bytes <= 16 && (bytes & (bytes - 1)) == 0;
+  return !one_access || (uintptr_t)at % bytes == 0;
 }
 
 /* Whether interval `then` belongs to another group that this one is not ordered with. Shared memory is a group's own.
@@ -159,6 +166,7 @@ void copy_arrived(const volatile void *at, unsigned long bytes) {
 void check_access(const volatile void *at, unsigned long bytes, fakecuda_access what) {
   bool shared = false;
   access_cell *cells = cells_of(at, bytes, what, &shared);
+  if (cells && !is_aligned(at, bytes)) stop_at(at, bytes, "misaligned", shared, cudaErrorMisalignedAddress);
   for (unsigned long i = 0; cells && i < bytes; i++) {
     if (const char *wrong = conflict(cells[i], what, shared)) stop_at((const char *)at + i, bytes, wrong, shared);
     note(&cells[i], what);

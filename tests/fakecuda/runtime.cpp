@@ -24,6 +24,8 @@ struct CUkern_st {
 namespace fakecuda {
 namespace {
 
+constexpr ptrdiff_t most_shared = 48 << 10; /* bytes that a kernel may declare */
+
 cudaError_t last, permanent;
 int current_device;
 
@@ -147,7 +149,7 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp *p, int device) {
   p->maxThreadsPerBlock = 1024;
   p->maxThreadsPerMultiProcessor = 2048;
   p->totalGlobalMem = device_memory_total;
-  p->sharedMemPerBlock = size_t{48} << 10;
+  p->sharedMemPerBlock = most_shared;
   p->regsPerBlock = 65536;
   return cudaSuccess;
 }
@@ -237,6 +239,11 @@ cudaError_t cudaLibraryLoadData(cudaLibrary_t *library, const void *image, cudaJ
   if (!fits) {
     if (code) dlclose(code);
     return fail(module ? cudaErrorNoKernelImageForDevice : cudaErrorInvalidKernelImage);
+  }
+  if (module->shared_end - module->shared > most_shared) { /* which NVRTC's assembler would not have made */
+    finding("%td bytes of shared memory, where there are %td", module->shared_end - module->shared, most_shared);
+    dlclose(code);
+    return fail(cudaErrorInvalidKernelImage);
   }
   library_record *record = libraries.add(new library_record);
   record->library = std::make_shared<CUlib_st>(CUlib_st{code, module});

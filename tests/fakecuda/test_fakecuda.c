@@ -117,6 +117,10 @@ static void shared_behind(void) {
   run_kernel("s[i] = x[i]; __syncthreads(); y[i] = s[i + 1];", 1, cudaErrorIllegalAddress);
 }
 static void through_null(void) { run_kernel("((float *)0)[i] = x[i];", 1, cudaErrorIllegalAddress); }
+static void misaligned(void) { run_kernel("float4 v = *(const float4 *)(x + 1); y[i] = v.x + v.y;", 1, cudaErrorMisalignedAddress); }
+static void misaligned_in_shared(void) {
+  run_kernel("s[i] = x[i]; __syncthreads(); float2 v = *(const float2 *)(s + 1); y[i] = v.x;", 1, cudaErrorMisalignedAddress);
+}
 static void endless(void) {
   run_kernel("volatile float big[16000]; big[i] = 1; big[15999 - i] = x[i]; y[i] = big[i];", 1, cudaErrorLaunchFailure);
 }
@@ -135,6 +139,8 @@ static void test_bounds_are_kept(void **state) {
   expect(through_null, checked, FOUND, "out of bounds");
   expect(through_null, unchecked, FOUND, "out of bounds");
   expect(endless, unchecked, FOUND, "stack overflow");
+  expect(misaligned, checked, FOUND, "misaligned: 16 bytes at byte 4 of allocation 1");
+  expect(misaligned_in_shared, checked, FOUND, "misaligned: 8 bytes at byte 4 of shared memory");
 }
 
 /* ---- what is gone ---- */
@@ -345,6 +351,20 @@ static void wrong_images(void) {
   OK(cudaStreamDestroy(stream));
 }
 
+static void too_much_shared(void) {
+  static const char *const options[] = {"--gpu-architecture=sm_90"};
+  nvrtcProgram program;
+  cudaLibrary_t none;
+  char image[1 << 17];
+  OK(nvrtcCreateProgram(
+      &program, "extern \"C\" __global__ void k(float *y) { __shared__ float s[12289]; s[threadIdx.x] = y[0]; y[1] = s[y[0] > 0]; }",
+      "k.cu", 0, NULL, NULL));
+  OK(nvrtcCompileProgram(program, 1, options));
+  OK(nvrtcGetCUBIN(program, image));
+  OK(nvrtcDestroyProgram(&program));
+  GIVES(cudaErrorInvalidKernelImage, cudaLibraryLoadData(&none, image, NULL, NULL, 0, NULL, NULL, 0));
+}
+
 static void failing_as_planned(void) {
   cudaStream_t s;
   void *memory;
@@ -375,6 +395,7 @@ static void test_refusals(void **state) {
   (void)state;
   expect(wrong_launches, checked, 0, "");
   expect(wrong_images, unchecked, 0, "");
+  expect(too_much_shared, unchecked, FOUND, "49156 bytes of shared memory, where there are 49152");
   expect(failing_as_planned, "FAKECUDA_FAIL=cudaMalloc:2=2,any:5=700", 0, "");
   expect(without_device, "FAKECUDA_DEVICES=0", 0, "");
   expect(old_driver, "FAKECUDA_DRIVER=11040", 0, "");
