@@ -9,7 +9,6 @@ enum {
   MOST_RUN = 8,         /* pixels that stage pixel_forward takes together */
   MOST_ITEM_SUMS = 64,  /* floats of sums of an item, gpu class */
   MOST_WARP_SUMS = 128, /* ... that multiplies matrices: of 255 registers */
-  MOST_LOCAL = 8000,    /* floats of local memory: below 32 KiB, that every device has */
   MOST_RESULTS = 65536, /* of a tile, far beyond any that fits: what is checked can be multiplied */
   MOST_BAND = 16384,    /* floats of results or gradients before a pooling, in private memory */
   LONGEST = 64          /* steps from one tile to the next that fits */
@@ -140,7 +139,7 @@ static bool fits_gpu(const duet_stage *stage, int group, bool roomy) {
   const constants *k = &stage->constants;
   const int teams = group / DUET_LANES, step = k->POOL ? 2 : 1;
   if (k->MATRICES) return fits_matrices(stage, group / WARP);
-  if (k->LOCAL > (roomy ? ROOMY_LOCAL : MOST_LOCAL)) return false;
+  if (k->LOCAL > (roomy ? ROOMY_LOCAL : LOCAL_FLOATS)) return false;
   const bool plain = k->TH == 1 && k->TW == 1; /* where a template does not read them */
   switch (stage->kind) {
     case DUET_STAGE_conv_forward:

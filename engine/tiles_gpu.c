@@ -16,7 +16,6 @@ enum {
   WAIT = 700,          /* ... and as long as a chunk's way from memory */
   GROUPS_PER_UNIT = 1, /* groups of one stage per compute unit that a smaller tile is taken for */
   TAP_FLOATS = 4096,   /* ... for which there is local memory in any case, a kernel row of weights */
-  LOCAL_FLOATS = 8000, /* local memory that every device has, 32 KiB, but for what drivers need of it */
   SMALL_SUM = 16,      /* source features of a small dense layer that are worth a team of their own */
   SMALL_FEATURES = 10, /* ... and features of which an item has the sums at once */
 };
@@ -42,7 +41,7 @@ static int pixel_teams(duet_constants k, extent e, int teams) {
 }
 
 /* Floats of local memory for a tap of all channels of a group (kernels/tile_gpu.h). */
-static int pitch_of(const duet_constants *k, int teams) { return ceil_divide(teams / k->TH * k->TO, 4) * 4 + 4; }
+static int pitch_of(const duet_constants *k, int teams) { return (ceil_divide(teams / k->TH * k->TO, 4) | 1) * 4; }
 
 /* `step`: columns come in so many, and each is as many rows (of a pooled convolution), which an item sums as well. */
 static void gpu_tile(duet_constants *k, extent e, int step, int teams, int wanted_groups) {

@@ -6,6 +6,7 @@
 #include "engine/tiles.h"
 
 enum {
+  LOCAL_FLOATS = 8000,  /* local memory that every device has: 32 KiB, but for what drivers need of it */
   ROOMY_LOCAL = 12000,  /* floats of local memory of devices with registers to spare (duet_device_info): 48 KiB, but for
                            a  little */
   SMALL_PRODUCT = 10240 /* multiplications per image of a dense layer that one group does for a block */

@@ -5,6 +5,9 @@ enum {
   WARP_SUMS = 224,      /* channels times pixels of a convolution that a warp sums; */
   WARP_TILES = 8,       /* ... tiles of 16 rows by 16 columns of another product */
   WARP_REGISTERS = 200, /* of an item, for a weight gradient by channels */
+  WEIGHT_TURNS = 8,     /* of the port to local memory and the first-level cache: a warp's weights, 16 x 16 of them, */
+  PIXEL_TURNS = 4,      /* ... a source pixel that it reads, 16 channels of 16 images, */
+  BRING_TURNS = 48,     /* ... one that comes to local memory */
   FETCHED = 8,          /* floats from the second-level cache in a turn of a unit */
   WARP_CHANNELS =
       4, /* source channels of a convolution from which matrix units are worth their trouble: they take eight at once */
@@ -19,9 +22,10 @@ static int matrix_vectors(const duet_constants *k, bool forward) {
 /* Floats of local memory for a convolution by matrix units (kernels/tile_mma.h): two chunks where they have room, else
    one; or the sums of 16 channels a warp. */
 static int matrix_local(const duet_constants *k, bool forward, int warps) {
-  const int chunk = 8 * (k->TH * matrix_vectors(k, forward) * DUET_LANES + 8);
-  return at_least(2 * chunk > WARP_LOCAL ? chunk : 2 * chunk,
-                  warps * WARP_ROWS * rows_of(k, forward) * k->TW * DUET_LANES);
+  const int planes = k->PRECISION == DUET_PRECISION_tf32 ? 8 : 4;
+  const int chunk = planes * (k->TH * matrix_vectors(k, forward) * 128 / planes + 8);
+  const int pitch = (k->TH * rows_of(k, forward) * k->TW | 1) * DUET_LANES;
+  return at_least(2 * chunk > WARP_LOCAL ? chunk : 2 * chunk, warps / k->TH * WARP_ROWS * pitch);
 }
 
 /* Turns of a compute unit for all tiles, by what takes longest of a chunk: its products, what passes through the port
@@ -30,9 +34,10 @@ static double matrix_cost(const duet_constants *k, bool forward, extent e, int w
   const int rows = rows_of(k, forward), step = step_of(k, forward), taps = k->K * k->K;
   const int sixteens = k->TO / WARP_ROWS, vectors = k->TH * matrix_vectors(k, forward);
   const double products = (k->PRECISION == DUET_PRECISION_tf32 ? 2.0 : 1.0) * warps * sixteens * rows * k->TW * taps;
-  const double read =
-      warps * (8.0 * sixteens * taps + 4.0 * k->K * rows * ((k->TW - 1) * step + k->K)) + 48.0 * vectors;
-  const double fetched = (256.0 * warps / k->TH * sixteens * taps + 256.0 * vectors) / FETCHED;
+  const double pixels =
+      (double)k->K * rows * ((k->TW - 1) * step + k->K); /* as often as rows of the kernel meet them */
+  const double read = warps * (WEIGHT_TURNS * sixteens * taps + PIXEL_TURNS * pixels) + BRING_TURNS * vectors;
+  const double fetched = WARP_ROWS * DUET_LANES * ((double)warps / k->TH * sixteens * taps + vectors) / FETCHED;
   const double longest = products > read ? products : read;
   const double chunks = ceil_divide(forward ? k->IC : k->OC, WARP_ROWS);
   return ceil_divide(tile_groups(k, e, warps) * k->BLOCKS, at_least(units, 1)) * chunks *

@@ -2,15 +2,9 @@
    the winner, else four of a row. The quads of the group's channels, of TILES rows of dy at once, are made in local memory, where all of its units read them. An item has
    the input's pixels under a strip of STRIP quads in registers, for ROWS * TAPS products of each quad's pixels. Pictures of the data set pass through local memory as bytes.
    Needs: TILES >= 1; LOCAL >= NEAR_FLOATS + QUAD_FLOATS and >= (SUMS + ROWS) * PITCH (engine/tiles_gpu.c has the same formulas). */
-#define TAPS (TO * TW)
-#define SUMS (ROWS * TAPS)
-#define PITCH (GROUP + 1) /* odd, against bank conflicts */
-#define UNITS (IC * (K / TO) * (K / TW))
-#define UNITS_IN_GROUP (TEAMS_IN_GROUP / TH)
 #define QUAD_WIDTH (POOL ? 2 : 4)
 #define QUADS ((DY_WIDTH * SIDE + QUAD_WIDTH - 1) / QUAD_WIDTH) /* of a row of dy */
-#define PATCH_ROWS ((SIDE - 1) * STRIDE + TO)
-#define MOST_PIXELS 56 /* of a patch, the input under a strip */
+#define MOST_PIXELS 56 /* of a patch, the input under a strip (as in engine/tiles_gpu.c) */
 #define STRIP_MOST MAX(((MOST_PIXELS / PATCH_ROWS - TW) / STRIDE + 1) / QUAD_WIDTH, 1)
 #define STRIPS ((QUADS + STRIP_MOST - 1) / STRIP_MOST) /* of a row */
 #define STRIP ((QUADS + STRIPS - 1) / STRIPS)
@@ -20,12 +14,9 @@
 #define QUAD_FLOATS (ROWS * PLACES * 64)
 #define SLOPES (POOL ? 1 : 4) /* of a quad */
 #define PLACES_OF_TEAM ((PLACES + TEAMS_IN_GROUP - 1) / TEAMS_IN_GROUP)
+#define MOST_LOADS 16 /* of an item, under way at once */
 #define TURNS ((PLACES_OF_TEAM * ROWS * SLOPES + MOST_LOADS - 1) / MOST_LOADS)
 #define AT_ONCE ((PLACES_OF_TEAM + TURNS - 1) / TURNS) /* places of which a team has the loads under way */
-#define UNIT_ROW(unit) ((unit) / (K / TW) % (K / TO) * TO)
-#define UNIT_COLUMN(unit) ((unit) % (K / TW) * TW)
-#define UNIT_CHANNEL(unit) ((unit) / (K / TW) / (K / TO))
-#define MOST_LOADS 16
 #if RESIDENT
 #define NEAR_ROWS IH
 #include "near_cuda.h"

@@ -22,23 +22,23 @@
 #undef SW
 #undef STEP
 #undef P
-#elif defined(__CUDACC__) && TILES
-#include "conv_weights_cuda.h"
 #else
-#include "words.h"
 #define TAPS (TO * TW)
 #define SUMS (ROWS * TAPS)
 #define PITCH (GROUP + 1) /* odd, against bank conflicts */
 #define UNITS (IC * (K / TO) * (K / TW))
 #define UNITS_IN_GROUP (TEAMS_IN_GROUP / TH)
-#define SEGMENT (POOL && SUMS > 40 ? 2 : 4) /* a patch twice as wide beside so many sums is too much for some compilers */
 #define PATCH_ROWS ((SIDE - 1) * STRIDE + TO)
-#define PATCH_COLUMNS ((SEGMENT - 1) * STRIDE + TW)
-
 /* Where a unit lies: first kernel row and column, input channel. */
 #define UNIT_ROW(unit) ((unit) / (K / TW) % (K / TO) * TO)
 #define UNIT_COLUMN(unit) ((unit) % (K / TW) * TW)
 #define UNIT_CHANNEL(unit) ((unit) / (K / TW) / (K / TO))
+#if defined(__CUDACC__) && TILES
+#include "conv_weights_cuda.h"
+#else
+#include "words.h"
+#define SEGMENT (POOL && SUMS > 40 ? 2 : 4) /* a patch twice as wide beside so many sums is too much for some compilers */
+#define PATCH_COLUMNS ((SEGMENT - 1) * STRIDE + TW)
 
 /* The value of dy at column `w` of a row that begins at `at`, 0 where it is not `there`. */
 INLINE_FN float JOIN(STAGE, _slope)(GLOBAL const float *dy, int at, int w, int there) {
@@ -100,6 +100,7 @@ INLINE_FN void JOIN(STAGE, _group)(LOCAL_PTR float *scratch, GLOBAL const X_ELEM
     if (o < rows && u < UNITS) dw[((o * IC + UNIT_CHANNEL(u)) * K + UNIT_ROW(u) + t / TW) * K + UNIT_COLUMN(u) + t % TW] = sum;
   }
 }
+#endif
 #endif
 
 /* The sum of dy over all images and pixels, before or behind the pooling alike. */

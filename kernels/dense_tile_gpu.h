@@ -30,10 +30,10 @@ INLINE_FN void JOIN(STAGE, _sums)(float acc[TO], LOCAL_PTR float *scratch, X_SOU
   const int begin = TEAM_IN_GROUP * SHARE, end = MIN(begin + SHARE, SC);
 #if IC % 4 == 0 && FORWARD
   UNROLL_WIDE_4 for (int s = begin; s < end; s += 4) {
-    const float v0 = X_LOAD(x, s), v1 = X_LOAD(x, s + 1), v2 = X_LOAD(x, s + 2), v3 = X_LOAD(x, s + 3);
+    const float4 v = X_LOAD4(x, s);
     UNROLL for (int o = 0; o < TO; o++) {
       const float4 q = LOAD4(w + MIN(d0 + o, DC - 1) * SC + s);
-      acc[o] = fma(q.w, v3, fma(q.z, v2, fma(q.y, v1, fma(q.x, v0, acc[o]))));
+      acc[o] = fma(q.w, v.w, fma(q.z, v.z, fma(q.y, v.y, fma(q.x, v.x, acc[o]))));
     }
   }
 #elif IC % 4 == 0

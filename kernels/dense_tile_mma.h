@@ -24,6 +24,11 @@ INLINE_FN float4 JOIN(STAGE, _four)(GLOBAL const float *w, int d, int s) {
 
 /* Adds 16 source features from `s` on to those from d0 on, beyond the last to copies of it. */
 INLINE_FN void JOIN(STAGE, _add)(float (*acc)[2][4], X_SOURCE x, GLOBAL const float *w, int d0, int s) {
+#if RESIDENT && IC % 4 == 0
+  const float4 none = {0.0f, 0.0f, 0.0f, 0.0f};
+  const int at = s + 4 * MMA_PLACE, there = at < SC;
+  const float4 even = there ? pixels_at(x.of[0], at) : none, odd = there ? pixels_at(x.of[1], at) : none; /* images */
+#else
   float2 v[4];
   UNROLL for (int i = 0; i < 4; i++) {
     const float2 none = {0.0f, 0.0f};
@@ -35,7 +40,8 @@ INLINE_FN void JOIN(STAGE, _add)(float (*acc)[2][4], X_SOURCE x, GLOBAL const fl
     v[i] = s + 4 * MMA_PLACE + i < SC ? LOAD2(x + (s + 4 * MMA_PLACE + i) * 16 + 2 * MMA_ROW) : none;
 #endif
   }
-  const float4 even = {v[0].x, v[1].x, v[2].x, v[3].x}, odd = {v[0].y, v[1].y, v[2].y, v[3].y}; /* images */
+  const float4 even = {v[0].x, v[1].x, v[2].x, v[3].x}, odd = {v[0].y, v[1].y, v[2].y, v[3].y};
+#endif
   u32 b[2][4];
   mma_words(PRECISION, b[0], even);
   mma_words(PRECISION, b[1], odd);

@@ -181,6 +181,16 @@ INLINE_FN picture picture_at(GLOBAL const u8 *images, u32 sample, int there, int
   const picture p = {images + (size_t)sample * pixels, there ? NORMAL_SCALE : 0.0f, there ? NORMAL_SHIFT : 0.0f};
   return p;
 }
+/* Four features side by side, of pictures from a multiple of four on. */
+INLINE_FN float4 pixels_at(picture p, int i) {
+  const uchar4 v = *(GLOBAL const uchar4 *)(p.pixels + i);
+  const float4 four = {(float)v.x * p.scale + p.shift, (float)v.y * p.scale + p.shift, (float)v.z * p.scale + p.shift, (float)v.w * p.scale + p.shift};
+  return four;
+}
+INLINE_FN float4 values_at(GLOBAL const float *x, int i) {
+  const float4 four = {LOAD(x, i), LOAD(x, i + 1), LOAD(x, i + 2), LOAD(x, i + 3)};
+  return four;
+}
 /* Image `i` of the step's batch, from the order of the samples... */
 INLINE_FN picture picture_of_batch(GLOBAL const u8 *images, GLOBAL const u32 *order, GLOBAL const u32 *control, int i, int batch, int pixels) {
   const u32 first = control[CONTROL_next] * (u32)batch, n = MIN((u32)batch, control[CONTROL_samples] - first);

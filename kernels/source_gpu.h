@@ -3,6 +3,7 @@
 #undef X_ELEMENT
 #undef X_SOURCE
 #undef X_LOAD
+#undef X_LOAD4
 #undef X_OF_BATCH
 #undef X_OF_BLOCK
 #if RESIDENT && MATRICES /* matrix units: some images an item */
@@ -14,12 +15,14 @@
 #define X_ELEMENT u8
 #define X_SOURCE picture
 #define X_LOAD(x, i) PIXEL(x, i)
+#define X_LOAD4(x, i) pixels_at(x, i)
 #define X_OF_BATCH(x) picture_of_batch(x, order, control, block * 16 + LANE, BATCH, X_PIXELS)
 #define X_OF_BLOCK(x, b) picture_of_target(x, target + (size_t)(b) * TARGET_STRIDE, LANE, X_PIXELS)
 #else
 #define X_ELEMENT float
 #define X_SOURCE GLOBAL const float *
 #define X_LOAD(x, i) LOAD(x, i)
+#define X_LOAD4(x, i) values_at(x, i)
 #define X_OF_BATCH(x) (x)
 #define X_OF_BLOCK(x, b) ((x) + (size_t)(b) * X_STRIDE)
 #endif

@@ -69,19 +69,10 @@ INLINE_FN void JOIN(STAGE, _unit)(LOCAL_PTR float *scratch, TILE_PARAMETERS, TIL
     JOIN(STAGE, _store)(TILE_ARGUMENTS, sums, d0 + mine + o, h, w0);
   }
 }
-
-INLINE_FN void JOIN(STAGE, _units)(int team, int teams, LOCAL_PTR float *scratch, TILE_PARAMETERS, TILE_SOURCE x, GLOBAL const float *w) {
-  for (int unit = (team - TEAM_IN_GROUP) / TEAMS_IN_GROUP; unit < UNITS; unit += teams / TEAMS_IN_GROUP)
-    JOIN(STAGE, _unit)(scratch, TILE_ARGUMENTS, x, w, unit);
-}
 #undef TAPS
 #undef SOURCES
 #undef SEGMENT
 #undef COLUMNS
-#undef ROW_TILES
-#undef PIXEL_TILES
-#undef TILE_GROUPS
 #undef CHANNELS
-#undef UNITS
 #undef PITCH
 #undef CHUNK

@@ -9,11 +9,8 @@
 #define PIXELS (TILE_ROWS * TW)
 #define COLUMNS ((TW - 1) * STEP + WINDOW)
 #define VECTORS (((TILE_ROWS - 1) * STEP + WINDOW) * COLUMNS) /* source pixels of a tile, 16 images each */
-#define ROW_TILES ((DW + TW - 1) / TW)
-#define PIXEL_TILES (DH / TILE_ROWS * ROW_TILES)
-#define TILE_GROUPS ((PIXEL_TILES + TH - 1) / TH)
 #define CHANNELS (WARPS / TH * TO)
-#define UNITS ((DC + CHANNELS - 1) / CHANNELS * TILE_GROUPS)
+#include "tile_groups.h"
 #define CHUNKS (SIXTEENS(SC) * (2 / MMA_PACK))
 /* Source in local memory: tf32, as it lies, [8 words][pixel][16 images]; bf16, as items take it, [4][pixel][16 images][words p, p + 4]. The pitch is from word, or from p, to the
    next: an odd multiple of 8, with which loads of two words or four meet no bank twice. */
@@ -21,7 +18,8 @@
 #define VECTOR (128 / PLANES) /* floats of a pixel */
 #define SOURCE_PITCH (TH * VECTORS * VECTOR + 8)
 #define CHUNK_FLOATS (PLANES * SOURCE_PITCH)
-#define SUM_FLOATS (WARPS * 16 * PIXELS * 16)
+#define SUM_PITCH ((TH * PIXELS | 1) * 16) /* from channel to channel; odd, against bank conflicts */
+#define SUM_FLOATS (WARPS / TH * 16 * SUM_PITCH)
 #define BUFFERS MIN(LOCAL / CHUNK_FLOATS, 2)
 #define SIXTEENS(channels) (((channels) + 15) / 16)
 #define WEIGHTS (SIXTEENS(SC) * WINDOW * WINDOW * 256) /* floats of 16 channels */
@@ -175,19 +173,19 @@ INLINE_FN void JOIN(STAGE, _multiply)(float (*acc)[PIXELS][2][4], QUAD next[TAPS
   }
 }
 
-/* Stores the sums of channels 16 m... of each warp; to[16 channels of each][TH][PIXELS][16 images]. */
+/* Stores the sums of channels 16 m... of each warp; to[16 channels of each] (SUM_PITCH) [TH][PIXELS][16 images]. */
 INLINE_FN void JOIN(STAGE, _finish)(LOCAL_PTR float *to, TILE_PARAMETERS, float (*acc)[2][4], int d0, int m, int first) {
-  LOCAL_PTR float *mine = to + (WARP / TH * 16 * TH + WARP % TH) * PIXELS * 16;
+  LOCAL_PTR float *mine = to + WARP / TH * 16 * SUM_PITCH + WARP % TH * PIXELS * 16 + 4 * MMA_PLACE;
   BARRIER();
   UNROLL for (int i = 0; i < PIXELS; i++) UNROLL for (int r = 0; r < 2; r++)
-    STORE4_LOCAL(mine + ((r * 8 + MMA_ROW) * TH * PIXELS + i) * 16 + 4 * MMA_PLACE, mma_images(acc[i], r));
+    STORE4_LOCAL(mine + (r * 8 + MMA_ROW) * SUM_PITCH + i * 16, mma_images(acc[i], r));
   BARRIER();
   for (int i = TEAM_IN_GROUP; i < 16 * WARPS; i += TEAMS_IN_GROUP) {
     const int d = d0 + i / TH / 16 * TO + m * 16 + i / TH % 16, tile = first + i % TH;
     if (d >= DC || tile >= PIXEL_TILES) continue;
     const int h = tile / ROW_TILES * TILE_ROWS, w0 = tile % ROW_TILES * TW;
     float sums[PIXELS];
-    UNROLL for (int j = 0; j < PIXELS; j++) sums[j] = TILE_START(d) + to[(i * PIXELS + j) * 16 + LANE];
+    UNROLL for (int j = 0; j < PIXELS; j++) sums[j] = TILE_START(d) + to[i / TH * SUM_PITCH + (i % TH * PIXELS + j) * 16 + LANE];
 #if FLIP && MASK /* all at once, for what one waits */
     float above[PIXELS];
     UNROLL for (int j = 0; j < TW; j++) above[j] = LOAD(forward, (d * DH + h) * DW + (DW % TW ? MIN(w0 + j, DW - 1) : w0 + j));
@@ -224,22 +222,14 @@ INLINE_FN void JOIN(STAGE, _unit)(LOCAL_PTR float *scratch, TILE_PARAMETERS, GLO
   }
   UNROLL for (int m = 0; m < TO / 16; m++) JOIN(STAGE, _finish)(scratch, TILE_ARGUMENTS, acc[m], d0, m, first);
 }
-
-INLINE_FN void JOIN(STAGE, _units)(int team, int teams, LOCAL_PTR float *scratch, TILE_PARAMETERS, GLOBAL const float *x, GLOBAL const float *w) {
-  for (int unit = (team - TEAM_IN_GROUP) / TEAMS_IN_GROUP; unit < UNITS; unit += teams / TEAMS_IN_GROUP)
-    JOIN(STAGE, _unit)(scratch, TILE_ARGUMENTS, x, w, unit);
-}
 #undef PIXELS
 #undef COLUMNS
 #undef VECTORS
-#undef ROW_TILES
-#undef PIXEL_TILES
-#undef TILE_GROUPS
 #undef CHANNELS
-#undef UNITS
 #undef CHUNKS
 #undef SOURCE_PITCH
 #undef CHUNK_FLOATS
+#undef SUM_PITCH
 #undef SUM_FLOATS
 #undef BUFFERS
 #undef SIXTEENS

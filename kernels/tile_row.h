@@ -1,11 +1,8 @@
-/* What tile_gpu.h and tile_cuda.h share: how groups lie on the result, and the products of SEGMENT taps of a kernel row with a window in registers. Words: words.h. */
+/* What tile_gpu.h and tile_cuda.h share: the channels of a group, and the products of SEGMENT taps of a kernel row with a window in registers. Words: words.h. */
 #include "words.h"
-#define ROW_TILES ((DW + TW - 1) / TW)
-#define PIXEL_TILES (DH / TILE_ROWS * ROW_TILES)
-#define TILE_GROUPS ((PIXEL_TILES + TH - 1) / TH)
 #define CHANNELS (TEAMS_IN_GROUP / TH * TO)
-#define UNITS ((DC + CHANNELS - 1) / CHANNELS * TILE_GROUPS)
-#define PITCH ((CHANNELS + 3) / 4 * 4 + 4) /* whole vectors of four, and one more against bank conflicts */
+#include "tile_groups.h"
+#define PITCH (((CHANNELS + 3) / 4 | 1) * 4) /* whole vectors of four, an odd number of them against bank conflicts */
 
 /* weights[SEGMENT][PITCH], a window of source pixels from the first tap on. */
 INLINE_FN void JOIN(STAGE, _taps)(float (*acc)[TO], LOCAL_PTR const float *weights, const float *window) {

@@ -19,6 +19,9 @@ extern "C" fakecuda_module fakecuda;
 #define FAKECUDA_UNSEEN __attribute__((no_sanitize("thread"), unused))
 
 typedef decltype(sizeof 0) size_t;
+struct __align__(4) uchar4 {
+  unsigned char x, y, z, w;
+};
 struct __align__(8) float2 {
   float x, y;
 };

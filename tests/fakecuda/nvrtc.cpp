@@ -167,13 +167,13 @@ std::string module_text(const std::string &entries, int architecture, bool check
          ", __start_fakecuda_shared, __stop_fakecuda_shared, fakecuda_entries, {}, {}};\n";
 }
 
-/* Little optimised, and loops as they are (g++ does not know `#pragma unroll`), since compiling takes most of the time;
-   with checks, accesses do, and optimisation leaves fewer, but no vector taken apart, which hides where it is read. No
-   contraction and no shortcuts in arithmetic; types may be punned as on a device. The sanitizer's calls are device.h's
-   own. */
+/* Little optimised, and loops as they are (g++ does not know `#pragma unroll`), since compiling takes most of the time.
+   With checks, no vector is taken apart, which would hide where it is read. No contraction and no shortcuts in
+   arithmetic; types may be punned as on a device. The sanitizer's calls are device.h's own. */
 words compiler_flags(bool checked) {
-  words flags = {checked ? "-O2" : "-O1", "-fPIC",           "-w",       "-ffp-contract=off", "-fno-strict-aliasing",
-                 "-fno-math-errno",       "-fno-exceptions", "-fno-rtti"};
+  words flags = {
+      "-O1",      "-fPIC", "-w", "-ffp-contract=off", "-fno-strict-aliasing", "-fno-math-errno", "-fno-exceptions",
+      "-fno-rtti"};
 #if defined(__x86_64__)
   if (__builtin_cpu_supports("fma") && __builtin_cpu_supports("avx2")) flags.insert(flags.end(), {"-mfma", "-mavx2"});
 #endif
