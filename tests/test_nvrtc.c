@@ -1,8 +1,8 @@
 /* Kernels of the gpu class as the CUDA backend compiles them, for the architectures that NVRTC lists. No device: the
    compiler must be silent, spill nothing, and find no arithmetic in double. Arguments are a precision and the presets
-   to compile in it, for training and for evaluation: `fast` in fp32 for every architecture, others for the first of
-   each generation ($DUET_TEST_SMALL=1: for the first that has the precision alone); without any, networks with all ops
-   in all precisions, for the first and the last architecture. */
+   to compile in it, for training and for evaluation: in fp32 `fast` for every architecture and others for the first
+   of each generation, in other precisions for three ($DUET_TEST_SMALL=1: for the first that has the precision alone);
+   without any, networks with all ops in all precisions, for the first and the last architecture. */
 #include "backends/cuda/compiler.h"
 #include "engine/generate.h"
 #include "engine/stage.h"
@@ -74,9 +74,10 @@ typedef struct text_list {
   size_t count;
 } text_list;
 
-/* Architectures: the first and the last; the first of each generation; all. Within a generation (a major number) code
-   differs by how instructions are ordered, if at all: registers by a few. */
-typedef enum scopes { SCOPE_ENDS, SCOPE_GENERATIONS, SCOPE_ALL } scopes;
+/* Architectures: the first and the last; Hopper's too, by whose code tiles are cut; the first of each generation; all.
+   Within a generation (a major number) code differs by how instructions are ordered, if at all: registers by a few. */
+typedef enum scopes { SCOPE_ENDS, SCOPE_HOPPER, SCOPE_GENERATIONS, SCOPE_ALL } scopes;
+enum { HOPPER = 90 };
 
 typedef struct checked {
   const char *network;
@@ -112,7 +113,7 @@ static int first_with_matrices(void) {
 
 static bool is_chosen(scopes scope, int first, int a) {
   if (a == first || small) return a == first;
-  if (scope == SCOPE_ENDS) return a == count - 1;
+  if (scope <= SCOPE_HOPPER) return a == count - 1 || (scope == SCOPE_HOPPER && architectures[a] == HOPPER);
   return scope == SCOPE_ALL || architectures[a] / 10 != architectures[a - 1] / 10;
 }
 
@@ -155,13 +156,14 @@ static duet_status leave_out(void *to, const duet_plan_launch *launch, const cha
   return DUET_OK;
 }
 
-/* Every architecture for the default network in fp32 alone, for time, and of evaluation the first and the last (what a
-   step compiles is nearly the same). In tf32 and bf16: what is not as in fp32, which is another test. */
+/* Every architecture for the default network in fp32 alone, for time (scripts/kernel-report compiles all for all), and
+   of evaluation the first and the last: what a step compiles is nearly the same. In tf32 and bf16: what is not as in
+   fp32, which is another test. */
 static void test_preset(void **state) {
   duet_network *network;
   text_list known = {.count = 0};
   const bool full = preset_precision == DUET_PRECISION_fp32;
-  const scopes most = full && !strcmp(*state, "fast") ? SCOPE_ALL : SCOPE_GENERATIONS;
+  const scopes most = !full ? SCOPE_HOPPER : !strcmp(*state, "fast") ? SCOPE_ALL : SCOPE_GENERATIONS;
   OK(duet_network_load(*state, 28, 28, &network, &error));
   for (int train = 0; !full && train < 2; train++)
     OK(gpu_kernels(network, train, DUET_PRECISION_fp32, UNITS, true, leave_out, &known, &error));
