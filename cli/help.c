@@ -65,6 +65,45 @@ static void print_man_option(const cli_option_row *row) {
   puts("");
 }
 
+/* An entry of a list: its name, what goes with it, the text. */
+static void print_man_entry(const char *name, const char *values, const char *text) {
+  printf(".TP\n\\fB%s\\fR%s", name, *values ? "=" : "");
+  print_roff(values);
+  puts("");
+  print_roff(text);
+  puts("");
+}
+
+/* Each exit status once, with all that it may mean. */
+static void print_man_statuses(void) {
+  static const struct {
+    int exit_status;
+    const char *text;
+  } rows[] = {
+#define ROW(name, exit_status, text) {exit_status, text},
+      DUET_STATUS_MAP(ROW)
+#undef ROW
+  };
+  enum { ROWS = sizeof rows / sizeof *rows };
+  bool told[ROWS] = {false};
+  for (int first = 0; first < ROWS; first++) {
+    if (told[first]) continue;
+    printf(".TP\n%d\n", rows[first].exit_status);
+    for (int i = first; i < ROWS; i++) {
+      if (rows[i].exit_status != rows[first].exit_status) continue;
+      printf("%s%s", i > first ? "; " : "", rows[i].text);
+      told[i] = true;
+    }
+    puts("");
+  }
+}
+
+static void print_man_environment(void) {
+  puts(".SH ENVIRONMENT");
+#define VARIABLE(name, values, text) print_man_entry(#name, values, text);
+#include "cli/environment.def"
+}
+
 static void print_man(void) {
   puts(".TH DUET 1 \"\" \"duet " DUET_VERSION
        "\" \"User Commands\"\n.SH NAME\nduet \\- trains small two\\-headed networks "
@@ -78,9 +117,13 @@ static void print_man(void) {
       if (cli_option_rows[o].commands & 1u << c && o != CLI_OPTION_help) print_man_option(&cli_option_rows[o]);
   }
   puts(".SH EXIT STATUS");
-#define ROW(name, exit_status, text) printf(".TP\n%d\n%s\n", exit_status, text);
-  DUET_STATUS_MAP(ROW)
-#undef ROW
+  print_man_statuses();
+  print_man_environment();
+  puts(
+      ".SH EXAMPLES\n.TP\n\\fBduet train \\-\\-save m.st\\fR\nThe default recipe, on the best device; writes the "
+      "network.\n.TP\n\\fBduet predict m.st seven.png \\-\\-number 4\\fR\nDigit, and its sum with "
+      "4.\n.TP\n\\fBduet bench \\-\\-out here.json && duet compare here.json there.json\\fR\nTwo machines side by "
+      "side.");
 }
 
 int cli_help(const cli_options *options) {

@@ -178,7 +178,7 @@ static void gpu_conv_weights(duet_constants *k, int teams, int wanted_groups, bo
   k->ROWS = near_divisor(k->OC, at_least(sums / (k->TO * k->TW), 1));
   if (roomy && !k->POOL) k->ROWS = at_most(k->ROWS, MOST_SLOPES / 4); /* whose quads are loaded at once */
   k->TH = spare_teams(k, teams, conv_weights_slices);
-  while (ceil_divide(k->OC, k->ROWS) * conv_weights_slices(k, teams) < wanted_groups && k->TH < teams) k->TH *= 2;
+  while (ceil_divide(k->OC, k->ROWS) * conv_weights_slices(k, teams) < wanted_groups && 2 * k->TH <= teams) k->TH *= 2;
   k->TILES = roomy ? dy_rows(*k, teams) : 0;
 }
 

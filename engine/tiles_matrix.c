@@ -109,7 +109,7 @@ static bool largest_unit(duet_constants *k, int warps) {
 static void share_units(duet_constants *k, int depth, int warps, int wanted_groups) {
   k->TH = spare_teams(k, warps, duet_matrix_slices);
   while (ceil_divide(k->OC, k->ROWS) * duet_matrix_slices(k, warps) < wanted_groups) {
-    if (k->TH < warps && k->TH < depth)
+    if (2 * k->TH <= warps && k->TH < depth)
       k->TH *= 2;
     else if (shrink_unit(k))
       continue;

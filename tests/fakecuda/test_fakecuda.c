@@ -117,9 +117,12 @@ static void shared_behind(void) {
   run_kernel("s[i] = x[i]; __syncthreads(); y[i] = s[i + 1];", 1, cudaErrorIllegalAddress);
 }
 static void through_null(void) { run_kernel("((float *)0)[i] = x[i];", 1, cudaErrorIllegalAddress); }
-static void misaligned(void) { run_kernel("float4 v = *(const float4 *)(x + 1); y[i] = v.x + v.y;", 1, cudaErrorMisalignedAddress); }
+static void misaligned(void) {
+  run_kernel("float4 v = *(const float4 *)(x + 1); y[i] = v.x + v.y;", 1, cudaErrorMisalignedAddress);
+}
 static void misaligned_in_shared(void) {
-  run_kernel("s[i] = x[i]; __syncthreads(); float2 v = *(const float2 *)(s + 1); y[i] = v.x;", 1, cudaErrorMisalignedAddress);
+  run_kernel("s[i] = x[i]; __syncthreads(); float2 v = *(const float2 *)(s + 1); y[i] = v.x;", 1,
+             cudaErrorMisalignedAddress);
 }
 static void endless(void) {
   run_kernel("volatile float big[16000]; big[i] = 1; big[15999 - i] = x[i]; y[i] = big[i];", 1, cudaErrorLaunchFailure);
@@ -356,9 +359,10 @@ static void too_much_shared(void) {
   nvrtcProgram program;
   cudaLibrary_t none;
   char image[1 << 17];
-  OK(nvrtcCreateProgram(
-      &program, "extern \"C\" __global__ void k(float *y) { __shared__ float s[12289]; s[threadIdx.x] = y[0]; y[1] = s[y[0] > 0]; }",
-      "k.cu", 0, NULL, NULL));
+  OK(nvrtcCreateProgram(&program,
+                        "extern \"C\" __global__ void k(float *y) { __shared__ float s[12289]; s[threadIdx.x] = y[0]; "
+                        "y[1] = s[y[0] > 0]; }",
+                        "k.cu", 0, NULL, NULL));
   OK(nvrtcCompileProgram(program, 1, options));
   OK(nvrtcGetCUBIN(program, image));
   OK(nvrtcDestroyProgram(&program));
