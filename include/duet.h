@@ -17,8 +17,8 @@
    What holds for all functions:
    - One that can fail returns a status, DUET_OK (0) when it did not, and says in `error` (may be NULL) what went wrong,
      where, and what to do. What it was to make is NULL then; what it was to write is undefined.
-   - Nothing prints, exits or waits for a person. Bad files, networks and values are refused, however bad; a pointer may
-     be NULL only where it is said.
+   - Nothing exits or waits for a person, and nothing prints, but for what duet_engine_open says. Bad files, networks
+     and values are refused, however bad; a pointer may be NULL only where it is said.
    - Arguments are lent for the call, whoever calls owns them. What create, load or open made, its caller destroys or
      closes; those take NULL.
    - An engine and all that was made on it belong to one thread at a time. No engine is opened and no device listed
@@ -110,7 +110,8 @@ typedef struct duet_engine duet_engine;
 
 /* Opens a device by its id; "auto" is the best one, "opencl" and "cuda" the best of these. Compiled kernels are kept on
    disk, by the driver where it does so (PoCL), else in $DUET_CACHE_DIR or ~/.cache/duet. A record of `duet tune` that
-   is there is used ($DUET_TUNE; "off": not); one that is not for this device or Duet is named on standard error, once.
+   is there is used ($DUET_TUNE; "off": not); one that cannot be, or whose parameters the device's library refuses, is
+   named on standard error.
    Errors: NO_DEVICE with the list of what there is, USAGE for what is no id, OUT_OF_MEMORY. */
 DUET_PUBLIC duet_status duet_engine_open(const char *device, duet_engine **engine, duet_error *error);
 
@@ -172,8 +173,9 @@ typedef struct duet_description {
 
 /* Makes an untrained learner for pictures of `height` times `width`. `network` is a preset ("fast" or one of those
    that the refusal of another name lists) or, where it holds a '/' or ends in ".net", a file. Initial values derive
-   from `seed`, as does all that is random in training: the same seed, device and data give the same bits. Errors:
-   BAD_INPUT with "NAME:LINE:COLUMN: what and what instead", OUT_OF_MEMORY, those of the device. */
+   from `seed`, as does all that is random in training: the same seed, device, data, record of `duet tune` and `DUET_*`
+   settings give the same bits. Errors: BAD_INPUT with "NAME:LINE:COLUMN: what and what instead", OUT_OF_MEMORY, those
+   of the device. */
 DUET_PUBLIC duet_status duet_learner_create(const duet_engine *engine, const char *network, int height, int width,
                                             uint64_t seed, duet_learner **learner, duet_error *error);
 
