@@ -50,7 +50,7 @@ INLINE_FN JOIN(STAGE, _spot) JOIN(STAGE, _spot_of)(int v, int first) {
 #define ITS_PLACE(words, i, v) ((words) + PLANE(i) * SOURCE_PITCH + (v) * VECTOR + VECTOR / 4 * (ITEM % 4))
 #define TF32_CHANNEL(chunk, j) ((chunk) / 2 * 16 + (j) % 4 * 4 + (chunk) % 2 * 2 + (j) / 4)
 
-#if TILE_PLAIN && PRECISION == PRECISION_tf32
+#if TILE_PLAIN && MMA_PACK == 1
 INLINE_FN void JOIN(STAGE, _source)(LOCAL_PTR float *words, TILE_PARAMETERS, GLOBAL const float *x, int chunk, int first) {
   UNROLL_4 for (int v = FIRST_PIXEL; v < TH * VECTORS; v += 8 * SHARES) {
     const JOIN(STAGE, _spot) spot = JOIN(STAGE, _spot_of)(v, first);
@@ -103,7 +103,7 @@ INLINE_FN void JOIN(STAGE, _source)(LOCAL_PTR float *words, TILE_PARAMETERS, GLO
       LOCAL_PTR float *to = ITS_PLACE(words, i, v0 + 8 * SHARES * s);
       float4 v[CHANNELS_OF_PLANE];
       UNROLL for (int c = 0; c < CHANNELS_OF_PLANE; c++) v[c] = JOIN(STAGE, _value)(&fours[s][i][c], spots[s]);
-#if PRECISION == PRECISION_bf16
+#if MMA_PACK == 2
       const float4 one = {BF16_PAIR(v[0].x, v[1].x), BF16_PAIR(v[2].x, v[3].x), BF16_PAIR(v[0].y, v[1].y), BF16_PAIR(v[2].y, v[3].y)};
       const float4 other = {BF16_PAIR(v[0].z, v[1].z), BF16_PAIR(v[2].z, v[3].z), BF16_PAIR(v[0].w, v[1].w), BF16_PAIR(v[2].w, v[3].w)};
       STORE4_LOCAL(to, one);
@@ -118,7 +118,7 @@ INLINE_FN void JOIN(STAGE, _source)(LOCAL_PTR float *words, TILE_PARAMETERS, GLO
 
 /* b[two images][2] of a pixel of the source, `at` the item's place. */
 INLINE_FN void JOIN(STAGE, _images)(u32 b[2][2], LOCAL_PTR const float *at) {
-#if PRECISION == PRECISION_bf16
+#if MMA_PACK == 2
   const float4 v = LOAD4_LOCAL(at);
   b[0][0] = as_uint(v.x), b[0][1] = as_uint(v.y), b[1][0] = as_uint(v.z), b[1][1] = as_uint(v.w);
 #else
@@ -129,7 +129,7 @@ INLINE_FN void JOIN(STAGE, _images)(u32 b[2][2], LOCAL_PTR const float *at) {
 
 /* The item's weights of taps side by side, of 16 channels each: w[tap][2][32 items][4], rows MMA_ROW and MMA_ROW + 8, source channels 4 MMA_PLACE...; those of 16 channels
    `tile` floats behind w. */
-#if PRECISION == PRECISION_bf16
+#if MMA_PACK == 2
 #define QUAD float4
 #define LOAD_QUAD(w) LOAD4(w)
 #else
@@ -141,7 +141,7 @@ INLINE_FN void JOIN(STAGE, _load)(QUAD v[TAPS_AT_ONCE][TO / 16][2], GLOBAL const
     v[k][m][i] = LOAD_QUAD(w + tile[m] + k * 256 + i * 128);
 }
 INLINE_FN void JOIN(STAGE, _round)(u32 a[4], const QUAD v[2]) {
-#if PRECISION == PRECISION_bf16
+#if MMA_PACK == 2
   a[0] = mma_bf16_word(v[0].x, v[0].y), a[1] = mma_bf16_word(v[1].x, v[1].y), a[2] = mma_bf16_word(v[0].z, v[0].w), a[3] = mma_bf16_word(v[1].z, v[1].w);
 #else
   a[0] = mma_tf32_word(v[0].x), a[1] = mma_tf32_word(v[1].x), a[2] = mma_tf32_word(v[0].y), a[3] = mma_tf32_word(v[1].y);
