@@ -344,6 +344,33 @@ static void test_large_pictures(void **state) {
       }
 }
 
+/* conv1 of `fast` has one unit of its weight gradient: all eight teams of a group share it, however few groups are
+   wanted. */
+static void test_spare_teams(void **state) {
+  (void)state;
+  enum { TEAMS = 128 / DUET_LANES };
+  static const int batches[] = {128, 512, 4096};
+  duet_network *network;
+  OK(duet_network_load("fast", 28, 28, &network, &error));
+  for (size_t b = 0; b < sizeof batches / sizeof *batches; b++)
+    for (int roomy = 0; roomy < 2; roomy++) {
+      duet_plan *plan = plan_of(network, (duet_plan_options){.batch = batches[b],
+                                                             .train = true,
+                                                             .method = DUET_METHOD_ADAM,
+                                                             .kernel_class = DUET_CLASS_GPU,
+                                                             .compute_units = 16,
+                                                             .max_group = 128,
+                                                             .roomy = roomy,
+                                                             .vector_width = 1});
+      size_t i = 0;
+      while (i < plan->stage_count && strcmp(plan->stages[i].label, "conv1 weights") != 0) i++;
+      assert_true(i < plan->stage_count);
+      assert_int_equal(plan->stages[i].constants.TH, TEAMS);
+      duet_plan_destroy(plan);
+    }
+  duet_network_destroy(network);
+}
+
 /* ---- how stages are joined ---- */
 
 static size_t count_kind(const duet_plan *plan, duet_stage_kind kind) {
@@ -812,22 +839,15 @@ static void test_half_precision(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_presets),
-                                     cmocka_unit_test(test_small_networks),
-                                     cmocka_unit_test(test_large_pictures),
-                                     cmocka_unit_test(test_sections),
-                                     cmocka_unit_test(test_many_layers),
-                                     cmocka_unit_test(test_class_of_a_device),
-                                     cmocka_unit_test(test_generated_text),
-                                     cmocka_unit_test(test_launches_of_a_gpu),
-                                     cmocka_unit_test(test_branches),
-                                     cmocka_unit_test(test_precision),
-                                     cmocka_unit_test(test_words_on_stages),
-                                     cmocka_unit_test(test_told_vector_width),
-                                     cmocka_unit_test(test_switched_off),
-                                     cmocka_unit_test(test_half_precision),
-                                     cmocka_unit_test(test_scaled_statistics),
-                                     cmocka_unit_test(test_library),
-                                     cmocka_unit_test(test_library_of_a_device)};
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_presets),           cmocka_unit_test(test_small_networks),
+      cmocka_unit_test(test_large_pictures),    cmocka_unit_test(test_spare_teams),
+      cmocka_unit_test(test_sections),          cmocka_unit_test(test_many_layers),
+      cmocka_unit_test(test_class_of_a_device), cmocka_unit_test(test_generated_text),
+      cmocka_unit_test(test_launches_of_a_gpu), cmocka_unit_test(test_branches),
+      cmocka_unit_test(test_precision),         cmocka_unit_test(test_words_on_stages),
+      cmocka_unit_test(test_told_vector_width), cmocka_unit_test(test_switched_off),
+      cmocka_unit_test(test_half_precision),    cmocka_unit_test(test_scaled_statistics),
+      cmocka_unit_test(test_library),           cmocka_unit_test(test_library_of_a_device)};
   return cmocka_run_group_tests_name("plans", tests, NULL, NULL);
 }
