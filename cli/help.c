@@ -65,43 +65,30 @@ static void print_man_option(const cli_option_row *row) {
   puts("");
 }
 
-/* An entry of a list: its name, what goes with it, the text. */
-static void print_man_entry(const char *name, const char *values, const char *text) {
-  printf(".TP\n\\fB%s\\fR%s", name, *values ? "=" : "");
-  print_roff(values);
-  puts("");
-  print_roff(text);
-  puts("");
-}
-
 /* Each exit status once, with all that it may mean. */
 static void print_man_statuses(void) {
-  static const struct {
-    int exit_status;
-    const char *text;
-  } rows[] = {
-#define ROW(name, exit_status, text) {exit_status, text},
-      DUET_STATUS_MAP(ROW)
-#undef ROW
-  };
-  enum { ROWS = sizeof rows / sizeof *rows };
-  bool told[ROWS] = {false};
-  for (int first = 0; first < ROWS; first++) {
-    if (told[first]) continue;
-    printf(".TP\n%d\n", rows[first].exit_status);
-    for (int i = first; i < ROWS; i++) {
-      if (rows[i].exit_status != rows[first].exit_status) continue;
-      printf("%s%s", i > first ? "; " : "", rows[i].text);
-      told[i] = true;
-    }
+#define STATUS(name, exit_status, text) DUET_##name,
+  static const duet_status all[] = {DUET_STATUS_MAP(STATUS)};
+#undef STATUS
+  enum { ALL = sizeof all / sizeof *all };
+  for (int i = 0; i < ALL; i++) {
+    const int exit_status = duet_status_exit(all[i]);
+    int first = 0;
+    while (duet_status_exit(all[first]) != exit_status) first++;
+    if (first < i) continue;
+    printf(".TP\n%d\n%s", exit_status, duet_status_text(all[i]));
+    for (int k = i + 1; k < ALL; k++)
+      if (duet_status_exit(all[k]) == exit_status) printf("; %s", duet_status_text(all[k]));
     puts("");
   }
 }
 
-static void print_man_environment(void) {
-  puts(".SH ENVIRONMENT");
-#define VARIABLE(name, values, text) print_man_entry(#name, values, text);
-#include "cli/environment.def"
+static void print_man_variable(const char *name, const char *values, const char *text) {
+  printf(".TP\n\\fB%s\\fR=", name);
+  print_roff(values);
+  puts("");
+  print_roff(text);
+  puts("");
 }
 
 static void print_man(void) {
@@ -118,7 +105,9 @@ static void print_man(void) {
   }
   puts(".SH EXIT STATUS");
   print_man_statuses();
-  print_man_environment();
+  puts(".SH ENVIRONMENT");
+#define VARIABLE(name, values, text) print_man_variable(#name, values, text);
+#include "cli/environment.def"
   puts(
       ".SH EXAMPLES\n.TP\n\\fBduet train \\-\\-save m.st\\fR\nThe default recipe, on the best device; writes the "
       "network.\n.TP\n\\fBduet predict m.st seven.png \\-\\-number 4\\fR\nDigit, and its sum with "

@@ -265,7 +265,7 @@ void duet_tiles_local(duet_stage *stage, size_t group, bool roomy) {
 }
 
 void duet_tiles_gpu(duet_stage *stage, int group, const duet_plan *plan) {
-  const int teams = group / DUET_LANES, all_groups = GROUPS_PER_UNIT * (int)plan->options.compute_units;
+  const int teams = group / DUET_LANES, units = (int)plan->options.compute_units, all_groups = GROUPS_PER_UNIT * units;
   const int wanted_groups = stage->by_block ? ceil_divide(all_groups, plan->blocks) : all_groups;
   duet_constants *k = &stage->constants;
   k->TO = k->TH = k->TW = k->ROWS = 1;
@@ -276,14 +276,13 @@ void duet_tiles_gpu(duet_stage *stage, int group, const duet_plan *plan) {
   const duet_precision asked = plan->options.precision;
   if (asked == DUET_PRECISION_fp16 ? suits_halves(stage) : asked && duet_matrix_suits(stage)) k->PRECISION = (int)asked;
   if (stage->kind != DUET_STAGE_peak && k->PRECISION && k->PRECISION != DUET_PRECISION_fp16) {
-    k->MATRICES = duet_matrix_tiles(stage, group, (int)plan->options.compute_units, wanted_groups);
+    k->MATRICES = duet_matrix_tiles(stage, group, units, wanted_groups);
     if (k->MATRICES) {
       duet_tiles_local(stage, (size_t)group, plan->options.roomy);
       return;
     }
     k->PRECISION = DUET_PRECISION_fp32;
   }
-  const int units = (int)plan->options.compute_units;
   switch (stage->kind) {
     case DUET_STAGE_dense_forward:
     case DUET_STAGE_dense_backward:

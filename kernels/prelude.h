@@ -176,7 +176,8 @@ typedef struct picture {
   GLOBAL const u8 *pixels;
   float scale, shift;
 } picture;
-#define PIXEL(p, i) ((float)(p).pixels[i] * (p).scale + (p).shift)
+#define BYTE_VALUE(p, byte) ((float)(byte) * (p).scale + (p).shift)
+#define PIXEL(p, i) BYTE_VALUE(p, (p).pixels[i])
 INLINE_FN picture picture_at(GLOBAL const u8 *images, u32 sample, int there, int pixels) {
   const picture p = {images + (size_t)sample * pixels, there ? NORMAL_SCALE : 0.0f, there ? NORMAL_SHIFT : 0.0f};
   return p;
@@ -184,7 +185,7 @@ INLINE_FN picture picture_at(GLOBAL const u8 *images, u32 sample, int there, int
 /* Four features side by side, of pictures from a multiple of four on. */
 INLINE_FN float4 pixels_at(picture p, int i) {
   const uchar4 v = *(GLOBAL const uchar4 *)(p.pixels + i);
-  const float4 four = {(float)v.x * p.scale + p.shift, (float)v.y * p.scale + p.shift, (float)v.z * p.scale + p.shift, (float)v.w * p.scale + p.shift};
+  const float4 four = {BYTE_VALUE(p, v.x), BYTE_VALUE(p, v.y), BYTE_VALUE(p, v.z), BYTE_VALUE(p, v.w)};
   return four;
 }
 INLINE_FN float4 values_at(GLOBAL const float *x, int i) {

@@ -15,6 +15,11 @@ extern const char small_plain[], small_norm[], small_drop[], small_average[], sm
 /* Dense layers behind one another, two behind one, with and without ReLU, of no even number of features. */
 extern const char small_dense[];
 
+/* The end of a network that has a layer `digit`: a sum, and both losses. */
+#define PLAIN_HEADS                                         \
+  "both = concat digit number\nsum = dense both units=19\n" \
+  "ld = cross_entropy digit target=digit\nls = cross_entropy sum target=sum\n"
+
 /* Everything that training needs. Zeroed before use; small_close takes one that was made in part. */
 typedef struct small_rig {
   duet_handle handle;

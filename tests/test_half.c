@@ -21,9 +21,7 @@ enum { TRAIN = 37, TEST = 23, STEPS = 3, BATCH = 16 }; /* batches of 16, 16 and 
    the way forward moves. */
 static const char network[] =
     "c1 = conv image channels=6 kernel=3\nr1 = relu c1\nc2 = conv r1 channels=7 kernel=3\np1 = max_pool c2 kernel=2\n"
-    "r2 = relu p1\nf1 = dense r2 units=100\nn1 = batch_norm f1\nr3 = relu n1\ndigit = dense r3 units=10\n"
-    "both = concat digit number\nsum = dense both units=19\n"
-    "ld = cross_entropy digit target=digit\nls = cross_entropy sum target=sum\n";
+    "r2 = relu p1\nf1 = dense r2 units=100\nn1 = batch_norm f1\nr3 = relu n1\ndigit = dense r3 units=10\n" PLAIN_HEADS;
 
 static duet_error error;
 static char path[64];

@@ -202,10 +202,7 @@ static void test_large(void **state) {
   for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
     char text[1024];
     duet_network *network;
-    (void)snprintf(text, sizeof text,
-                   "%sboth = concat digit number\nsum = dense both units=19\n"
-                   "ld = cross_entropy digit target=digit\nls = cross_entropy sum target=sum\n",
-                   texts[i]);
+    (void)snprintf(text, sizeof text, "%s%s", texts[i], PLAIN_HEADS);
     OK(duet_network_parse("large.net", text, SIDE, SIDE, &network, &error));
     check_plan(network, true, DUET_PRECISION_fp32, SCOPE_ENDS, &known);
     duet_network_destroy(network);

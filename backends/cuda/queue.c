@@ -52,9 +52,9 @@ static duet_status capture(duet_device *device, const duet_launch *launches, siz
   }
   cudaError_t ended =
       cudaStreamEndCapture(device->stream, graph); /* in any case, or the stream could do nothing else */
-  duet_error second;                               /* of a capture that is spoilt already */
-  const duet_status end = cuda_check(s ? &second : error, device, "cudaStreamEndCapture", ended);
-  return s ? s : end;
+  if (!s) return cuda_check(error, device, "cudaStreamEndCapture", ended);
+  (void)cudaGetLastError(); /* of a capture that is spoilt already, for no other to find */
+  return s;
 }
 
 duet_status cuda_record(duet_device *device, const duet_launch *launches, size_t count, duet_recording **out,
