@@ -174,7 +174,7 @@ static duet_status take_network(job *j, duet_error *error) {
 
 /* Parameters and state that come from a file. */
 static duet_status take_values(job *j, duet_error *error) {
-  const duet_model *model = j->session.model;
+  duet_model *model = j->session.model;
   float *values = NULL;
   if (j->checkpoint) {
     const duet_status s = duet_model_write(model, j->checkpoint->values, error);

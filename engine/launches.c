@@ -7,8 +7,10 @@
 #include <stdlib.h>
 
 enum {
-  GROUPS_PER_UNIT = 4,   /* cpu class: groups of a stage that runs alone, per compute unit */
-  SMALL_ELEMENTS = 1024, /* gpu class: elements of a pointwise stage that one group does for a block */
+  GROUPS_PER_UNIT = 4,   /* cpu class: groups of a stage that runs alone, per compute unit; */
+  PART_CHANNELS = 16,    /* ... channels of a convolution's part, at least: each part reads all of its strip */
+  SMALL_PRODUCT = 16384, /* ... multiplications per image of a dense layer, */
+  SMALL_ELEMENTS = 1024, /* and elements of a pointwise stage, that one group does for a block */
 };
 
 /* ---- parts ---- */
@@ -17,6 +19,18 @@ enum {
 static size_t dense_units(const duet_constants *k, int results) {
   const int tile = k->SPARSE ? k->TW * DUET_LANES : k->TO;
   return (size_t)((results + tile - 1) / tile);
+}
+
+/* Strips of a convolution's map, and where more groups are wanted parts of the channels of each: as
+   kernels/conv_tile.h, winograd_tile.h and winograd_rows.h share them among teams. */
+static size_t conv_units(const duet_constants *k, int channels, int height, int width, size_t wanted) {
+  const bool by_columns = k->WINOGRAD && k->K == 5;
+  const int size = by_columns ? width : height, side = by_columns ? k->TW : k->TH, tile = k->ROWS ? k->ROWS : k->TO;
+  const size_t strips = (size_t)((size + side - 1) / side), tiles = (size_t)((channels + tile - 1) / tile);
+  size_t parts = wanted / strips;
+  if (parts > tiles) parts = tiles;
+  if (parts > (size_t)(channels / PART_CHANNELS)) parts = (size_t)(channels / PART_CHANNELS);
+  return parts > 1 ? strips * parts : strips;
 }
 
 /* The groups that share a block or a task when the stage runs alone. */
@@ -28,13 +42,15 @@ static size_t spread(const duet_plan *plan, const duet_stage *stage) {
     return task && stage->by_block ? duet_stage_tasks(stage) * groups : groups;
   }
   if (task) return 1;
+  const size_t wanted =
+      (GROUPS_PER_UNIT * plan->options.compute_units + (size_t)plan->blocks - 1) / (size_t)plan->blocks;
   size_t units; /* what the stage divides among teams */
   switch (stage->kind) {
     case DUET_STAGE_conv_forward:
-      units = (size_t)(k->OH / k->TH);
+      units = conv_units(k, k->OC, k->OH, k->OW, wanted);
       break;
     case DUET_STAGE_conv_backward:
-      units = (size_t)(k->IH / k->TH);
+      units = conv_units(k, k->IC, k->IH, k->IW, wanted);
       break;
     case DUET_STAGE_dense_forward:
       units = dense_units(k, k->OC);
@@ -48,8 +64,6 @@ static size_t spread(const duet_plan *plan, const duet_stage *stage) {
     default:
       units = 8;
   }
-  const size_t wanted =
-      (GROUPS_PER_UNIT * plan->options.compute_units + (size_t)plan->blocks - 1) / (size_t)plan->blocks;
   return wanted < 1 ? 1 : wanted > units ? units : wanted;
 }
 
@@ -57,13 +71,13 @@ bool duet_plan_takes_blocks(const duet_plan *plan) {
   return plan->options.kernel_class == DUET_CLASS_CPU && (unsigned)plan->blocks >= plan->options.compute_units;
 }
 
-/* Whether one group of the gpu class does this stage for a block sooner than a launch of its own would start. */
-static bool is_small(const duet_stage *stage) {
+/* Whether one group does this stage for a block sooner than a launch of its own would start. */
+static bool is_small(const duet_plan *plan, const duet_stage *stage) {
   const duet_constants *k = &stage->constants;
   switch (stage->kind) {
     case DUET_STAGE_dense_forward:
     case DUET_STAGE_dense_backward:
-      return duet_tiles_small(stage);
+      return plan->options.kernel_class == DUET_CLASS_GPU ? duet_tiles_small(stage) : k->IC * k->OC <= SMALL_PRODUCT;
     case DUET_STAGE_relu_forward:
     case DUET_STAGE_relu_backward:
     case DUET_STAGE_copy:
@@ -76,11 +90,11 @@ static bool is_small(const duet_stage *stage) {
   }
 }
 
-/* Whether a stage by blocks may be one of a section, the stages that a group runs one after another on a block: on a
-   CPU any, where there are blocks enough for all compute units. */
+/* Whether a stage by blocks may be one of a section, the stages that a group runs one after another on a block: small
+   ones, on a CPU any where there are blocks enough for all compute units. */
 static bool joins_section(const duet_plan *plan, const duet_stage *stage) {
   if (!plan->options.sections || !duet_stage_is_by_block(stage)) return false;
-  return plan->options.kernel_class == DUET_CLASS_GPU ? is_small(stage) : duet_plan_takes_blocks(plan);
+  return duet_plan_takes_blocks(plan) || (plan->options.kernel_class != DUET_CLASS_PLAIN && is_small(plan, stage));
 }
 
 /* Whether a sum, a check or an update goes on with the rows of a gradient that the same task has just made (gpu class:
@@ -109,7 +123,7 @@ static duet_part part_from(const duet_plan *plan, size_t first, size_t *tickets)
     if (section ? !joins_section(plan, next) : !follows(plan, stage, next)) break;
   part.spread = section ? 1 : spread(plan, stage);
   if (section && plan->options.kernel_class == DUET_CLASS_CPU) {
-    part.slots = plan->options.compute_units;
+    part.slots = blocks < plan->options.compute_units ? blocks : plan->options.compute_units;
     part.first_ticket = *tickets;
     *tickets += blocks + part.slots; /* every group asks once in vain */
   }
@@ -152,8 +166,8 @@ typedef struct joined {
   size_t level; /* of its launch, from 0 */
 } joined;
 
-/* Parts in the order of their stages, each in the first launch after all that it needs; without sections, each in one
-   of its own. `record` comes last: it ends the step. */
+/* Parts in the order of their stages, each in the first launch after all that it needs, and after the preparation;
+   without sections, each in one of its own. `record` comes last: it ends the step. */
 static size_t make_parts(const duet_planner *planner, joined *parts, size_t *levels) {
   const duet_plan *plan = planner->plan;
   size_t count = 0, tickets = 0;
@@ -161,7 +175,10 @@ static size_t make_parts(const duet_planner *planner, joined *parts, size_t *lev
   for (size_t i = 0; i < plan->stage_count; count++) {
     joined *j = &parts[count];
     *j = (joined){.part = part_from(plan, i, &tickets)};
-    if (!plan->options.sections) j->level = *levels;
+    if (!plan->options.sections)
+      j->level = *levels;
+    else if (i >= plan->preparing_stages && plan->preparing_stages > 0)
+      j->level = 1;
     for (size_t k = 0; plan->options.sections && k < count; k++)
       if (j->level <= parts[k].level && part_needs(planner, &j->part, &parts[k].part)) j->level = parts[k].level + 1;
     if (j->part.stages->kind == DUET_STAGE_record && j->level + 1 < *levels) j->level = *levels - 1;
@@ -218,6 +235,8 @@ duet_status duet_planner_launches(duet_planner *planner) {
       insert_part(plan, product ? new_launch(plan) : launch, &parts[i].part);
     }
   }
+  while (plan->launches[plan->preparing_launches].parts[0].stages < plan->stages + plan->preparing_stages)
+    plan->preparing_launches++;
   free(parts);
   return DUET_OK;
 }

@@ -98,15 +98,26 @@ static duet_shape unit_shape(const duet_planner *planner, int root) {
   return planner->network->layers[unit->pool >= 0 ? unit->pool : root].shape;
 }
 
+/* The heads' logits first, one behind the other: the host fetches both at once. */
+static void place_logits(duet_planner *planner) {
+  for (int h = 0; h < DUET_HEADS; h++) {
+    duet_unit *unit = duet_planner_input(planner, planner->network->heads[h], 0);
+    if (!unit->value.stride)
+      unit->value = duet_planner_blocks(planner, duet_shape_count(unit_shape(planner, unit->root)));
+    planner->plan->logits[h] = unit->value;
+  }
+}
+
 static void place_tensors(duet_planner *planner) {
   const duet_network *network = planner->network;
   const bool train = planner->plan->options.train;
+  if (planner->plan->options.predict) place_logits(planner);
   for (int i = 0; i < network->layer_count; i++) {
     duet_unit *unit = &planner->units[i];
     const duet_op_kind op = network->layers[i].op;
     if (unit->root != i || op == DUET_OP_cross_entropy || unit->in_rows || (i == 0 && planner->resident)) continue;
     const size_t elements = duet_shape_count(unit_shape(planner, i));
-    unit->value = duet_planner_blocks(planner, elements);
+    if (!unit->value.stride) unit->value = duet_planner_blocks(planner, elements);
     const bool turned =
         unit->choices[DUET_WEIGHTS].way == DUET_WAY_pixels; /* its gradient comes with channels innermost */
     if (train && unit->needs_gradient && !turned) unit->gradient = duet_planner_blocks(planner, elements);
@@ -186,6 +197,7 @@ static void add_stages(duet_planner *planner) {
     if (layers[i].op == DUET_OP_conv) duet_op_conv_prepare(planner, i);
     if (layers[i].op == DUET_OP_dense) duet_op_dense_prepare(planner, i);
   }
+  if (!planner->plan->options.train) planner->plan->preparing_stages = planner->plan->stage_count;
   add_gather(planner);
   for (int i = 0; i < network->layer_count; i++)
     if (!planner->units[i].absorbed) duet_ops[layers[i].op].forward(planner, i);
@@ -297,8 +309,6 @@ static duet_status build(duet_planner *planner) {
   planner->resident = find_resident(planner);
   choose(planner);
   place_tensors(planner);
-  for (int h = 0; plan->options.predict && h < DUET_HEADS; h++)
-    plan->logits[h] = duet_planner_input(planner, planner->network->heads[h], 0)->value;
   add_stages(planner);
   if (planner->status) return planner->status;
   const duet_status s = duet_planner_launches(planner);

@@ -67,13 +67,16 @@ struct duet_plan {
   duet_stage *stages; /* all of them, in the order in which they run */
   int *gains;         /* [stage_count]: of the choice that cut it (duet_choice) */
   size_t stage_count;
+  size_t preparing_stages; /* the first ones, of an evaluation: they need parameters alone, and are done when these have
+                              changed; in training, where each step changes them, all are of the step */
   duet_plan_layer *layers;
   size_t layer_count;
   duet_plan_launch *launches;
   size_t launch_count;
+  size_t preparing_launches;            /* the first ones: of those stages */
   size_t work;                          /* floats */
   duet_operand head_weight[DUET_HEADS]; /* one float each, set once by the host */
-  duet_operand logits[DUET_HEADS];      /* [blocks][classes or sums][16] after a step; predict only */
+  duet_operand logits[DUET_HEADS]; /* [blocks][classes or sums][16] after a step, one behind the other; predict only */
 };
 
 /* Whether blocks are enough to keep all compute units of the cpu class at work: then a section takes them one by one.

@@ -25,12 +25,12 @@ typedef struct turn {
 } turn;
 
 struct duet_predictor {
-  const duet_model *model;
+  duet_model *model;
   duet_precision precision;
   turn few, many; /* made when the first pictures come */
 };
 
-duet_status duet_predictor_create(const duet_model *model, duet_precision precision, duet_predictor **out,
+duet_status duet_predictor_create(duet_model *model, duet_precision precision, duet_predictor **out,
                                   duet_error *error) {
   duet_predictor *p = *out = calloc(1, sizeof *p);
   if (!p) return duet_fail(error, DUET_OUT_OF_MEMORY, "no memory for predictions");
@@ -53,10 +53,12 @@ void duet_predictor_destroy(duet_predictor *predictor) {
 }
 
 static duet_status prepare(const duet_predictor *p, int batch, turn *t, duet_error *error) {
-  const duet_model *model = p->model;
+  duet_model *model = p->model;
   const duet_shape image = model->network->layers[0].shape;
   const duet_runner_options options = {
       .batch = batch, .predict = true, .precision = p->precision, .samples = (size_t)batch};
+  uint32_t order[MANY]; /* as they come, each time */
+  for (int i = 0; i < batch; i++) order[i] = (uint32_t)i;
   duet_dataset blank = {.count = (size_t)batch, .height = image.height, .width = image.width};
   blank.images = calloc(blank.count, duet_shape_count(image));
   blank.labels = calloc(blank.count, 1);
@@ -66,6 +68,7 @@ static duet_status prepare(const duet_predictor *p, int batch, turn *t, duet_err
   free(blank.images);
   free(blank.labels);
   if (!s) s = duet_runner_create(model, t->resident, &options, &t->runner, error);
+  if (!s) s = duet_runner_begin(t->runner, 0, 0, order, (size_t)batch, NULL, error);
   if (s) release(t);
   return s;
 }
@@ -75,15 +78,11 @@ static duet_status run(const turn *t, const uint8_t *images, const uint8_t *numb
                        float *const logits[DUET_HEADS], duet_error *error) {
   const duet_handle *h = &t->runner->model->handle;
   const duet_resident *r = t->resident;
-  uint32_t order[MANY];
-  for (size_t i = 0; i < n; i++) order[i] = (uint32_t)i;
   duet_status s = h->backend->upload(h->device, r->images, 0, images, n * (size_t)r->height * (size_t)r->width, error);
   if (!s) s = h->backend->upload(h->device, r->labels, 0, numbers, n, error);
-  if (!s) s = duet_runner_begin(t->runner, 0, 0, order, n, NULL, error);
+  if (!s) s = duet_runner_begin(t->runner, 0, 0, NULL, n, NULL, error);
   if (!s) s = duet_runner_steps(t->runner, 1, NULL, error);
-  for (int head = 0; !s && head < DUET_HEADS; head++)
-    if (logits[head]) s = duet_runner_logits(t->runner, head, n, logits[head], error);
-  return s;
+  return s ? s : duet_runner_logits(t->runner, n, logits, error);
 }
 
 duet_status duet_predictor_run(duet_predictor *p, const uint8_t *images, const uint8_t *numbers, size_t count,
@@ -102,7 +101,7 @@ duet_status duet_predictor_run(duet_predictor *p, const uint8_t *images, const u
   return s;
 }
 
-duet_status duet_predict(const duet_model *model, const uint8_t *images, const uint8_t *numbers, size_t count,
+duet_status duet_predict(duet_model *model, const uint8_t *images, const uint8_t *numbers, size_t count,
                          duet_precision precision, float *const logits[DUET_HEADS], duet_error *error) {
   duet_predictor *p = NULL;
   duet_status s = duet_predictor_create(model, precision, &p, error);

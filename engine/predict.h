@@ -11,7 +11,7 @@ bool duet_digit_needs_number(const duet_network *network);
 typedef struct duet_predictor duet_predictor;
 
 /* `model` is borrowed; its parameters may change between calls. Errors: OUT_OF_MEMORY. */
-duet_status duet_predictor_create(const duet_model *model, duet_precision precision, duet_predictor **predictor,
+duet_status duet_predictor_create(duet_model *model, duet_precision precision, duet_predictor **predictor,
                                   duet_error *error);
 void duet_predictor_destroy(duet_predictor *predictor); /* takes NULL */
 
@@ -23,7 +23,7 @@ duet_status duet_predictor_run(duet_predictor *predictor, const uint8_t *images,
                                float *const logits[DUET_HEADS], duet_error *error);
 
 /* The same once. */
-duet_status duet_predict(const duet_model *model, const uint8_t *images, const uint8_t *numbers, size_t count,
+duet_status duet_predict(duet_model *model, const uint8_t *images, const uint8_t *numbers, size_t count,
                          duet_precision precision, float *const logits[DUET_HEADS], duet_error *error);
 
 /* FAILED where a logit of predictions is no number: training went on until the parameters overflowed. `name` is for the

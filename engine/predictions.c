@@ -14,7 +14,7 @@ static duet_status make_room(duet_predictions *p, const duet_network *network, d
   return fits ? DUET_OK : duet_fail(error, DUET_OUT_OF_MEMORY, "out of memory for %zu predictions", p->count);
 }
 
-duet_status duet_predictions_create(const duet_model *model, const duet_dataset *data, size_t first, size_t count,
+duet_status duet_predictions_create(duet_model *model, const duet_dataset *data, size_t first, size_t count,
                                     duet_precision precision, uint64_t seed, duet_predictions *p, duet_error *error) {
   *p = (duet_predictions){.data = data, .first = first, .count = count};
   duet_status s = make_room(p, model->network, error);

@@ -15,7 +15,7 @@ typedef struct duet_predictions {
 /* Predicts samples first...first + count - 1 in one pass, with the fixed numbers of `seed`, as duet_evaluate does.
    `data` is borrowed, and one that the model can be evaluated on: of its size, of no more classes. The caller destroys
    the predictions; of those that failed nothing is left. Errors: those of duet_predict. */
-duet_status duet_predictions_create(const duet_model *model, const duet_dataset *data, size_t first, size_t count,
+duet_status duet_predictions_create(duet_model *model, const duet_dataset *data, size_t first, size_t count,
                                     duet_precision precision, uint64_t seed, duet_predictions *predictions,
                                     duet_error *error);
 void duet_predictions_destroy(duet_predictions *predictions); /* takes a zeroed one */

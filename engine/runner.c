@@ -56,7 +56,8 @@ duet_status duet_model_read(const duet_model *model, float *values, duet_error *
                                          model->layout.total * sizeof *values, error);
 }
 
-duet_status duet_model_write(const duet_model *model, const float *values, duet_error *error) {
+duet_status duet_model_write(duet_model *model, const float *values, duet_error *error) {
+  model->version++;
   return model->handle.backend->upload(model->handle.device, model->parameters, 0, values,
                                        model->layout.total * sizeof *values, error);
 }
@@ -230,7 +231,10 @@ static duet_status make_launches(duet_runner *runner, const duet_runner_options 
     if (!launch->kernel) s = make_product(runner, i, error);
   }
   if (s) return s;
-  return h->backend->record(h->device, runner->launches, plan->launch_count, &runner->recording, error);
+  const size_t first = plan->preparing_launches;
+  if (first > 0) s = h->backend->record(h->device, runner->launches, first, &runner->preparation, error);
+  if (s) return s;
+  return h->backend->record(h->device, runner->launches + first, plan->launch_count - first, &runner->recording, error);
 }
 
 /* Runs one step over no samples: some drivers generate code only at the first launch, which belongs to building, not to
@@ -255,8 +259,8 @@ static duet_status warm_up(duet_runner *runner, duet_error *error) {
   return s;
 }
 
-duet_status duet_runner_create(const duet_model *model, const duet_resident *resident,
-                               const duet_runner_options *options, duet_runner **out, duet_error *error) {
+duet_status duet_runner_create(duet_model *model, const duet_resident *resident, const duet_runner_options *options,
+                               duet_runner **out, duet_error *error) {
   *out = NULL;
   duet_runner *runner = calloc(1, sizeof *runner);
   if (!runner) return duet_fail(error, DUET_OUT_OF_MEMORY, "out of memory for a runner");
@@ -279,6 +283,7 @@ void duet_runner_destroy(duet_runner *runner) {
   if (!runner) return;
   const duet_handle *h = &runner->model->handle;
   h->backend->forget(h->device, runner->recording);
+  h->backend->forget(h->device, runner->preparation);
   for (size_t i = 0; runner->kernels && i < runner->plan->launch_count; i++)
     h->backend->release(h->device, runner->kernels[i]);
   free(runner->launches);
@@ -306,7 +311,7 @@ duet_status duet_runner_begin(duet_runner *runner, uint64_t seed, uint32_t epoch
                                                 [DUET_CONTROL_skipped] = runner->scaling.skipped};
   const size_t steps = duet_steps(count, (size_t)runner->plan->options.batch);
   duet_status s = h->backend->upload(h->device, runner->control, 0, control, sizeof control, error);
-  if (!s) s = h->backend->upload(h->device, runner->order, 0, order, count * sizeof *order, error);
+  if (!s && order) s = h->backend->upload(h->device, runner->order, 0, order, count * sizeof *order, error);
   if (!s && rates)
     s = h->backend->upload(h->device, runner->rates, 0, rates, steps * DUET_RATES * sizeof *rates, error);
   return s;
@@ -319,7 +324,14 @@ duet_status duet_runner_skip(duet_runner *runner, size_t step, duet_error *error
 }
 
 duet_status duet_runner_steps(duet_runner *runner, size_t times, duet_ticket *ticket, duet_error *error) {
-  return runner->model->handle.backend->replay(runner->model->handle.device, runner->recording, times, ticket, error);
+  const duet_handle *h = &runner->model->handle;
+  if (runner->preparation && runner->prepared != runner->model->version) {
+    const duet_status s = h->backend->replay(h->device, runner->preparation, 1, NULL, error);
+    if (s) return s;
+    runner->prepared = runner->model->version;
+  }
+  if (runner->plan->options.train) runner->model->version++;
+  return h->backend->replay(h->device, runner->recording, times, ticket, error);
 }
 
 duet_status duet_runner_results(const duet_runner *runner, size_t first, size_t count, float *results,
@@ -346,21 +358,27 @@ duet_status duet_runner_fetch_scaling(duet_runner *runner, duet_error *error) {
 
 bool duet_runner_has_diverged(const duet_runner *runner) { return runner->scaling.skips >= DUET_SCALING_skips; }
 
-duet_status duet_runner_logits(const duet_runner *runner, int head, size_t count, float *logits, duet_error *error) {
+/* logits[count][classes] from lanes[...][classes][16], a block `stride` floats behind the other. */
+static void take_lanes(const float *lanes, size_t stride, size_t classes, size_t count, float *logits) {
+  for (size_t i = 0; i < count; i++)
+    for (size_t c = 0; c < classes; c++)
+      logits[i * classes + c] = lanes[i / DUET_LANES * stride + c * DUET_LANES + i % DUET_LANES];
+}
+
+duet_status duet_runner_logits(const duet_runner *runner, size_t count, float *const logits[DUET_HEADS],
+                               duet_error *error) {
   const duet_handle *h = &runner->model->handle;
   const duet_network *network = runner->model->network;
-  const size_t classes = (size_t)network->layers[network->heads[head]].shape.channels;
-  const duet_operand *place = &runner->plan->logits[head];
-  float *block = malloc(classes * DUET_LANES * sizeof *block);  // [classes][16]
-  if (!block) return duet_fail(error, DUET_OUT_OF_MEMORY, "out of memory for the logits of %zu images", count);
-  duet_status s = DUET_OK;
-  for (size_t first = 0; !s && first < count; first += DUET_LANES) {
-    s = h->backend->download(h->device, runner->work,
-                             (place->offset + first / DUET_LANES * place->stride) * sizeof *block, block,
-                             classes * DUET_LANES * sizeof *block, error);
-    for (size_t lane = 0; !s && lane < DUET_LANES && first + lane < count; lane++)
-      for (size_t c = 0; c < classes; c++) logits[(first + lane) * classes + c] = block[c * DUET_LANES + lane];
-  }
-  free(block);
+  const duet_operand *places = runner->plan->logits, *last = &places[DUET_HEADS - 1];
+  const size_t first = places[0].offset, blocks = (size_t)runner->plan->blocks,
+               bytes = (last->offset + blocks * last->stride - first) * sizeof(float);
+  float *lanes = malloc(bytes);
+  if (!lanes) return duet_fail(error, DUET_OUT_OF_MEMORY, "out of memory for the logits of %zu images", count);
+  const duet_status s = h->backend->download(h->device, runner->work, first * sizeof *lanes, lanes, bytes, error);
+  for (int head = 0; !s && head < DUET_HEADS; head++)
+    if (logits[head])
+      take_lanes(lanes + (places[head].offset - first), places[head].stride,
+                 (size_t)network->layers[network->heads[head]].shape.channels, count, logits[head]);
+  free(lanes);
   return s;
 }

@@ -14,6 +14,7 @@ typedef struct duet_model {
   const duet_network *network; /* borrowed */
   duet_parameters layout;
   duet_buffer *parameters, *gradients, *state;
+  uint64_t version; /* of the parameters: another whenever they may have changed */
 } duet_model;
 
 /* With the initial values of `seed`. */
@@ -22,7 +23,7 @@ duet_status duet_model_create(const duet_handle *handle, const duet_network *net
 void duet_model_destroy(duet_model *model); /* takes NULL */
 /* values[layout.total], all parameters. */
 duet_status duet_model_read(const duet_model *model, float *values, duet_error *error);
-duet_status duet_model_write(const duet_model *model, const float *values, duet_error *error);
+duet_status duet_model_write(duet_model *model, const float *values, duet_error *error);
 /* state[2 * layout.trained]: momentum buffer, or first and second moment. */
 duet_status duet_model_read_state(const duet_model *model, float *state, duet_error *error);
 duet_status duet_model_write_state(const duet_model *model, const float *state, duet_error *error);
@@ -68,7 +69,7 @@ typedef struct duet_scaling {
 } duet_scaling;
 
 typedef struct duet_runner {
-  const duet_model *model;
+  duet_model *model;
   const duet_resident *resident;
   duet_plan *plan;
   size_t max_steps;
@@ -76,22 +77,25 @@ typedef struct duet_runner {
   duet_product *products; /* one a launch */
   duet_launch *launches;
   duet_buffer *order, *rates, *work, *results, *control;
-  duet_scaling scaling; /* that the next epoch begins with */
-  duet_recording *recording;
+  duet_scaling scaling;        /* that the next epoch begins with */
+  duet_recording *preparation; /* what parameters alone are needed for; NULL: nothing */
+  uint64_t prepared;           /* the version of the parameters that it was replayed with */
+  duet_recording *recording;   /* a step */
 } duet_runner;
 
 /* Plans, builds the kernels and records the step. Model and resident data are borrowed. Errors: BAD_INPUT when the
    network was made for images of another size or for fewer classes; NO_DEVICE when the device has not the precision. */
-duet_status duet_runner_create(const duet_model *model, const duet_resident *resident,
-                               const duet_runner_options *options, duet_runner **runner, duet_error *error);
+duet_status duet_runner_create(duet_model *model, const duet_resident *resident, const duet_runner_options *options,
+                               duet_runner **runner, duet_error *error);
 void duet_runner_destroy(duet_runner *runner); /* takes NULL */
 
-/* Starts an epoch over order[count] (sample indices); rates[steps][8] when training, else NULL. Waits for nothing. */
+/* Starts an epoch over order[count] (sample indices; NULL: those of the last time); rates[steps][8] when training, else
+ * NULL. Waits for nothing. */
 duet_status duet_runner_begin(duet_runner *runner, uint64_t seed, uint32_t epoch, const uint32_t *order, size_t count,
                               const float *rates, duet_error *error);
 /* After duet_runner_begin: the epoch goes on at its step `step` (from 0), as if those before had been run. */
 duet_status duet_runner_skip(duet_runner *runner, size_t step, duet_error *error);
-/* Enqueues the next `times` steps. */
+/* Enqueues the next `times` steps, before them the preparation where the parameters are others than the last time. */
 duet_status duet_runner_steps(duet_runner *runner, size_t times, duet_ticket *ticket, duet_error *error);
 /* results[count][4] of steps first...; waits for all work. */
 duet_status duet_runner_results(const duet_runner *runner, size_t first, size_t count, float *results,
@@ -102,9 +106,10 @@ duet_status duet_runner_fetch_scaling(duet_runner *runner, duet_error *error);
 /* Whether so many steps on end had gradients that are not finite that none is skipped any more. */
 bool duet_runner_has_diverged(const duet_runner *runner);
 
-/* logits[count][classes of the head] of the first `count` images of the last step (predict only); waits for all work.
- */
-duet_status duet_runner_logits(const duet_runner *runner, int head, size_t count, float *logits, duet_error *error);
+/* logits[head][count][classes of the head], which may be NULL, of the first `count` images of the last step (predict
+   only); waits for all work. */
+duet_status duet_runner_logits(const duet_runner *runner, size_t count, float *const logits[DUET_HEADS],
+                               duet_error *error);
 
 static inline size_t duet_steps(size_t samples, size_t batch) { return (samples + batch - 1) / batch; }
 

@@ -50,8 +50,8 @@ static void measure_destroy(measure *m) {
   free(m->results);
 }
 
-static duet_status measure_create(const duet_model *model, const duet_resident *data, size_t first, size_t count,
-                                  int batch, duet_precision precision, uint64_t seed, measure *m, duet_error *error) {
+static duet_status measure_create(duet_model *model, const duet_resident *data, size_t first, size_t count, int batch,
+                                  duet_precision precision, uint64_t seed, measure *m, duet_error *error) {
   *m = (measure){.count = count, .seed = seed};
   const duet_runner_options options = {.batch = batch, .precision = precision, .samples = count};
   duet_status s = duet_runner_create(model, data, &options, &m->runner, error);
@@ -71,7 +71,7 @@ static duet_status measure_run(measure *m, duet_score *score, duet_error *error)
   return s;
 }
 
-duet_status duet_evaluate(const duet_model *model, const duet_resident *data, size_t first, size_t count, int batch,
+duet_status duet_evaluate(duet_model *model, const duet_resident *data, size_t first, size_t count, int batch,
                           duet_precision precision, uint64_t seed, duet_score *score, duet_error *error) {
   measure m;
   duet_status s = measure_create(model, data, first, count, batch, precision, seed, &m, error);

@@ -86,7 +86,7 @@ duet_status duet_train(duet_model *model, const duet_resident *train, const duet
 
 /* Measures a model on samples first...first + count - 1 of a data set, with the fixed numbers of `seed`. `batch` images
  * at a time. */
-duet_status duet_evaluate(const duet_model *model, const duet_resident *data, size_t first, size_t count, int batch,
+duet_status duet_evaluate(duet_model *model, const duet_resident *data, size_t first, size_t count, int batch,
                           duet_precision precision, uint64_t seed, duet_score *score, duet_error *error);
 
 /* Writes parameters and network as safetensors. Errors: IO, those of the backend. */

@@ -62,27 +62,27 @@ INLINE_FN void JOIN(STAGE, _tile)(TILE_PARAMETERS, GLOBAL const float *x, GLOBAL
   UNROLL for (int d = 0; d < TO; d++) if (d < to) { TILE_STORE(acc[d], d0 + d, h0, w0) }
 }
 
-/* All channels of one tile of pixels: the source strip stays in the cache while the weights stream by. */
-INLINE_FN void JOIN(STAGE, _pixels)(TILE_PARAMETERS, GLOBAL const float *x, GLOBAL const float *w, int h0, const int w0, const int checked) {
-  NO_UNROLL for (int d0 = 0; d0 + TO <= DC; d0 += TO) OVER_VECS(l) JOIN(STAGE, _tile)(TILE_LANES(l), x + l, w, h0, w0, d0, TO, checked);
+/* The team's channels of one tile of pixels: the source strip stays in the cache while the weights stream by. */
+INLINE_FN void JOIN(STAGE, _pixels)(int team, int teams, TILE_PARAMETERS, GLOBAL const float *x, GLOBAL const float *w, int h0, const int w0, const int checked) {
+  NO_UNROLL EACH_TILE_OF_TEAM(d0, TO) OVER_VECS(l) JOIN(STAGE, _tile)(TILE_LANES(l), x + l, w, h0, w0, d0, TO, checked);
 #if DC % TO
-  OVER_VECS(l) JOIN(STAGE, _tile)(TILE_LANES(l), x + l, w, h0, w0, DC / TO * TO, DC % TO, checked);
+  if (HAS_LAST_TILE(TO)) OVER_VECS(l) JOIN(STAGE, _tile)(TILE_LANES(l), x + l, w, h0, w0, DC / TO * TO, DC % TO, checked);
 #endif
 }
 
 INLINE_FN void JOIN(STAGE, _rows)(int team, int teams, TILE_PARAMETERS, GLOBAL const float *x, GLOBAL const float *w) {
-  for (int h0 = team * TH; h0 < DH; h0 += teams * TH) {
+  EACH_STRIP(h0, DH, TH) {
 #if !EDGES
-    NO_UNROLL for (int w0 = 0; w0 < DW; w0 += TW) JOIN(STAGE, _pixels)(TILE_ARGUMENTS, x, w, h0, w0, 0);
+    NO_UNROLL for (int w0 = 0; w0 < DW; w0 += TW) JOIN(STAGE, _pixels)(team, teams, TILE_ARGUMENTS, x, w, h0, w0, 0);
 #elif SPREAD_STEP == 1 && STEP == 1 && TW >= P && TW >= K - 1 - P && DW > TW
     /* Only the first and the last tile touch the padding; their columns are constants. */
-    JOIN(STAGE, _pixels)(TILE_ARGUMENTS, x, w, h0, 0, 1);
-    NO_UNROLL for (int w0 = TW; w0 < DW - TW; w0 += TW) JOIN(STAGE, _pixels)(TILE_ARGUMENTS, x, w, h0, w0, 0);
-    JOIN(STAGE, _pixels)(TILE_ARGUMENTS, x, w, h0, DW - TW, 1);
+    JOIN(STAGE, _pixels)(team, teams, TILE_ARGUMENTS, x, w, h0, 0, 1);
+    NO_UNROLL for (int w0 = TW; w0 < DW - TW; w0 += TW) JOIN(STAGE, _pixels)(team, teams, TILE_ARGUMENTS, x, w, h0, w0, 0);
+    JOIN(STAGE, _pixels)(team, teams, TILE_ARGUMENTS, x, w, h0, DW - TW, 1);
 #elif DW == TW
-    JOIN(STAGE, _pixels)(TILE_ARGUMENTS, x, w, h0, 0, 1);
+    JOIN(STAGE, _pixels)(team, teams, TILE_ARGUMENTS, x, w, h0, 0, 1);
 #else
-    NO_UNROLL for (int w0 = 0; w0 < DW; w0 += TW) JOIN(STAGE, _pixels)(TILE_ARGUMENTS, x, w, h0, w0, 1);
+    NO_UNROLL for (int w0 = 0; w0 < DW; w0 += TW) JOIN(STAGE, _pixels)(team, teams, TILE_ARGUMENTS, x, w, h0, w0, 1);
 #endif
   }
 }

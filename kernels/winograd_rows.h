@@ -56,14 +56,14 @@ INLINE_FN void JOIN(STAGE, _to_points)(vec *v, GLOBAL const float *x, int column
 }
 
 INLINE_FN void JOIN(STAGE, _rows)(int team, int teams, TILE_PARAMETERS, GLOBAL const float *x, GLOBAL const float *u) {
-  for (int w0 = team * TW; w0 < DW; w0 += teams * TW) OVER_VECS(l) {
+  EACH_STRIP(w0, DW, TW) OVER_VECS(l) {
     vec v[SOURCE_ROWS * SC * T];
     JOIN(STAGE, _to_points)(v, x + l, w0 - P);
     for (int h0 = 0; h0 < DH; h0 += TH) {
       const vec *under = v + h0 * SC * T;
-      NO_UNROLL for (int d0 = 0; d0 + TO <= DC; d0 += TO) JOIN(STAGE, _channels)(TILE_LANES(l), under, u + d0 * WD * K * T, d0, TO, h0, w0);
+      NO_UNROLL EACH_TILE_OF_TEAM(d0, TO) JOIN(STAGE, _channels)(TILE_LANES(l), under, u + d0 * WD * K * T, d0, TO, h0, w0);
 #if DC % TO
-      JOIN(STAGE, _channels)(TILE_LANES(l), under, u + DC / TO * TO * WD * K * T, DC / TO * TO, DC % TO, h0, w0);
+      if (HAS_LAST_TILE(TO)) JOIN(STAGE, _channels)(TILE_LANES(l), under, u + DC / TO * TO * WD * K * T, DC / TO * TO, DC % TO, h0, w0);
 #endif
     }
   }

@@ -71,7 +71,7 @@ INLINE_FN void JOIN(STAGE, _channels)(TILE_PARAMETERS, const vec *v, GLOBAL cons
 }
 
 INLINE_FN void JOIN(STAGE, _rows)(int team, int teams, TILE_PARAMETERS, GLOBAL const float *x, GLOBAL const float *u) {
-  for (int h0 = team * TH; h0 < DH; h0 += teams * TH)
+  EACH_STRIP(h0, DH, TH)
     for (int w0 = 0; w0 < DW; w0 += TW) OVER_VECS(l) {
       vec v[T * T * V_PITCH];
       for (int c = 0; c < SC; c++)
@@ -83,9 +83,9 @@ INLINE_FN void JOIN(STAGE, _rows)(int team, int teams, TILE_PARAMETERS, GLOBAL c
           else
             JOIN(STAGE, _patch)(v + c * PATCHES + t, xc, row, column, 1);
         }
-      NO_UNROLL for (int d0 = 0; d0 + ROWS <= DC; d0 += ROWS) JOIN(STAGE, _channels)(TILE_LANES(l), v, u, d0, ROWS, h0, w0);
+      NO_UNROLL EACH_TILE_OF_TEAM(d0, ROWS) JOIN(STAGE, _channels)(TILE_LANES(l), v, u, d0, ROWS, h0, w0);
 #if DC % ROWS
-      JOIN(STAGE, _channels)(TILE_LANES(l), v, u, DC / ROWS * ROWS, DC % ROWS, h0, w0);
+      if (HAS_LAST_TILE(ROWS)) JOIN(STAGE, _channels)(TILE_LANES(l), v, u, DC / ROWS * ROWS, DC % ROWS, h0, w0);
 #endif
     }
 }

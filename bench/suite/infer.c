@@ -2,74 +2,50 @@
  */
 #include "bench/suite/network.h"
 #include "engine/clock.h"
+#include "engine/predict.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { SEED = 1, MOST_LOGITS = 64 * DUET_LANES, MOST_CHECKED = 8 };
+enum { SEED = 1, MOST_CHECKED = 8 };
 static const double REF_FLOPS = 4e9, TOLERANCE = 1e-4;
 
 /* ---- one image ---- */
 
 typedef struct single {
-  const bench_rig *rig;
-  duet_handle handle;
-  duet_resident *place; /* of one image */
+  const duet_dataset *data; /* borrowed */
   duet_model *model;
-  duet_runner *runner;
-  size_t next;                           /* image of the test set */
-  float logits[DUET_HEADS][MOST_LOGITS]; /* [classes][16], the image in lane 0 */
-  size_t count[DUET_HEADS];              /* classes */
+  duet_predictor *predictor;
+  size_t next; /* image of the data set */
+  size_t classes[DUET_HEADS];
+  float *logits[DUET_HEADS]; /* of the last image, [classes] */
 } single;
 
-static duet_status single_open(bench_rig *rig, const duet_handle *h, const duet_network *network, single *one,
+static duet_status single_open(const bench_rig *rig, const duet_handle *h, const duet_network *network, single *one,
                                duet_error *error) {
-  duet_dataset first = *rig->test_set;
-  first.count = 1;
-  const duet_runner_options options = {.batch = 1, .samples = 1};
-  *one = (single){.rig = rig, .handle = *h};
-  duet_status s = duet_resident_create(h, &first, &one->place, error);
-  if (!s) s = duet_model_create(h, network, SEED, &one->model, error);
-  if (!s) s = duet_runner_create(one->model, one->place, &options, &one->runner, error);
-  return s;
-}
-
-static void single_close(single *one) {
-  duet_runner_destroy(one->runner);
-  duet_model_destroy(one->model);
-  duet_resident_destroy(one->place);
-}
-
-/* Both heads' logits, where the plan's losses read them. */
-static duet_status read_logits(single *one, duet_error *error) {
-  const duet_plan *plan = one->runner->plan;
-  duet_status s = DUET_OK;
-  for (size_t i = 0; !s && i < plan->stage_count; i++) {
-    const duet_stage *stage = &plan->stages[i];
-    const size_t classes = (size_t)stage->constants.OC;
-    if (stage->kind != DUET_STAGE_loss) continue;
-    if (classes * DUET_LANES > MOST_LOGITS)
-      return duet_fail(error, DUET_UNSUPPORTED, "%s: more than %d classes", stage->label, MOST_LOGITS / DUET_LANES);
-    one->count[stage->constants.HEAD] = classes;
-    s = one->handle.backend->download(one->handle.device, one->runner->work, stage->operands[0].offset * sizeof(float),
-                                      one->logits[stage->constants.HEAD], classes * DUET_LANES * sizeof(float), error);
+  *one = (single){.data = rig->test_set};
+  duet_status s = duet_model_create(h, network, SEED, &one->model, error);
+  if (!s) s = duet_predictor_create(one->model, DUET_PRECISION_fp32, &one->predictor, error);
+  for (int head = 0; !s && head < DUET_HEADS; head++) {
+    one->classes[head] = (size_t)network->layers[network->heads[head]].shape.channels;
+    one->logits[head] = malloc(one->classes[head] * sizeof(float));
+    if (!one->logits[head]) s = duet_fail(error, DUET_OUT_OF_MEMORY, "out of memory for logits");
   }
   return s;
 }
 
+static void single_close(single *one) {
+  for (int head = 0; head < DUET_HEADS; head++) free(one->logits[head]);
+  duet_predictor_destroy(one->predictor);
+  duet_model_destroy(one->model);
+}
+
 static duet_status infer_one(single *one, duet_error *error) {
-  const duet_dataset *data = one->rig->test_set;
-  const size_t bytes = (size_t)data->height * (size_t)data->width;
-  const uint32_t order = 0;
-  duet_status s = one->handle.backend->upload(one->handle.device, one->place->images, 0,
-                                              data->images + one->next * bytes, bytes, error);
-  one->next = (one->next + 1) % data->count;
-  if (!s) s = duet_runner_begin(one->runner, SEED, DUET_EPOCH_FIXED, &order, 1, NULL, error);
-  if (!s) s = duet_runner_steps(one->runner, 1, NULL, error);
-  if (!s) s = read_logits(one, error);
-  return s;
+  const size_t i = one->next++ % one->data->count, bytes = (size_t)one->data->height * (size_t)one->data->width;
+  const uint8_t number = (uint8_t)(i % 10);
+  return duet_predictor_run(one->predictor, one->data->images + i * bytes, &number, 1, one->logits, error);
 }
 
 static duet_status time_one(void *context, size_t times, double *seconds, duet_error *error) {
@@ -92,10 +68,9 @@ static duet_status check_single(single *one, single *wanted, bench_check *check,
     if (!s) s = infer_one(one, error);
     if (s) return s;
     for (int head = 0; head < DUET_HEADS; head++) {
-      float a[MOST_LOGITS / DUET_LANES], b[MOST_LOGITS / DUET_LANES];
-      for (size_t c = 0; c < one->count[head]; c++)
-        a[c] = wanted->logits[head][c * DUET_LANES], b[c] = one->logits[head][c * DUET_LANES];
-      bench_compare(a, b, one->count[head], bench_root_mean_square(a, one->count[head]), &check->worst);
+      const float *right = wanted->logits[head];
+      bench_compare(right, one->logits[head], one->classes[head], bench_root_mean_square(right, one->classes[head]),
+                    &check->worst);
     }
   }
   return bench_check_passes(check, error);
@@ -103,8 +78,8 @@ static duet_status check_single(single *one, single *wanted, bench_check *check,
 
 static duet_status run_single(bench_rig *rig, const bench_job *job, bench_result *r, duet_error *error) {
   duet_network *network = NULL;
-  single *both = calloc(2, sizeof *both); /* of the device, of ref */
-  duet_status s = both ? bench_rig_data(rig, error) : duet_fail(error, DUET_OUT_OF_MEMORY, "out of memory for logits");
+  single both[2] = {0}; /* of the device, of ref */
+  duet_status s = bench_rig_data(rig, error);
   if (!s) s = duet_network_load(job->network, rig->test_set->height, rig->test_set->width, &network, error);
   if (!s) s = single_open(rig, &rig->handle, network, &both[0], error);
   if (!s) s = single_open(rig, &rig->oracle, network, &both[1], error);
@@ -114,9 +89,8 @@ static duet_status run_single(bench_rig *rig, const bench_job *job, bench_result
     r->flops = bench_network_flops(network, false);
     s = bench_measure(rig, &load, job->seconds, r, error);
   }
-  if (both) single_close(&both[1]), single_close(&both[0]);
+  single_close(&both[1]), single_close(&both[0]);
   duet_network_destroy(network);
-  free(both);
   return s;
 }
 
@@ -151,7 +125,7 @@ static duet_status losses_of(duet_runner *runner, size_t count, float results[DU
 }
 
 /* Weights as they are in use. */
-static duet_status learn(const bench_rig *rig, const bench_job *job, const duet_model *model, duet_error *error) {
+static duet_status learn(const bench_rig *rig, const bench_job *job, duet_model *model, duet_error *error) {
   const duet_runner_options options = {
       .batch = job->batch, .train = true, .method = DUET_METHOD_ADAM, .samples = rig->train->count};
   duet_runner *runner = NULL;
@@ -161,7 +135,7 @@ static duet_status learn(const bench_rig *rig, const bench_job *job, const duet_
   return s;
 }
 
-static duet_status copy_parameters(const duet_model *from, const duet_model *to, duet_error *error) {
+static duet_status copy_parameters(const duet_model *from, duet_model *to, duet_error *error) {
   float *values = malloc(from->layout.total * sizeof *values);
   if (!values) return duet_fail(error, DUET_OUT_OF_MEMORY, "out of memory for %zu parameters", from->layout.total);
   duet_status s = duet_model_read(from, values, error);

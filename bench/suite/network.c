@@ -122,7 +122,7 @@ static double distance(const duet_parameters *layout, const float *before, float
   return worst;
 }
 
-static duet_status put_back(const duet_model *model, const float *before, duet_error *error) {
+static duet_status put_back(duet_model *model, const float *before, duet_error *error) {
   const size_t moments = 2 * model->layout.trained;
   float *zeros = calloc(moments, sizeof *zeros);
   if (!zeros) return duet_fail(error, DUET_OUT_OF_MEMORY, "out of memory for %zu moments", moments);
