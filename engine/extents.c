@@ -89,7 +89,10 @@ static sizes sizes_of(const duet_constants *k) {
              .rows_out = duet_feature_row(k->OC, L) * L,
              .count = product(k->COUNT, L, 1, 1),
              .total = (size_t)k->TOTAL};
-  s.kernels = k->WINOGRAD ? s.u : k->MATRICES ? s.fragments : s.w;
+  s.kernels = k->WINOGRAD   ? s.u
+              : k->MATRICES ? s.fragments
+              : k->IMAGES   ? product(k->IC, k->K * k->K, (int)duet_turned_row(k->OC), 1)
+                            : s.w;
   return s;
 }
 

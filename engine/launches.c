@@ -21,11 +21,12 @@ static size_t dense_units(const duet_constants *k, int results) {
   return (size_t)((results + tile - 1) / tile);
 }
 
-/* Strips of a convolution's map, and where more groups are wanted parts of the channels of each: as
-   kernels/conv_tile.h, winograd_tile.h and winograd_rows.h share them among teams. */
+/* Strips of a convolution's map, and where more groups are wanted parts of the channels of each: as kernels/conv_map.h
+   shares them among teams. */
 static size_t conv_units(const duet_constants *k, int channels, int height, int width, size_t wanted) {
   const bool by_columns = k->WINOGRAD && k->K == 5;
-  const int size = by_columns ? width : height, side = by_columns ? k->TW : k->TH, tile = k->ROWS ? k->ROWS : k->TO;
+  const int size = by_columns ? width : height, side = by_columns ? k->TW : k->TH;
+  const int tile = k->ROWS ? k->ROWS : k->IMAGES ? k->TO * k->WIDTH : k->TO;
   const size_t strips = (size_t)((size + side - 1) / side), tiles = (size_t)((channels + tile - 1) / tile);
   size_t parts = wanted / strips;
   if (parts > tiles) parts = tiles;
@@ -53,7 +54,7 @@ static size_t spread(const duet_plan *plan, const duet_stage *stage) {
       units = conv_units(k, k->IC, k->IH, k->IW, wanted);
       break;
     case DUET_STAGE_dense_forward:
-      units = dense_units(k, k->OC);
+      units = k->IMAGES ? conv_units(k, k->OC, 1, 1, wanted) : dense_units(k, k->OC);
       break;
     case DUET_STAGE_dense_backward:
       units = dense_units(k, k->IC);

@@ -28,7 +28,8 @@ typedef struct duet_unit {
   duet_operand partial[2];              /* sums of weight and bias */
   bool sparse;                          /* backward and the weight gradient go by `list` */
   duet_operand list;                    /* of stage sparse_gradient */
-  duet_operand turned;              /* weights, [OC][K][K][round up(IC, 16)]; of a dense layer of transpose_matrix */
+  duet_operand
+      turned; /* weights, [OC][K][K][round up(IC, 16)]; of a dense layer, or image by image, of transpose_matrix */
   duet_operand before;              /* the gradient before ReLU and pooling, once `backward` has added it */
   duet_operand statistics;          /* of batch normalisation, [4][C] */
   duet_operand moved;               /* its running statistics after this step, [2][C], where it may be skipped */
@@ -133,6 +134,9 @@ void duet_tiles_set(duet_stage *stage, const duet_plan *plan);
 int duet_tiles_winograd(int kernel, int source, duet_shape map, bool pool);
 /* Whether it can be made with this M: its tiles fit the map, and the transformed patches private memory. */
 bool duet_tiles_winograd_fits(int kernel, int M, int source, duet_shape map, bool pool);
+/* Whether the cpu class can make a convolution or dense layer image by image: a strip of the source fits private
+ * memory. */
+bool duet_tiles_images_fit(const duet_problem *problem);
 /* The cpu class: floats in a register of the device, as kernels know them: 4, 8 or 16. */
 int duet_tiles_width(const duet_plan *plan);
 /* The cpu class: rows of a weight tensor per task, for balance among the compute units. */

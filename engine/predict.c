@@ -3,8 +3,8 @@
 #include <math.h>
 #include <stdlib.h>
 
-/* Images at a time: two sizes, so that two sets of compiled kernels serve every number of images. */
-enum { FEW = DUET_LANES, MANY = 128 };
+/* Images at a time: three sizes, so that three sets of compiled kernels serve every number of images. */
+enum { ONE = 1, FEW = DUET_LANES, MANY = 128 };
 
 bool duet_digit_needs_number(const duet_network *network) {
   enum { NUMBER = 1 };
@@ -27,7 +27,7 @@ typedef struct turn {
 struct duet_predictor {
   duet_model *model;
   duet_precision precision;
-  turn few, many; /* made when the first pictures come */
+  turn one, few, many; /* made when the first pictures come */
 };
 
 duet_status duet_predictor_create(duet_model *model, duet_precision precision, duet_predictor **out,
@@ -47,6 +47,7 @@ static void release(turn *t) {
 
 void duet_predictor_destroy(duet_predictor *predictor) {
   if (!predictor) return;
+  release(&predictor->one);
   release(&predictor->few);
   release(&predictor->many);
   free(predictor);
@@ -88,8 +89,10 @@ static duet_status run(const turn *t, const uint8_t *images, const uint8_t *numb
 duet_status duet_predictor_run(duet_predictor *p, const uint8_t *images, const uint8_t *numbers, size_t count,
                                float *const logits[DUET_HEADS], duet_error *error) {
   const duet_network *network = p->model->network;
-  const size_t pixels = duet_shape_count(network->layers[0].shape), batch = count > FEW ? MANY : FEW;
-  turn *t = count > FEW ? &p->many : &p->few;
+  const size_t pixels = duet_shape_count(network->layers[0].shape), batch = count > FEW   ? MANY
+                                                                            : count > ONE ? FEW
+                                                                                          : ONE;
+  turn *t = count > FEW ? &p->many : count > ONE ? &p->few : &p->one;
   duet_status s = t->runner || !count ? DUET_OK : prepare(p, (int)batch, t, error);
   for (size_t first = 0; !s && first < count; first += batch) {
     float *part[DUET_HEADS];

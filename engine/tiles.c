@@ -202,6 +202,31 @@ static void pixel_forward_tile(duet_constants *k) {
   k->TO = divisor(ceil_divide(k->OC, k->WIDTH), at_least(FIRST_CACHE / bytes, 1));
 }
 
+/* Pixels of a map by vecs of its channels, by what loads least for a multiply-add: a vec of weights, which may come
+   from far, meets all pixels; a last tile of a row lies partly over the one before it. */
+static void images_tile(duet_constants *k, const duet_plan *plan, int height, int width) {
+  enum { WEIGHTS = 4 /* loads of a pixel that those of a vec of weights cost */ };
+  const int side = k->POOL ? 2 : 1, most = vec_sums(plan), vecs = ceil_divide(k->OC, k->WIDTH);
+  const int units = height * width == 1 ? (int)plan->options.compute_units : 1; /* that share the vecs, without strips */
+  double least = 0;
+  for (int to = 1; to <= at_most(at_least(vecs / units, 1), most); to++)
+    for (int rows = side; rows <= height; rows += side)
+      for (int columns = side; columns <= width && to * rows * columns <= most; columns += side) {
+        const double waste = (double)(ceil_divide(width, columns) * columns) / width;
+        const double cost = waste * (1.0 / to + (double)WEIGHTS / (rows * columns));
+        if (vecs % to || height % rows || (least > 0 && cost >= least)) continue;
+        least = cost;
+        k->TO = to, k->TH = rows, k->TW = columns;
+      }
+}
+
+bool duet_tiles_images_fit(const duet_problem *p) {
+  if (p->op == DUET_OP_dense) return duet_shape_count(p->in) * sizeof(float) <= MOST_PATCHES;
+  const int side = p->pool ? 2 : 1, height = p->out.height / side * side, width = p->out.width / side * side;
+  const double columns = (width - 1) * p->stride + p->kernel, rows = (height - 1) * p->stride + p->kernel;
+  return height > 0 && width > 0 && columns * rows * p->in.channels * sizeof(float) <= MOST_PATCHES;
+}
+
 static void dense_weights_tile(duet_constants *k, int most, unsigned compute_units) {
   const int rows = duet_tiles_rows(k->OC, compute_units);
   if (k->SPARSE) {
@@ -221,7 +246,10 @@ static void cpu_tiles(duet_stage *stage, const duet_plan *plan) {
   k->WIDTH = duet_tiles_width(plan);
   switch (stage->kind) {
     case DUET_STAGE_conv_forward:
-      best_conv_tile(k, plan, k->IC, k->OC, k->OH, k->OW);
+      if (k->IMAGES)
+        images_tile(k, plan, k->POOL ? k->OH / 2 * 2 : k->OH, k->POOL ? k->OW / 2 * 2 : k->OW);
+      else
+        best_conv_tile(k, plan, k->IC, k->OC, k->OH, k->OW);
       break;
     case DUET_STAGE_conv_backward:
       best_conv_tile(k, plan, k->OC, k->IC, k->IH, k->IW);
@@ -248,6 +276,7 @@ static void cpu_tiles(duet_stage *stage, const duet_plan *plan) {
     case DUET_STAGE_dense_forward:
       k->TO = near_divisor(k->OC, most);
       if (k->SPARSE) k->TO = 1, k->TW = list_vectors(k, k->OC);
+      if (k->IMAGES) images_tile(k, plan, 1, 1);
       break;
     case DUET_STAGE_dense_backward:
       k->TO = near_divisor(k->IC, most);

@@ -144,7 +144,7 @@ static bool is_left_out(const duet_stage *stage, const char *name, bool gpu) {
       return !strcmp(name, gpu ? "xt" : "x");
     case DUET_STAGE_conv_forward:
     case DUET_STAGE_conv_backward:
-      return !strcmp(name, "index") && !k->POOL;
+      return !strcmp(name, "index") && (!k->POOL || k->IMAGES);
     case DUET_STAGE_pool_forward:
     case DUET_STAGE_pool_backward:
       return !strcmp(name, "index") && !k->MAXIMUM;
@@ -277,7 +277,9 @@ static bool is_padding(const duet_trial *t, const char *name, size_t i) {
 
 /* What goes by lists where it is not 0. */
 static bool is_listed(const duet_trial *t, const char *name) {
-  return t->stage.constants.SPARSE && !strcmp(name, t->stage.kind == DUET_STAGE_dense_forward ? "x" : "dy");
+  const duet_constants *k = &t->stage.constants;
+  return t->stage.kind == DUET_STAGE_dense_forward ? (k->SPARSE || k->IMAGES) && !strcmp(name, "x")
+                                                   : k->SPARSE && !strcmp(name, "dy");
 }
 
 /* A value of a ReLU's result, or of a gradient behind it, when only a part passes. */

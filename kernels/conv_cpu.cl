@@ -1,5 +1,5 @@
-/* Stage conv_forward, cpu class (see kernels.def; tile in conv_tile.h, of Winograd's algorithm in winograd_tile.h or winograd_rows.h). POOL 2 needs TH and TW even:
-   a tile then holds whole windows. */
+/* Stage conv_forward, cpu class (see kernels.def; tile in conv_tile.h, of Winograd's algorithm in winograd_tile.h or winograd_rows.h, image by image in image_tile.h).
+   POOL 2 needs TH and TW even: a tile then holds whole windows. */
 #include "conv_map.h"
 #define FLIP 0
 #define DC OC
@@ -12,10 +12,13 @@
 #define STEP STRIDE
 #define WD (WINOGRAD ? IC : IC * K * K)
 #define WS (WINOGRAD ? 1 : K * K)
+#define WINDOW K
+#define SIDE (POOL ? 2 : 1)
 #define TILE_PARAMETERS GLOBAL const float *bias, GLOBAL float *y, GLOBAL u8 *index
 #define TILE_ARGUMENTS bias, y, index
 #define TILE_LANES(l) bias, y + (l), index + (l)
-#if POOL
+#if IMAGES
+#elif POOL
 INLINE_FN void JOIN(STAGE, _store)(TILE_PARAMETERS, const vec *a, int d, int h0, int w0) {
   OVER_TILE for (int i = 0; i < TH * TW / 4; i++) {
     const int r = i / (TW / 2), c = i % (TW / 2), corner = 2 * r * TW + 2 * c;
@@ -42,7 +45,9 @@ INLINE_FN void JOIN(STAGE, _store)(TILE_PARAMETERS, const vec *a, int d, int h0,
 #endif
 #define TILE_START(d) SPLATV(bias[d])
 #define TILE_STORE(a, d, h0, w0) JOIN(STAGE, _store)(TILE_ARGUMENTS, a, d, h0, w0);
-#if WINOGRAD && K == 5
+#if IMAGES
+#include "image_tile.h"
+#elif WINOGRAD && K == 5
 #include "winograd_rows.h"
 #elif WINOGRAD
 #include "winograd_tile.h"
@@ -52,7 +57,11 @@ INLINE_FN void JOIN(STAGE, _store)(TILE_PARAMETERS, const vec *a, int d, int h0,
 
 STAGE_FN STAGE(TEAM_PARAMETERS, GLOBAL const float *x, GLOBAL const float *w, GLOBAL const float *bias, GLOBAL float *y, GLOBAL u8 *index,
                GLOBAL const u32 *order, GLOBAL const u32 *control) {
+#if IMAGES
+  JOIN(STAGE, _images)(team, teams, x, w, bias, y);
+#else
   JOIN(STAGE, _rows)(team, teams, bias, y, index, x, w);
+#endif
 }
 #undef FLIP
 #undef DC
@@ -65,6 +74,8 @@ STAGE_FN STAGE(TEAM_PARAMETERS, GLOBAL const float *x, GLOBAL const float *w, GL
 #undef STEP
 #undef WD
 #undef WS
+#undef WINDOW
+#undef SIDE
 #undef TILE_PARAMETERS
 #undef TILE_ARGUMENTS
 #undef TILE_LANES

@@ -62,6 +62,14 @@ static void check_operands(const duet_plan *plan, const duet_stage *stage) {
 static void check_cpu_tile(const duet_stage *stage) {
   const duet_constants *k = &stage->constants;
   if (k->WINOGRAD) return; /* patches, the last ones cut */
+  if (k->IMAGES) {
+    assert_int_equal((k->OC + k->WIDTH - 1) / k->WIDTH % k->TO, 0);
+    assert_true(k->BLOCKS == 1 && !k->TRAIN && k->TH > 0 && k->TW > 0);
+    if (stage->kind == DUET_STAGE_dense_forward) return;
+    assert_int_equal((k->POOL ? k->OH / 2 * 2 : k->OH) % k->TH, 0);
+    assert_true(k->TW <= (k->POOL ? k->OW / 2 * 2 : k->OW) && (!k->POOL || (k->TH % 2 == 0 && k->TW % 2 == 0)));
+    return;
+  }
   switch (stage->kind) {
     case DUET_STAGE_conv_forward:
       assert_true(k->TO > 0 && k->TH > 0 && k->TW > 0);
@@ -403,6 +411,98 @@ static void test_sections(void **state) {
   duet_network_destroy(network);
 }
 
+/* An evaluation's preparation reads parameters alone, and nothing of the step writes what it has made. */
+static void check_preparation(const duet_plan *plan) {
+  for (size_t i = 0; i < plan->preparing_stages; i++) {
+    const duet_stage *stage = &plan->stages[i];
+    assert_string_equal(duet_stage_infos[stage->kind].access, "rw");
+    assert_int_equal(stage->operands[0].memory, DUET_MEMORY_parameters);
+    for (size_t j = plan->preparing_stages; j < plan->stage_count; j++)
+      for (int o = 0; o < DUET_MAX_OPERANDS; o++)
+        if (duet_stage_infos[plan->stages[j].kind].operands[o] &&
+            duet_stage_infos[plan->stages[j].kind].access[o] == 'w')
+          assert_false(plan->stages[j].operands[o].memory == DUET_MEMORY_work &&
+                       plan->stages[j].operands[o].offset == stage->operands[1].offset);
+  }
+  for (size_t i = 0; i < plan->launch_count; i++)
+    for (size_t p = 0; p < plan->launches[i].part_count; p++)
+      assert_true((plan->launches[i].parts[p].stages < plan->stages + plan->preparing_stages) ==
+                  (i < plan->preparing_launches));
+}
+
+static size_t count_images(const duet_plan *plan) {
+  size_t count = 0;
+  for (size_t i = 0; i < plan->stage_count; i++) count += (size_t)plan->stages[i].constants.IMAGES;
+  return count;
+}
+
+/* Of one picture: weights laid out once, layers image by image and shared by groups, all that is small in one launch.
+ */
+static void test_one_picture(void **state) {
+  (void)state;
+  duet_network *network;
+  OK(duet_network_load("fast", 28, 28, &network, &error));
+  duet_plan_options options = {
+      .batch = 1, .predict = true, .kernel_class = DUET_CLASS_CPU, .sections = true, .compute_units = 2};
+  duet_plan *plan = plan_of(network, options);
+  check_preparation(plan);
+  assert_int_equal(plan->preparing_launches, 1);
+  assert_int_equal(plan->launch_count - plan->preparing_launches, 6); /* gather, three layers, the rest, record */
+  assert_int_equal(count_images(plan), 3);
+  assert_int_equal(count_kind(plan, DUET_STAGE_transpose_matrix), 3);
+  for (size_t i = 2; i < 5; i++) assert_true(plan->launches[i].groups > 1);
+  assert_int_equal(plan->launches[5].groups, 1);
+  assert_int_equal(plan->launches[5].parts[0].stage_count, 7);
+  duet_plan_destroy(plan);
+  options.batch = 2 * DUET_LANES; /* side by side, by sections */
+  plan = plan_of(network, options);
+  check_preparation(plan);
+  assert_int_equal(count_images(plan), 0);
+  assert_true(plan->preparing_launches == 1 && plan->launch_count == 3);
+  duet_plan_destroy(plan);
+  options = (duet_plan_options){.batch = 1, .train = true, .kernel_class = DUET_CLASS_CPU, .sections = true};
+  plan = plan_of(network, options);
+  assert_true(plan->preparing_stages == 0 && plan->preparing_launches == 0 && count_images(plan) == 0);
+  duet_plan_destroy(plan);
+  duet_network_destroy(network);
+}
+
+/* Where a map has too few strips for all compute units, groups share its channels: sixteen at least each. */
+static void test_parts_of_channels(void **state) {
+  (void)state;
+  duet_network *network;
+  OK(duet_network_load("fast", 28, 28, &network, &error));
+  duet_plan *plan = plan_of(network, (duet_plan_options){.batch = 16,
+                                                         .predict = true,
+                                                         .kernel_class = DUET_CLASS_CPU,
+                                                         .sections = true,
+                                                         .vector_width = 16,
+                                                         .compute_units = 2});
+  const duet_stage *stage = stage_of(plan, "conv2 forward");
+  assert_true(stage->constants.WINOGRAD && stage->constants.TH == stage->constants.OH);
+  for (size_t i = 0; i < plan->launch_count; i++)
+    if (plan->launches[i].parts[0].stages == stage) assert_int_equal(plan->launches[i].groups, 32 / 16);
+  duet_plan_destroy(plan);
+  duet_network_destroy(network);
+}
+
+/* With matrix units, weights of an evaluation are laid out once for all its steps. */
+static void test_preparation_of_a_gpu(void **state) {
+  (void)state;
+  duet_network *network;
+  OK(duet_network_load("reference", 28, 28, &network, &error));
+  duet_plan *plan = plan_of(network, (duet_plan_options){.batch = 512,
+                                                         .kernel_class = DUET_CLASS_GPU,
+                                                         .sections = true,
+                                                         .precision = DUET_PRECISION_bf16,
+                                                         .compute_units = 132});
+  check_preparation(plan);
+  assert_int_equal(plan->preparing_stages, count_kind(plan, DUET_STAGE_fragment_weights));
+  assert_true(plan->preparing_stages > 4 && plan->preparing_launches == 1);
+  duet_plan_destroy(plan);
+  duet_network_destroy(network);
+}
+
 /* Two branches, each with a sum over all blocks, that meet only behind a third: sections that need nothing of each
    other still take their blocks one after the other. */
 static void test_branches(void **state) {
@@ -481,10 +581,12 @@ static void test_generated_text(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_presets),           cmocka_unit_test(test_small_networks),
-                                     cmocka_unit_test(test_large_pictures),    cmocka_unit_test(test_spare_teams),
-                                     cmocka_unit_test(test_sections),          cmocka_unit_test(test_many_layers),
-                                     cmocka_unit_test(test_launches_of_a_gpu), cmocka_unit_test(test_branches),
-                                     cmocka_unit_test(test_generated_text)};
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_presets),           cmocka_unit_test(test_small_networks),
+      cmocka_unit_test(test_large_pictures),    cmocka_unit_test(test_spare_teams),
+      cmocka_unit_test(test_sections),          cmocka_unit_test(test_many_layers),
+      cmocka_unit_test(test_launches_of_a_gpu), cmocka_unit_test(test_one_picture),
+      cmocka_unit_test(test_parts_of_channels), cmocka_unit_test(test_preparation_of_a_gpu),
+      cmocka_unit_test(test_branches),          cmocka_unit_test(test_generated_text)};
   return cmocka_run_group_tests_name("plans", tests, NULL, NULL);
 }

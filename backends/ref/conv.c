@@ -8,7 +8,7 @@ REF_INLINE void window_range(int start, int size, int K, int *begin, int *end) {
 }
 
 /* Where the weight of a destination and a source channel lies, tap `tap` of the kernel as it is (`back`: on the way
-   back): in w[OC][IC][K][K], as fragment_weights leaves it, and as a stage reads it. */
+   back): in w[OC][IC][K][K], as fragment_weights and (forward) transpose_matrix leave it, and as a stage reads it. */
 REF_INLINE ptrdiff_t plain_at(const duet_constants *k, bool back, ptrdiff_t d, ptrdiff_t s, int tap) {
   return (back ? s * k->IC + d : d * k->IC + s) * k->K * k->K + tap;
 }
@@ -16,7 +16,11 @@ REF_INLINE ptrdiff_t fragment_at(const duet_constants *k, bool back, ptrdiff_t d
   const ptrdiff_t taps = (ptrdiff_t)k->K * k->K, sixteen = d / 16 * duet_sixteens(back ? k->OC : k->IC) + s / 16;
   return (sixteen * taps + (back ? taps - 1 - tap : tap)) * 256 + d % 16 * 16 + s % 16;
 }
+REF_INLINE ptrdiff_t matrix_at(const duet_constants *k, ptrdiff_t d, ptrdiff_t s, int tap) {
+  return (s * k->K * k->K + tap) * (ptrdiff_t)duet_turned_row(k->OC) + d;
+}
 REF_INLINE ptrdiff_t weight_at(const duet_constants *k, bool back, ptrdiff_t d, ptrdiff_t s, int tap) {
+  if (k->IMAGES) return matrix_at(k, d, s, tap);
   return (k->MATRICES ? fragment_at : plain_at)(k, back, d, s, tap);
 }
 
@@ -66,7 +70,7 @@ REF_CLONES void REF_TWIN(conv_forward)(const ref_call *call) {
   const ref_real *x = call->operand[0], *w = call->operand[1], *bias = call->operand[2];
   ref_real *y = call->operand[3];     // [OC][OH][OW][16], or pooled
   uint8_t *index = call->operand[4];  // the same shape, when pooled and wanted
-  const int side = k->POOL ? 2 : 1;
+  const int side = k->POOL ? 2 : 1, images = k->IMAGES ? k->BATCH : REF_LANES;
   for (ptrdiff_t oc = 0, out = 0; oc < k->OC; oc++) {
     ref_winograd winograd;
     if (k->WINOGRAD) REF_TWIN(winograd_begin)(&winograd, call, false, oc);
@@ -83,7 +87,7 @@ REF_CLONES void REF_TWIN(conv_forward)(const ref_call *call) {
           for (int l = 0; l < REF_LANES; l++) sum[l] += bias[oc];
           keep_maximum(sum, q, best, winner);
         }
-        for (int l = 0; l < REF_LANES; l++) y[out + l] = (ref_real)(k->RELU ? ref_relu(best[l]) : best[l]);
+        for (int l = 0; l < images; l++) y[out + l] = (ref_real)(k->RELU ? ref_relu(best[l]) : best[l]);
         for (int l = 0; index && l < REF_LANES; l++) index[out + l] = winner[l];
       }
     }

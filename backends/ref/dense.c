@@ -14,8 +14,10 @@ REF_CLONES void REF_TWIN(dense_forward)(const ref_call *call) {
   const duet_constants *k = call->k;
   const ref_real *x = call->operand[0], *w = call->operand[1], *bias = call->operand[2];
   ref_real *y = call->operand[3];
-  const ptrdiff_t result = k->SPARSE ? 1 : k->IC,
-                  feature = k->SPARSE ? (ptrdiff_t)duet_turned_row(k->OC) : 1;  // distances in w
+  const bool turned = k->SPARSE || k->IMAGES;
+  const int images = k->IMAGES ? k->BATCH : REF_LANES;
+  const ptrdiff_t result = turned ? 1 : k->IC,
+                  feature = turned ? (ptrdiff_t)duet_turned_row(k->OC) : 1;  // distances in w
   for (ptrdiff_t o = 0; o < k->OC; o++) {
     double sum[REF_LANES];
     for (int l = 0; l < REF_LANES; l++) sum[l] = bias[o];
@@ -23,7 +25,7 @@ REF_CLONES void REF_TWIN(dense_forward)(const ref_call *call) {
       const double weight = w[o * result + i * feature];
       for (int l = 0; l < REF_LANES; l++) sum[l] += weight * x[i * REF_LANES + l];
     }
-    for (int l = 0; l < REF_LANES; l++) y[o * REF_LANES + l] = (ref_real)(k->RELU ? ref_relu(sum[l]) : sum[l]);
+    for (int l = 0; l < images; l++) y[o * REF_LANES + l] = (ref_real)(k->RELU ? ref_relu(sum[l]) : sum[l]);
   }
 }
 

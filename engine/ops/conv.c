@@ -81,6 +81,15 @@ static void add_fragments(duet_planner *planner, int layer, duet_unit *unit, boo
   unit->fragments[back] = true;
 }
 
+/* The weights with the output channels innermost, as a matrix [OC][IC K K] turned. */
+static void add_turned_matrix(duet_planner *planner, int layer, duet_unit *unit) {
+  const duet_layer *l = &planner->network->layers[layer];
+  const size_t row = duet_turned_row((int)l->weight_rows);
+  duet_stage *stage = add_weights_stage(planner, layer, DUET_STAGE_transpose_matrix, l->weight_row_length * row);
+  stage->constants.IC = (int)l->weight_row_length;
+  unit->turned = stage->operands[1];
+}
+
 void duet_op_conv_prepare(duet_planner *planner, int layer) {
   const duet_layer *l = &planner->network->layers[layer];
   duet_unit *unit = duet_planner_unit(planner, layer);
@@ -100,6 +109,7 @@ void duet_op_conv_prepare(duet_planner *planner, int layer) {
     add_fragments(planner, layer, unit, false);
     if (back) add_fragments(planner, layer, unit, true);
   }
+  if (choices[DUET_FORWARD].way == DUET_WAY_images) add_turned_matrix(planner, layer, unit);
   if (unit->sparse && back) {
     const size_t size = turned_size(planner, l, planner->network->layers[l->inputs[0]].shape.channels);
     unit->turned = add_weights_stage(planner, layer, DUET_STAGE_transpose_weights, size)->operands[1];
@@ -183,6 +193,7 @@ static void bind_points(duet_planner *planner, int layer, const duet_unit *unit,
 /* The weights as the stage forward or back reads them. */
 static duet_operand kernel_operand(const duet_planner *planner, const duet_unit *unit, int layer, bool back,
                                    duet_stage *stage) {
+  if (stage->constants.IMAGES) return unit->turned;
   stage->constants.WINOGRAD = unit->winograd[back];
   const bool other = unit->winograd[back] || unit->fragments[back];
   return other ? unit->transformed[back] : duet_planner_weight(planner, DUET_MEMORY_parameters, layer);
@@ -244,11 +255,12 @@ void duet_op_conv_forward(duet_planner *planner, int layer) {
   set_constants(planner, layer, stage);
   stage->constants.RELU = unit->relu;
   stage->constants.POOL = unit->pool >= 0 ? 2 : 0;
+  stage->constants.IMAGES = unit->choices[DUET_FORWARD].way == DUET_WAY_images;
   duet_planner_bind_input(planner, layer, stage, 5);
   stage->operands[1] = kernel_operand(planner, unit, layer, false, stage);
   stage->operands[2] = duet_planner_bias(planner, DUET_MEMORY_parameters, layer);
   stage->operands[3] = unit->value;
-  if (unit->pool >= 0) stage->operands[4] = unit->index;
+  if (unit->pool >= 0 && !stage->constants.IMAGES) stage->operands[4] = unit->index;
   duet_planner_cut(planner, layer, DUET_FORWARD, stage);
 }
 
