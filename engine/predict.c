@@ -4,7 +4,8 @@
 #include <stdlib.h>
 
 /* Images at a time: three sizes, so that three sets of compiled kernels serve every number of images. */
-enum { ONE = 1, FEW = DUET_LANES, MANY = 128 };
+enum { MANY = 128, SIZES = 3 };
+static const size_t sizes[SIZES] = {1, DUET_LANES, MANY};
 
 bool duet_digit_needs_number(const duet_network *network) {
   enum { NUMBER = 1 };
@@ -27,7 +28,7 @@ typedef struct turn {
 struct duet_predictor {
   duet_model *model;
   duet_precision precision;
-  turn one, few, many; /* made when the first pictures come */
+  turn turns[SIZES]; /* made when the first pictures come */
 };
 
 duet_status duet_predictor_create(duet_model *model, duet_precision precision, duet_predictor **out,
@@ -47,29 +48,24 @@ static void release(turn *t) {
 
 void duet_predictor_destroy(duet_predictor *predictor) {
   if (!predictor) return;
-  release(&predictor->one);
-  release(&predictor->few);
-  release(&predictor->many);
+  for (int i = 0; i < SIZES; i++) release(&predictor->turns[i]);
   free(predictor);
 }
 
-static duet_status prepare(const duet_predictor *p, int batch, turn *t, duet_error *error) {
+static duet_status prepare(const duet_predictor *p, size_t batch, turn *t, duet_error *error) {
   duet_model *model = p->model;
   const duet_shape image = model->network->layers[0].shape;
   const duet_runner_options options = {
-      .batch = batch, .predict = true, .precision = p->precision, .samples = (size_t)batch};
-  uint32_t order[MANY]; /* as they come, each time */
-  for (int i = 0; i < batch; i++) order[i] = (uint32_t)i;
-  duet_dataset blank = {.count = (size_t)batch, .height = image.height, .width = image.width};
+      .batch = (int)batch, .predict = true, .precision = p->precision, .samples = batch};
+  duet_dataset blank = {.count = batch, .height = image.height, .width = image.width};
   blank.images = calloc(blank.count, duet_shape_count(image));
   blank.labels = calloc(blank.count, 1);
   duet_status s = blank.images && blank.labels
                       ? duet_resident_create(&model->handle, &blank, &t->resident, error)
-                      : duet_fail(error, DUET_OUT_OF_MEMORY, "no memory for a batch of %d pictures", batch);
+                      : duet_fail(error, DUET_OUT_OF_MEMORY, "no memory for a batch of %zu pictures", batch);
   free(blank.images);
   free(blank.labels);
   if (!s) s = duet_runner_create(model, t->resident, &options, &t->runner, error);
-  if (!s) s = duet_runner_begin(t->runner, 0, 0, order, (size_t)batch, NULL, error);
   if (s) release(t);
   return s;
 }
@@ -79,9 +75,11 @@ static duet_status run(const turn *t, const uint8_t *images, const uint8_t *numb
                        float *const logits[DUET_HEADS], duet_error *error) {
   const duet_handle *h = &t->runner->model->handle;
   const duet_resident *r = t->resident;
+  uint32_t order[MANY]; /* as they come */
+  for (size_t i = 0; i < n; i++) order[i] = (uint32_t)i;
   duet_status s = h->backend->upload(h->device, r->images, 0, images, n * (size_t)r->height * (size_t)r->width, error);
   if (!s) s = h->backend->upload(h->device, r->labels, 0, numbers, n, error);
-  if (!s) s = duet_runner_begin(t->runner, 0, 0, NULL, n, NULL, error);
+  if (!s) s = duet_runner_begin(t->runner, 0, 0, order, n, NULL, error);
   if (!s) s = duet_runner_steps(t->runner, 1, NULL, error);
   return s ? s : duet_runner_logits(t->runner, n, logits, error);
 }
@@ -89,11 +87,13 @@ static duet_status run(const turn *t, const uint8_t *images, const uint8_t *numb
 duet_status duet_predictor_run(duet_predictor *p, const uint8_t *images, const uint8_t *numbers, size_t count,
                                float *const logits[DUET_HEADS], duet_error *error) {
   const duet_network *network = p->model->network;
-  const size_t pixels = duet_shape_count(network->layers[0].shape), batch = count > FEW   ? MANY
-                                                                            : count > ONE ? FEW
-                                                                                          : ONE;
-  turn *t = count > FEW ? &p->many : count > ONE ? &p->few : &p->one;
-  duet_status s = t->runner || !count ? DUET_OK : prepare(p, (int)batch, t, error);
+  const size_t pixels = duet_shape_count(network->layers[0].shape);
+  if (count == 0) return DUET_OK;
+  int size = 0;
+  while (size + 1 < SIZES && sizes[size] < count) size++;
+  const size_t batch = sizes[size];
+  turn *t = &p->turns[size];
+  duet_status s = t->runner ? DUET_OK : prepare(p, batch, t, error);
   for (size_t first = 0; !s && first < count; first += batch) {
     float *part[DUET_HEADS];
     for (int h = 0; h < DUET_HEADS; h++)

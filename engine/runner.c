@@ -311,7 +311,7 @@ duet_status duet_runner_begin(duet_runner *runner, uint64_t seed, uint32_t epoch
                                                 [DUET_CONTROL_skipped] = runner->scaling.skipped};
   const size_t steps = duet_steps(count, (size_t)runner->plan->options.batch);
   duet_status s = h->backend->upload(h->device, runner->control, 0, control, sizeof control, error);
-  if (!s && order) s = h->backend->upload(h->device, runner->order, 0, order, count * sizeof *order, error);
+  if (!s) s = h->backend->upload(h->device, runner->order, 0, order, count * sizeof *order, error);
   if (!s && rates)
     s = h->backend->upload(h->device, runner->rates, 0, rates, steps * DUET_RATES * sizeof *rates, error);
   return s;

@@ -89,7 +89,7 @@ duet_status duet_runner_create(duet_model *model, const duet_resident *resident,
                                duet_runner **runner, duet_error *error);
 void duet_runner_destroy(duet_runner *runner); /* takes NULL */
 
-/* Starts an epoch over order[count] (sample indices; NULL: those of the last time); rates[steps][8] when training, else
+/* Starts an epoch over order[count] (sample indices); rates[steps][8] when training, else
  * NULL. Waits for nothing. */
 duet_status duet_runner_begin(duet_runner *runner, uint64_t seed, uint32_t epoch, const uint32_t *order, size_t count,
                               const float *rates, duet_error *error);

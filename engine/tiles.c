@@ -207,7 +207,8 @@ static void pixel_forward_tile(duet_constants *k) {
 static void images_tile(duet_constants *k, const duet_plan *plan, int height, int width) {
   enum { WEIGHTS = 4 /* loads of a pixel that those of a vec of weights cost */ };
   const int side = k->POOL ? 2 : 1, most = vec_sums(plan), vecs = ceil_divide(k->OC, k->WIDTH);
-  const int units = height * width == 1 ? (int)plan->options.compute_units : 1; /* that share the vecs, without strips */
+  const int units =
+      height * width == 1 ? (int)plan->options.compute_units : 1; /* that share the vecs, without strips */
   double least = 0;
   for (int to = 1; to <= at_most(at_least(vecs / units, 1), most); to++)
     for (int rows = side; rows <= height; rows += side)
