@@ -9,7 +9,7 @@
 #include <string.h>
 
 const char *const duet_direction_names[DUET_DIRECTIONS] = {"forward", "backward", "weights"};
-const char *const duet_way_names[DUET_WAYS] = {"direct", "winograd", "steps", "lists", "library", "pixels", "images"};
+const char *const duet_way_names[DUET_WAYS] = {"direct", "winograd", "steps", "lists", "library", "pixels", "single"};
 
 enum {
   LEAST_TILE = 2,
@@ -91,7 +91,7 @@ static bool suits_lists(const duet_plan *plan, const duet_problem *p) {
 
 /* Of what a ReLU gives a fifth or so is not 0 once a network has learned for some steps. It pays where the weights,
    turned each batch, serve blocks enough, and where rows of them are long; not for predictions, whose bits are the same
-   however many pictures there are, but for one alone. */
+   however many pictures a batch of one size holds. */
 static bool suits_lists_forward(const duet_plan *plan, const duet_problem *p) {
   enum { LEAST_BLOCKS = 4, LEAST_FEATURES = 8 * DUET_LANES };
   return can_lists_forward(plan, p) && !plan->options.predict && plan->blocks >= LEAST_BLOCKS &&
@@ -131,14 +131,10 @@ static bool suits_library(const duet_plan *plan, const duet_problem *p) {
   return must_library(plan, p) || (can_library(plan, p) && products > LARGE);
 }
 
-/* In evaluation, where vectors of channels have less to multiply than lanes of which most are padding, with Winograd's
-   algorithm a quarter or so of the direct sums; a small dense layer is sooner done than its weights are turned. */
-static bool suits_images(const duet_plan *plan, const duet_problem *p) {
-  enum { LEAST_PRODUCTS = 16384, LANES_SHARE = 4 };
-  if (!is_cpu(plan) || plan->options.train || plan->blocks > 1 || !duet_tiles_images_fit(p)) return false;
-  const int width = duet_tiles_width(plan), vectors = (p->out.channels + width - 1) / width;
-  const bool small = p->op == DUET_OP_dense && duet_shape_count(p->in) * (size_t)p->out.channels <= LEAST_PRODUCTS;
-  return !small && plan->options.batch * vectors * width <= LANES_SHARE * p->out.channels;
+/* Of one picture, where fifteen of sixteen lanes would be padding; a small dense layer is one of a section. */
+static bool suits_single(const duet_plan *plan, const duet_problem *p) {
+  const bool small = p->op == DUET_OP_dense && duet_shape_count(p->in) * (size_t)p->out.channels <= DUET_SMALL_DENSE;
+  return is_cpu(plan) && !plan->options.train && plan->options.batch == 1 && !small && duet_tiles_single_fits(p);
 }
 
 static duet_choice choice_of(duet_way way, int M) { return (duet_choice){.way = way, .M = M, .gain = DUET_UNTUNED}; }
@@ -167,7 +163,7 @@ static bool suits_pixel_forward(const duet_plan *plan, const duet_problem *p) {
 
 /* Forward by pixels leaves winners as the weight gradient by pixels reads them. */
 static duet_choice forward_by_rule(const duet_plan *plan, const duet_problem *p, bool pixel_weights) {
-  if (suits_images(plan, p)) return choice_of(DUET_WAY_images, 0);
+  if (suits_single(plan, p)) return choice_of(DUET_WAY_single, 0);
   if (suits_lists_forward(plan, p)) return choice_of(DUET_WAY_lists, 0);
   if (suits_pixel_forward(plan, p) && (pixel_weights || !plan->options.train)) return choice_of(DUET_WAY_pixels, 0);
   return winograd_or_direct(plan, p, false);
@@ -274,7 +270,7 @@ void duet_problem_key(const duet_plan *plan, const duet_problem *p, char key[DUE
 void duet_choose(const duet_plan *plan, const duet_problem *p, duet_choice c[DUET_DIRECTIONS]) {
   char key[DUET_KEY_SIZE];
   duet_choose_by_rule(plan, p, c);
-  if (c[DUET_FORWARD].way == DUET_WAY_images) return; /* what was measured is of training, and of whole blocks */
+  if (c[DUET_FORWARD].way == DUET_WAY_single) return; /* what was measured is of training */
   duet_problem_key(plan, p, key);
   const duet_choice *tuned = duet_record_find(plan->options.tuned, &plan->options, key);
   if (!tuned || !duet_choices_agree(p, tuned)) return;

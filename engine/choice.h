@@ -13,8 +13,7 @@ extern const char *const duet_direction_names[DUET_DIRECTIONS];
 
 /* winograd: inside of the convolution's stage; steps: Winograd's algorithm in stages of its own; lists: of what is not
    0 in the gradient, or forward in a dense layer's input; library: a dense layer as products by the vendor's; pixels:
-   of a picture those that are not background; images: one after the other, with vectors of channels, where they are
-   few. */
+   of a picture those that are not background; single: of one picture, with vectors of channels. */
 typedef enum duet_way {
   DUET_WAY_direct,
   DUET_WAY_winograd,
@@ -22,7 +21,7 @@ typedef enum duet_way {
   DUET_WAY_lists,
   DUET_WAY_library,
   DUET_WAY_pixels,
-  DUET_WAY_images,
+  DUET_WAY_single,
   DUET_WAYS
 } duet_way;
 extern const char *const duet_way_names[DUET_WAYS];
@@ -64,8 +63,8 @@ void duet_problem_key(const duet_plan *plan, const duet_problem *problem, char k
 void duet_choose(const duet_plan *plan, const duet_problem *problem, duet_choice choices[DUET_DIRECTIONS]);
 void duet_choose_by_rule(const duet_plan *plan, const duet_problem *problem, duet_choice choices[DUET_DIRECTIONS]);
 
-/* The ways in which a direction can be done, the rule's first, tiles left to the rule (of training: image by image is
-   for evaluation, by the rule alone). Returns their number; 0 where nothing is to be done. */
+/* The ways in which a direction can be done, the rule's first, tiles left to the rule (`single`, of evaluation,
+   is the rule's alone). Returns their number; 0 where nothing is to be done. */
 size_t duet_ways(const duet_plan *plan, const duet_problem *problem, duet_direction direction,
                  duet_choice ways[DUET_MOST_WAYS]);
 /* Whether directions can be done so together: in steps or by the library all or none; by lists both ways back of a

@@ -37,14 +37,6 @@ static bool fits_convolution(const constants *k, bool back) {
          k->TW < width + k->TW / patches && k->TO * patches <= MOST_SUMS && patches <= MOST_SUMS / 8;
 }
 
-/* Image by image, to a map of height x width: 1 x 1 of a dense layer. */
-static bool fits_images(const constants *k, int height, int width) {
-  const int side = k->POOL ? 2 : 1;
-  return divides(k->TO, ceil_divide(k->OC, k->WIDTH)) && divides(side, k->TH) && divides(side, k->TW) &&
-         divides(k->TH, height / side * side) && within(k->TW, width / side * side) &&
-         k->TO * k->TH * k->TW <= MOST_SUMS;
-}
-
 static bool fits_conv_weights(const constants *k) {
   if (k->POOL)
     return k->TO == 1 && within(k->TH, k->K) && within(k->TW, k->IC) && k->TH * k->TW * k->K <= MOST_SUMS &&
@@ -69,15 +61,13 @@ static bool fits_dense(const constants *k, int results, int row, bool weights) {
 
 /* Convolutions go by whole vectors of sixteen too; others by registers. */
 static bool fits_width(const duet_stage *stage, int registers) {
-  const bool whole =
-      (stage->kind == DUET_STAGE_conv_forward && !stage->constants.IMAGES) || stage->kind == DUET_STAGE_conv_backward;
+  const bool whole = stage->kind == DUET_STAGE_conv_forward || stage->kind == DUET_STAGE_conv_backward;
   return stage->constants.WIDTH == registers || (whole && stage->constants.WIDTH == DUET_LANES);
 }
 
 static bool fits_cpu(const duet_stage *stage, int registers) {
   const constants *k = &stage->constants;
   if (!fits_width(stage, registers)) return false;
-  if (k->IMAGES) return stage->kind == DUET_STAGE_dense_forward ? fits_images(k, 1, 1) : fits_images(k, k->OH, k->OW);
   switch (stage->kind) {
     case DUET_STAGE_conv_forward:
     case DUET_STAGE_conv_backward:

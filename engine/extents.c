@@ -91,7 +91,7 @@ static sizes sizes_of(const duet_constants *k) {
              .total = (size_t)k->TOTAL};
   s.kernels = k->WINOGRAD   ? s.u
               : k->MATRICES ? s.fragments
-              : k->IMAGES   ? product(k->IC, k->K * k->K, (int)duet_turned_row(k->OC), 1)
+              : k->SINGLE   ? product(k->IC, k->K * k->K, (int)duet_turned_row(k->OC), 1)
                             : s.w;
   return s;
 }

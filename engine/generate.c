@@ -105,15 +105,27 @@ static void add_call(duet_text *out, const duet_stage *stage, size_t number, con
   duet_text_add(out, ");\n");
 }
 
-/* Groups that take blocks while there are any (cpu class). */
+/* The stages of a part one after another on a block (cpu class). */
+static void add_block(duet_text *out, const duet_part *part, size_t first_number) {
+  for (size_t i = 0; i < part->stage_count; i++)
+    add_call(out, &part->stages[i], first_number + i, part->stages[i].by_block ? "0" : "block, 0, 1");
+}
+
+/* Groups that take blocks while there are any. */
 static void add_slots(duet_text *out, const duet_part *part, size_t first_number) {
   duet_text_add(out,
                 "  if (group < %zu) {\n    const int slot = group;\n    (void)slot;\n    for (;;) {\n"
                 "    const int block = TAKE_TICKET() - %zu;\n    if (block >= %zu) return;\n",
                 part->slots, part->first_ticket, part->count);
-  for (size_t i = 0; i < part->stage_count; i++)
-    add_call(out, &part->stages[i], first_number + i, part->stages[i].by_block ? "0" : "block, 0, 1");
+  add_block(out, part, first_number);
   duet_text_add(out, "    }\n  }\n  group -= %zu;\n", part->slots);
+}
+
+/* A group for each block. */
+static void add_blocks(duet_text *out, const duet_part *part, size_t first_number) {
+  duet_text_add(out, "  if (group < %zu) {\n    const int block = group;\n", part->count);
+  add_block(out, part, first_number);
+  duet_text_add(out, "    return;\n  }\n  group -= %zu;\n", part->count);
 }
 
 /* What a group of a part is: block and teams, or task and slice. A TASK stage that runs by block has all its tasks in
@@ -136,8 +148,9 @@ static void add_place(duet_text *out, const duet_part *part) {
 
 /* In the gpu class, stages of a section wait for each other's teams; those of a task follow item by item. */
 static void add_part(duet_text *out, const duet_part *part, size_t first_number, size_t group_size) {
-  if (part->slots) {
-    add_slots(out, part, first_number);
+  const bool by_block = duet_stage_is_by_block(part->stages);
+  if (part->slots || (by_block && part->spread == 1 && group_size == 1)) {
+    (part->slots ? add_slots : add_blocks)(out, part, first_number);
     return;
   }
   duet_text_add(out, "  if (group < %zu) {\n", part->count * part->spread);

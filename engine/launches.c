@@ -7,11 +7,13 @@
 #include <stdlib.h>
 
 enum {
-  GROUPS_PER_UNIT = 4,   /* cpu class: groups of a stage that runs alone, per compute unit; */
-  PART_CHANNELS = 16,    /* ... channels of a convolution's part, at least: each part reads all of its strip */
-  SMALL_PRODUCT = 16384, /* ... multiplications per image of a dense layer, */
-  SMALL_ELEMENTS = 1024, /* and elements of a pointwise stage, that one group does for a block */
+  GROUPS_PER_UNIT = 4,  /* cpu class: groups of a stage that runs alone, per compute unit */
+  PART_CHANNELS = 16,   /* cpu class: channels of a convolution's part, on average: each part reads all of its strip */
+  SMALL_ELEMENTS = 1024 /* of a pointwise stage that one group does for a block */
 };
+/* cpu class: operations of a block that one group does sooner than the launches in which groups share it would start.
+ */
+static const double SMALL_BLOCK = 1 << 27;
 
 /* ---- parts ---- */
 
@@ -26,7 +28,7 @@ static size_t dense_units(const duet_constants *k, int results) {
 static size_t conv_units(const duet_constants *k, int channels, int height, int width, size_t wanted) {
   const bool by_columns = k->WINOGRAD && k->K == 5;
   const int size = by_columns ? width : height, side = by_columns ? k->TW : k->TH;
-  const int tile = k->ROWS ? k->ROWS : k->IMAGES ? k->TO * k->WIDTH : k->TO;
+  const int tile = k->ROWS ? k->ROWS : k->SINGLE ? k->TO * k->WIDTH : k->TO;
   const size_t strips = (size_t)((size + side - 1) / side), tiles = (size_t)((channels + tile - 1) / tile);
   size_t parts = wanted / strips;
   if (parts > tiles) parts = tiles;
@@ -48,13 +50,14 @@ static size_t spread(const duet_plan *plan, const duet_stage *stage) {
   size_t units; /* what the stage divides among teams */
   switch (stage->kind) {
     case DUET_STAGE_conv_forward:
-      units = conv_units(k, k->OC, k->OH, k->OW, wanted);
+      units = k->POOL ? conv_units(k, k->OC, k->OH / 2 * 2, k->OW / 2 * 2, wanted)
+                      : conv_units(k, k->OC, k->OH, k->OW, wanted);
       break;
     case DUET_STAGE_conv_backward:
       units = conv_units(k, k->IC, k->IH, k->IW, wanted);
       break;
     case DUET_STAGE_dense_forward:
-      units = k->IMAGES ? conv_units(k, k->OC, 1, 1, wanted) : dense_units(k, k->OC);
+      units = k->SINGLE ? conv_units(k, k->OC, 1, 1, wanted) : dense_units(k, k->OC);
       break;
     case DUET_STAGE_dense_backward:
       units = dense_units(k, k->IC);
@@ -69,7 +72,10 @@ static size_t spread(const duet_plan *plan, const duet_stage *stage) {
 }
 
 bool duet_plan_takes_blocks(const duet_plan *plan) {
-  return plan->options.kernel_class == DUET_CLASS_CPU && (unsigned)plan->blocks >= plan->options.compute_units;
+  const unsigned blocks = (unsigned)plan->blocks, units = plan->options.compute_units;
+  const unsigned rounds = (blocks + units - 1) / units;
+  return plan->options.kernel_class == DUET_CLASS_CPU &&
+         (plan->block_flops <= SMALL_BLOCK || 4 * blocks >= 3 * rounds * units);
 }
 
 /* Whether one group does this stage for a block sooner than a launch of its own would start. */
@@ -78,7 +84,7 @@ static bool is_small(const duet_plan *plan, const duet_stage *stage) {
   switch (stage->kind) {
     case DUET_STAGE_dense_forward:
     case DUET_STAGE_dense_backward:
-      return plan->options.kernel_class == DUET_CLASS_GPU ? duet_tiles_small(stage) : k->IC * k->OC <= SMALL_PRODUCT;
+      return plan->options.kernel_class == DUET_CLASS_GPU ? duet_tiles_small(stage) : k->IC * k->OC <= DUET_SMALL_DENSE;
     case DUET_STAGE_relu_forward:
     case DUET_STAGE_relu_backward:
     case DUET_STAGE_copy:
@@ -123,8 +129,8 @@ static duet_part part_from(const duet_plan *plan, size_t first, size_t *tickets)
   for (const duet_stage *next = stage + 1; next < end; next++, part.stage_count++)
     if (section ? !joins_section(plan, next) : !follows(plan, stage, next)) break;
   part.spread = section ? 1 : spread(plan, stage);
-  if (section && plan->options.kernel_class == DUET_CLASS_CPU) {
-    part.slots = blocks < plan->options.compute_units ? blocks : plan->options.compute_units;
+  if (section && plan->options.kernel_class == DUET_CLASS_CPU && blocks > plan->options.compute_units) {
+    part.slots = plan->options.compute_units;
     part.first_ticket = *tickets;
     *tickets += blocks + part.slots; /* every group asks once in vain */
   }

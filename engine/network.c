@@ -125,6 +125,13 @@ duet_status duet_network_load(const char *name, int image_height, int image_widt
   return status;
 }
 
+double duet_network_flops(const duet_network *network, bool train) {
+  double flops = 0;
+  for (int i = 0; i < network->layer_count; i++)
+    flops += network->layers[i].flops_forward + (train ? network->layers[i].flops_backward : 0);
+  return flops;
+}
+
 void duet_network_destroy(duet_network *network) {
   if (!network) return;
   free(network->layers);

@@ -84,6 +84,9 @@ duet_status duet_network_parse(const char *name, const char *text, int image_hei
 
 void duet_network_destroy(duet_network *network); /* takes NULL */
 
+/* Nominal FLOPs of an image: forward, and with `train` the way back too. */
+double duet_network_flops(const duet_network *network, bool train);
+
 /* Names of the presets, NULL-terminated, and the text of one (NULL when unknown). */
 extern const char *const duet_network_presets[];
 const char *duet_network_preset(const char *name);

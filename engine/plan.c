@@ -102,8 +102,7 @@ static duet_shape unit_shape(const duet_planner *planner, int root) {
 static void place_logits(duet_planner *planner) {
   for (int h = 0; h < DUET_HEADS; h++) {
     duet_unit *unit = duet_planner_input(planner, planner->network->heads[h], 0);
-    if (!unit->value.stride)
-      unit->value = duet_planner_blocks(planner, duet_shape_count(unit_shape(planner, unit->root)));
+    unit->value = duet_planner_blocks(planner, duet_shape_count(unit_shape(planner, unit->root)));
     planner->plan->logits[h] = unit->value;
   }
 }
@@ -328,6 +327,8 @@ duet_status duet_plan_create(const duet_network *network, const duet_plan_option
     plan->options = *options;
     plan->options.library_gain = options->tuned ? options->tuned->library_gain : 0;
     plan->blocks = (options->batch + DUET_LANES - 1) / DUET_LANES;
+    plan->block_flops =
+        duet_network_flops(network, options->train) * (options->batch < DUET_LANES ? options->batch : DUET_LANES);
     find_group(plan, network->name);
     s = duet_parameters_create(network, &plan->parameters, error);
     if (!s && build(&planner))

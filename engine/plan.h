@@ -61,8 +61,9 @@ typedef struct duet_plan_layer {
 
 struct duet_plan {
   duet_plan_options options;
-  int blocks;     /* ceil(batch / 16) */
-  int group_gain; /* percent by which the groups' size was faster than the rule's; DUET_UNTUNED: was not measured */
+  int blocks;         /* ceil(batch / 16) */
+  double block_flops; /* nominal, of a step over a whole block, or all of the batch */
+  int group_gain;     /* percent by which the groups' size was faster than the rule's; DUET_UNTUNED: was not measured */
   duet_parameters parameters;
   duet_stage *stages; /* all of them, in the order in which they run */
   int *gains;         /* [stage_count]: of the choice that cut it (duet_choice) */
@@ -79,8 +80,8 @@ struct duet_plan {
   duet_operand logits[DUET_HEADS]; /* [blocks][classes or sums][16] after a step, one behind the other; predict only */
 };
 
-/* Whether blocks are enough to keep all compute units of the cpu class at work: then a section takes them one by one.
- */
+/* Whether groups of the cpu class do all that a block can do alone: where blocks keep most compute units at work, or
+   are small. */
 bool duet_plan_takes_blocks(const duet_plan *plan);
 
 duet_status duet_plan_create(const duet_network *network, const duet_plan_options *options, duet_plan **plan,

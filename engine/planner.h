@@ -28,17 +28,16 @@ typedef struct duet_unit {
   duet_operand partial[2];              /* sums of weight and bias */
   bool sparse;                          /* backward and the weight gradient go by `list` */
   duet_operand list;                    /* of stage sparse_gradient */
-  duet_operand
-      turned; /* weights, [OC][K][K][round up(IC, 16)]; of a dense layer, or image by image, of transpose_matrix */
-  duet_operand before;              /* the gradient before ReLU and pooling, once `backward` has added it */
-  duet_operand statistics;          /* of batch normalisation, [4][C] */
-  duet_operand moved;               /* its running statistics after this step, [2][C], where it may be skipped */
-  duet_operand values, places;      /* of the input's pixels, as stage pixels lists them; stride 0: not there */
-  duet_operand yt, dyt, indext;     /* value, gradient and winners, channels innermost; stride 0: not there */
-  duet_operand transposed;          /* the input with its channels innermost, where that is wanted */
-  bool by_library;                  /* a dense layer that the library makes, as products of rows (kernels.def) */
-  bool in_rows;                     /* all that read it are such too: there is no image-lane tensor of it */
-  duet_operand rows, gradient_rows; /* the value, its gradient as rows; stride 0: not there (yet) */
+  duet_operand turned;                  /* weights, of transpose_weights or transpose_matrix */
+  duet_operand before;                  /* the gradient before ReLU and pooling, once `backward` has added it */
+  duet_operand statistics;              /* of batch normalisation, [4][C] */
+  duet_operand moved;                   /* its running statistics after this step, [2][C], where it may be skipped */
+  duet_operand values, places;          /* of the input's pixels, as stage pixels lists them; stride 0: not there */
+  duet_operand yt, dyt, indext;         /* value, gradient and winners, channels innermost; stride 0: not there */
+  duet_operand transposed;              /* the input with its channels innermost, where that is wanted */
+  bool by_library;                      /* a dense layer that the library makes, as products of rows (kernels.def) */
+  bool in_rows;                         /* all that read it are such too: there is no image-lane tensor of it */
+  duet_operand rows, gradient_rows;     /* the value, its gradient as rows; stride 0: not there (yet) */
 } duet_unit;
 
 /* A range of `work`: of every block (or slot) `stride` floats, or once. */
@@ -113,6 +112,10 @@ void duet_planner_update(duet_planner *planner, int layer, const duet_operand pa
 /* The same for a layer whose gradient is there as `rows`: the bias's is their sum. */
 void duet_planner_update_rows(duet_planner *planner, int layer, duet_operand rows);
 
+/* Multiplications per image of a dense layer that one group of the cpu class does for a block sooner than a launch of
+   its own would start. */
+enum { DUET_SMALL_DENSE = 16384 };
+
 /* Offsets an operand by elements of a block's tensor. */
 static inline duet_operand duet_operand_at(duet_operand operand, size_t elements) {
   operand.offset += elements * DUET_LANES;
@@ -134,9 +137,8 @@ void duet_tiles_set(duet_stage *stage, const duet_plan *plan);
 int duet_tiles_winograd(int kernel, int source, duet_shape map, bool pool);
 /* Whether it can be made with this M: its tiles fit the map, and the transformed patches private memory. */
 bool duet_tiles_winograd_fits(int kernel, int M, int source, duet_shape map, bool pool);
-/* Whether the cpu class can make a convolution or dense layer image by image: a strip of the source fits private
- * memory. */
-bool duet_tiles_images_fit(const duet_problem *problem);
+/* Whether the cpu class can make a layer of one picture by vectors of channels: a strip of its source is private. */
+bool duet_tiles_single_fits(const duet_problem *problem);
 /* The cpu class: floats in a register of the device, as kernels know them: 4, 8 or 16. */
 int duet_tiles_width(const duet_plan *plan);
 /* The cpu class: rows of a weight tensor per task, for balance among the compute units. */

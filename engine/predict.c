@@ -3,7 +3,8 @@
 #include <math.h>
 #include <stdlib.h>
 
-/* Images at a time: three sizes, so that three sets of compiled kernels serve every number of images. */
+/* Images at a time: few sizes, so that few sets of compiled kernels serve every number of images; one alone where the
+   cpu class has a way of its own for that. */
 enum { MANY = 128, SIZES = 3 };
 static const size_t sizes[SIZES] = {1, DUET_LANES, MANY};
 
@@ -28,17 +29,9 @@ typedef struct turn {
 struct duet_predictor {
   duet_model *model;
   duet_precision precision;
+  int least;         /* of the sizes that it uses */
   turn turns[SIZES]; /* made when the first pictures come */
 };
-
-duet_status duet_predictor_create(duet_model *model, duet_precision precision, duet_predictor **out,
-                                  duet_error *error) {
-  duet_predictor *p = *out = calloc(1, sizeof *p);
-  if (!p) return duet_fail(error, DUET_OUT_OF_MEMORY, "no memory for predictions");
-  p->model = model;
-  p->precision = precision;
-  return DUET_OK;
-}
 
 static void release(turn *t) {
   duet_runner_destroy(t->runner);
@@ -50,6 +43,21 @@ void duet_predictor_destroy(duet_predictor *predictor) {
   if (!predictor) return;
   for (int i = 0; i < SIZES; i++) release(&predictor->turns[i]);
   free(predictor);
+}
+
+duet_status duet_predictor_create(duet_model *model, duet_precision precision, duet_predictor **out,
+                                  duet_error *error) {
+  duet_predictor *p = *out = calloc(1, sizeof *p);
+  if (!p) return duet_fail(error, DUET_OUT_OF_MEMORY, "no memory for predictions");
+  duet_kernel_class class;
+  const duet_status s = duet_plan_class(model->handle.backend->info(model->handle.device), &class, error);
+  p->model = model;
+  p->precision = precision;
+  p->least = class == DUET_CLASS_CPU ? 0 : 1;
+  if (!s) return DUET_OK;
+  duet_predictor_destroy(p);
+  *out = NULL;
+  return s;
 }
 
 static duet_status prepare(const duet_predictor *p, size_t batch, turn *t, duet_error *error) {
@@ -89,7 +97,7 @@ duet_status duet_predictor_run(duet_predictor *p, const uint8_t *images, const u
   const duet_network *network = p->model->network;
   const size_t pixels = duet_shape_count(network->layers[0].shape);
   if (count == 0) return DUET_OK;
-  int size = 0;
+  int size = p->least;
   while (size + 1 < SIZES && sizes[size] < count) size++;
   const size_t batch = sizes[size];
   turn *t = &p->turns[size];

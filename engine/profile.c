@@ -33,12 +33,14 @@ duet_status duet_profile_begin(duet_runner *runner, const duet_recipe *recipe, d
   return s;
 }
 
-/* `runner`: starts an epoch anew before; may be NULL. */
+/* `recording`, or steps of `runner` (else NULL), of an epoch that is started anew. */
 static duet_status time_replays(const duet_handle *h, duet_recording *recording, duet_runner *runner, size_t times,
                                 double *seconds, duet_error *error) {
   duet_status s = runner ? duet_profile_begin(runner, NULL, error) : DUET_OK;
   const double started = duet_now();
-  if (!s) s = h->backend->replay(h->device, recording, times, NULL, error);
+  if (!s)
+    s = runner ? duet_runner_steps(runner, times, NULL, error)
+               : h->backend->replay(h->device, recording, times, NULL, error);
   if (!s) s = h->backend->sync(h->device, 0, error);
   *seconds = duet_now() - started;
   return s;
@@ -72,7 +74,7 @@ duet_status duet_profile(const duet_handle *h, const duet_launch *launches, size
 }
 
 duet_status duet_profile_step(duet_runner *runner, double *seconds, duet_error *error) {
-  return least_time(&runner->model->handle, runner->recording, runner, runner->max_steps, seconds, error);
+  return least_time(&runner->model->handle, NULL, runner, runner->max_steps, seconds, error);
 }
 
 duet_stage duet_peak_stage(const duet_device_info *info, duet_kernel_class kernel_class, int rounds) {

@@ -14,7 +14,8 @@ typedef struct duet_model {
   const duet_network *network; /* borrowed */
   duet_parameters layout;
   duet_buffer *parameters, *gradients, *state;
-  uint64_t version; /* of the parameters: another whenever they may have changed */
+  uint64_t
+      version; /* of the parameters: another whenever duet_model_write or duet_runner_steps may have changed them */
 } duet_model;
 
 /* With the initial values of `seed`. */

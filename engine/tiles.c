@@ -202,30 +202,36 @@ static void pixel_forward_tile(duet_constants *k) {
   k->TO = divisor(ceil_divide(k->OC, k->WIDTH), at_least(FIRST_CACHE / bytes, 1));
 }
 
+/* Floats under a strip of `rows` rows of results, of one picture. */
+static double strip_floats(int source, int rows, int width, int kernel, int stride) {
+  return (double)source * ((rows - 1) * stride + kernel) * ((width - 1) * stride + kernel);
+}
+
 /* Pixels of a map by vecs of its channels, by what loads least for a multiply-add: a vec of weights, which may come
-   from far, meets all pixels; a last tile of a row lies partly over the one before it. */
-static void images_tile(duet_constants *k, const duet_plan *plan, int height, int width) {
+   from far, meets all pixels. A last tile of a row lies partly over the one before it; strips and vecs are shared by
+   the compute units. */
+static void single_tile(duet_constants *k, const duet_plan *plan, int height, int width) {
   enum { WEIGHTS = 4 /* loads of a pixel that those of a vec of weights cost */ };
   const int side = k->POOL ? 2 : 1, most = vec_sums(plan), vecs = ceil_divide(k->OC, k->WIDTH);
-  const int units =
-      height * width == 1 ? (int)plan->options.compute_units : 1; /* that share the vecs, without strips */
   double least = 0;
-  for (int to = 1; to <= at_most(at_least(vecs / units, 1), most); to++)
+  for (int to = 1; to <= at_most(vecs, most); to++)
     for (int rows = side; rows <= height; rows += side)
       for (int columns = side; columns <= width && to * rows * columns <= most; columns += side) {
-        const double waste = (double)(ceil_divide(width, columns) * columns) / width;
+        const int shares = height / rows * (vecs / to), walked = ceil_divide(width, columns) * columns;
+        const double waste = (double)walked / width * fmax((double)plan->options.compute_units / shares, 1);
         const double cost = waste * (1.0 / to + (double)WEIGHTS / (rows * columns));
-        if (vecs % to || height % rows || (least > 0 && cost >= least)) continue;
+        const bool fits = strip_floats(k->IC, rows, width, k->K, k->STRIDE) * sizeof(float) <= MOST_PATCHES;
+        if (vecs % to || height % rows || (rows > side && !fits) || (least > 0 && cost >= least)) continue;
         least = cost;
         k->TO = to, k->TH = rows, k->TW = columns;
       }
 }
 
-bool duet_tiles_images_fit(const duet_problem *p) {
-  if (p->op == DUET_OP_dense) return duet_shape_count(p->in) * sizeof(float) <= MOST_PATCHES;
+bool duet_tiles_single_fits(const duet_problem *p) {
   const int side = p->pool ? 2 : 1, height = p->out.height / side * side, width = p->out.width / side * side;
-  const double columns = (width - 1) * p->stride + p->kernel, rows = (height - 1) * p->stride + p->kernel;
-  return height > 0 && width > 0 && columns * rows * p->in.channels * sizeof(float) <= MOST_PATCHES;
+  const double floats = p->op == DUET_OP_dense ? (double)duet_shape_count(p->in)
+                                               : strip_floats(p->in.channels, side, width, p->kernel, p->stride);
+  return height > 0 && width > 0 && floats * sizeof(float) <= MOST_PATCHES;
 }
 
 static void dense_weights_tile(duet_constants *k, int most, unsigned compute_units) {
@@ -247,8 +253,8 @@ static void cpu_tiles(duet_stage *stage, const duet_plan *plan) {
   k->WIDTH = duet_tiles_width(plan);
   switch (stage->kind) {
     case DUET_STAGE_conv_forward:
-      if (k->IMAGES)
-        images_tile(k, plan, k->POOL ? k->OH / 2 * 2 : k->OH, k->POOL ? k->OW / 2 * 2 : k->OW);
+      if (k->SINGLE)
+        single_tile(k, plan, k->POOL ? k->OH / 2 * 2 : k->OH, k->POOL ? k->OW / 2 * 2 : k->OW);
       else
         best_conv_tile(k, plan, k->IC, k->OC, k->OH, k->OW);
       break;
@@ -277,7 +283,7 @@ static void cpu_tiles(duet_stage *stage, const duet_plan *plan) {
     case DUET_STAGE_dense_forward:
       k->TO = near_divisor(k->OC, most);
       if (k->SPARSE) k->TO = 1, k->TW = list_vectors(k, k->OC);
-      if (k->IMAGES) images_tile(k, plan, 1, 1);
+      if (k->SINGLE) single_tile(k, plan, 1, 1);
       break;
     case DUET_STAGE_dense_backward:
       k->TO = near_divisor(k->IC, most);

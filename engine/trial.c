@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { L = DUET_LANES, GUARD = 16, STEP = 1, SPREAD = 3, TASKS_OF_PEAK = 3 };
+enum { L = DUET_LANES, GUARD = 16, STEP = 1, SPREAD = 7, TASKS_OF_PEAK = 3 };
 /* What SCALED stands for in a case: stages know 0 from the rest only. */
 enum { STEADY = 1, SKIPPING, GROWING, DIVERGED };
 
@@ -144,7 +144,7 @@ static bool is_left_out(const duet_stage *stage, const char *name, bool gpu) {
       return !strcmp(name, gpu ? "xt" : "x");
     case DUET_STAGE_conv_forward:
     case DUET_STAGE_conv_backward:
-      return !strcmp(name, "index") && (!k->POOL || k->IMAGES);
+      return !strcmp(name, "index") && (!k->POOL || k->SINGLE);
     case DUET_STAGE_pool_forward:
     case DUET_STAGE_pool_backward:
       return !strcmp(name, "index") && !k->MAXIMUM;
@@ -278,7 +278,7 @@ static bool is_padding(const duet_trial *t, const char *name, size_t i) {
 /* What goes by lists where it is not 0. */
 static bool is_listed(const duet_trial *t, const char *name) {
   const duet_constants *k = &t->stage.constants;
-  return t->stage.kind == DUET_STAGE_dense_forward ? (k->SPARSE || k->IMAGES) && !strcmp(name, "x")
+  return t->stage.kind == DUET_STAGE_dense_forward ? (k->SPARSE || k->SINGLE) && !strcmp(name, "x")
                                                    : k->SPARSE && !strcmp(name, "dy");
 }
 

@@ -24,7 +24,6 @@ static void name_winograd(const duet_constants *k, bool back, char *text) {
 
 static const char *name_cpu(const duet_plan *plan, const duet_stage *stage) {
   const duet_constants *k = &stage->constants;
-  if (k->IMAGES) return "image by image: too few to lie side by side";
   switch (stage->kind) {
     case DUET_STAGE_conv_forward:
     case DUET_STAGE_conv_backward:

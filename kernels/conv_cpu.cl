@@ -1,4 +1,4 @@
-/* Stage conv_forward, cpu class (see kernels.def; tile in conv_tile.h, of Winograd's algorithm in winograd_tile.h or winograd_rows.h, image by image in image_tile.h).
+/* Stage conv_forward, cpu class (see kernels.def; tile in conv_tile.h, of Winograd's algorithm in winograd_tile.h or winograd_rows.h, of one image in single_tile.h).
    POOL 2 needs TH and TW even: a tile then holds whole windows. */
 #include "conv_map.h"
 #define FLIP 0
@@ -17,7 +17,7 @@
 #define TILE_PARAMETERS GLOBAL const float *bias, GLOBAL float *y, GLOBAL u8 *index
 #define TILE_ARGUMENTS bias, y, index
 #define TILE_LANES(l) bias, y + (l), index + (l)
-#if IMAGES
+#if SINGLE
 #elif POOL
 INLINE_FN void JOIN(STAGE, _store)(TILE_PARAMETERS, const vec *a, int d, int h0, int w0) {
   OVER_TILE for (int i = 0; i < TH * TW / 4; i++) {
@@ -45,8 +45,8 @@ INLINE_FN void JOIN(STAGE, _store)(TILE_PARAMETERS, const vec *a, int d, int h0,
 #endif
 #define TILE_START(d) SPLATV(bias[d])
 #define TILE_STORE(a, d, h0, w0) JOIN(STAGE, _store)(TILE_ARGUMENTS, a, d, h0, w0);
-#if IMAGES
-#include "image_tile.h"
+#if SINGLE
+#include "single_tile.h"
 #elif WINOGRAD && K == 5
 #include "winograd_rows.h"
 #elif WINOGRAD
@@ -57,8 +57,8 @@ INLINE_FN void JOIN(STAGE, _store)(TILE_PARAMETERS, const vec *a, int d, int h0,
 
 STAGE_FN STAGE(TEAM_PARAMETERS, GLOBAL const float *x, GLOBAL const float *w, GLOBAL const float *bias, GLOBAL float *y, GLOBAL u8 *index,
                GLOBAL const u32 *order, GLOBAL const u32 *control) {
-#if IMAGES
-  JOIN(STAGE, _images)(team, teams, x, w, bias, y);
+#if SINGLE
+  JOIN(STAGE, _single)(team, teams, x, w, bias, y);
 #else
   JOIN(STAGE, _rows)(team, teams, bias, y, index, x, w);
 #endif

@@ -1,10 +1,10 @@
-/* Stage dense_forward, cpu class (see kernels.def; tile in dense_tile.h, by lists in dense_sparse_cpu.h, image by image, as a convolution to one pixel, in image_tile.h). */
+/* Stage dense_forward, cpu class (see kernels.def; tile in dense_tile.h, by lists in dense_sparse_cpu.h, of one image, as a convolution to one pixel, in single_tile.h). */
 #define DC OC
 #define SC IC
 #define TILE_PARAMETERS GLOBAL const float *bias, GLOBAL float *y
 #define TILE_ARGUMENTS bias, y
 #define TILE_STORE(a, d) STORE(y, d, RELU ? CLIP(a + bias[d]) : a + bias[d]);
-#if IMAGES
+#if SINGLE
 #include "conv_map.h"
 #define DH 1
 #define DW 1
@@ -14,7 +14,7 @@
 #define STEP 1
 #define WINDOW 1
 #define SIDE 1
-#include "image_tile.h"
+#include "single_tile.h"
 #undef DH
 #undef DW
 #undef SH
@@ -37,8 +37,8 @@
 
 STAGE_FN STAGE(TEAM_PARAMETERS, GLOBAL const float *x, GLOBAL const float *w, GLOBAL const float *bias, GLOBAL float *y,
                GLOBAL const u32 *order, GLOBAL const u32 *control) {
-#if IMAGES
-  JOIN(STAGE, _images)(team, teams, x, w, bias, y);
+#if SINGLE
+  JOIN(STAGE, _single)(team, teams, x, w, bias, y);
 #else
   JOIN(STAGE, _all)(team, teams, bias, y, x, w);
 #endif

@@ -341,8 +341,8 @@ static void test_due(void **state) {
   assert_int_equal(checkpoints_with((duet_interval){DUET_EVERY_EPOCHS, 2}, &bests), 2);
   assert_int_equal(checkpoints_with((duet_interval){DUET_EVERY_STEPS, 4}, &bests), 3); /* 4, 8, 9 */
   assert_int_equal(checkpoints_with((duet_interval){DUET_EVERY_SECONDS, 1000}, &bests), 1);
-  /* replays grow to two steps within an epoch of three */
-  assert_int_equal(checkpoints_with((duet_interval){DUET_EVERY_SECONDS, 1e-9}, &bests), 2 * EPOCHS);
+  /* replays grow to two steps within an epoch of three, unless the machine is so busy that one takes too long */
+  assert_in_range(checkpoints_with((duet_interval){DUET_EVERY_SECONDS, 1e-9}, &bests), 2 * EPOCHS, 3 * EPOCHS);
 }
 
 /* ---- what is refused ---- */

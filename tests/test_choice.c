@@ -235,7 +235,7 @@ static void test_ways(void **state) {
   assert_int_equal(cpu[DUET_WAY_pixels], 0); /* its gradient is not turned */
   assert_true(try_ways(at_pixels, DUET_CLASS_CPU, cpu) > 10);
   for (int w = 0; w < DUET_WAYS; w++)
-    assert_true(((w == DUET_WAY_library ? gpu : cpu)[w] > 0) == (w != DUET_WAY_images)); /* of evaluation */
+    assert_true(((w == DUET_WAY_library ? gpu : cpu)[w] > 0) == (w != DUET_WAY_single)); /* of evaluation */
 }
 
 static size_t products_of(const duet_plan *plan) {

@@ -62,7 +62,7 @@ static void check_operands(const duet_plan *plan, const duet_stage *stage) {
 static void check_cpu_tile(const duet_stage *stage) {
   const duet_constants *k = &stage->constants;
   if (k->WINOGRAD) return; /* patches, the last ones cut */
-  if (k->IMAGES) {
+  if (k->SINGLE) {
     assert_int_equal((k->OC + k->WIDTH - 1) / k->WIDTH % k->TO, 0);
     assert_true(k->BLOCKS == 1 && !k->TRAIN && k->TH > 0 && k->TW > 0);
     if (stage->kind == DUET_STAGE_dense_forward) return;
@@ -253,7 +253,7 @@ static void check_plan(const duet_network *network, duet_plan_options options) {
 }
 
 static void check_all_classes(const duet_network *network) {
-  static const int batches[] = {1, 5, 16, 33, 128, 1000};
+  static const int batches[] = {1, 2, 5, 16, 33, 128, 1000};
   static const unsigned units[] = {1, 2, 64, 200};
   for (int class = 0; class <= DUET_CLASS_GPU; class ++)
     for (size_t b = 0; b < sizeof batches / sizeof *batches; b++)
@@ -264,6 +264,7 @@ static void check_all_classes(const duet_network *network) {
                                     .group = class == DUET_CLASS_GPU && group == 256 && b % 2 ? group : 0,
                                     .batch = batches[b],
                                     .train = train,
+                                    .predict = !train && u % 2,
                                     .method = (duet_method)(b % 4),
                                     .kernel_class = (duet_kernel_class) class,
                                     .gemm = class == DUET_CLASS_GPU && u > 1 ? DUET_GEMM_ALWAYS : DUET_GEMM_NEVER,
@@ -390,9 +391,10 @@ static void test_sections(void **state) {
   assert_int_equal(count_kind(plan, DUET_STAGE_pool_forward), 0);
   assert_int_equal(count_kind(plan, DUET_STAGE_relu_forward), 0);
   duet_plan_destroy(plan);
-  options.compute_units = 9; /* more than blocks: each stage alone, several groups a block */
+  options.compute_units = 9; /* more than blocks, which are small: a group for each */
   plan = plan_of(network, options);
-  assert_true(plan->launch_count > 10 && plan->launches[1].parts[0].spread > 1);
+  assert_int_equal(plan->launch_count, 3);
+  assert_true(plan->launches[1].groups == 8 && plan->launches[1].parts[0].slots == 0);
   duet_plan_destroy(plan);
   options.sections = false;
   plan = plan_of(network, options);
@@ -430,14 +432,13 @@ static void check_preparation(const duet_plan *plan) {
                   (i < plan->preparing_launches));
 }
 
-static size_t count_images(const duet_plan *plan) {
+static size_t count_single(const duet_plan *plan) {
   size_t count = 0;
-  for (size_t i = 0; i < plan->stage_count; i++) count += (size_t)plan->stages[i].constants.IMAGES;
+  for (size_t i = 0; i < plan->stage_count; i++) count += (size_t)plan->stages[i].constants.SINGLE;
   return count;
 }
 
-/* Of one picture: weights laid out once, layers image by image and shared by groups, all that is small in one launch.
- */
+/* Of one small picture: weights laid out once, vectors of channels, all by one group. */
 static void test_one_picture(void **state) {
   (void)state;
   duet_network *network;
@@ -447,41 +448,93 @@ static void test_one_picture(void **state) {
   duet_plan *plan = plan_of(network, options);
   check_preparation(plan);
   assert_int_equal(plan->preparing_launches, 1);
-  assert_int_equal(plan->launch_count - plan->preparing_launches, 6); /* gather, three layers, the rest, record */
-  assert_int_equal(count_images(plan), 3);
+  assert_int_equal(plan->launch_count - plan->preparing_launches, 2); /* all of it by one group, and record */
+  assert_int_equal(plan->launches[1].groups, 1);
+  assert_int_equal(count_single(plan), 3);
   assert_int_equal(count_kind(plan, DUET_STAGE_transpose_matrix), 3);
-  for (size_t i = 2; i < 5; i++) assert_true(plan->launches[i].groups > 1);
-  assert_int_equal(plan->launches[5].groups, 1);
-  assert_int_equal(plan->launches[5].parts[0].stage_count, 7);
   duet_plan_destroy(plan);
   options.batch = 2 * DUET_LANES; /* side by side, by sections */
   plan = plan_of(network, options);
   check_preparation(plan);
-  assert_int_equal(count_images(plan), 0);
+  assert_int_equal(count_single(plan), 0);
   assert_true(plan->preparing_launches == 1 && plan->launch_count == 3);
   duet_plan_destroy(plan);
   options = (duet_plan_options){.batch = 1, .train = true, .kernel_class = DUET_CLASS_CPU, .sections = true};
   plan = plan_of(network, options);
-  assert_true(plan->preparing_stages == 0 && plan->preparing_launches == 0 && count_images(plan) == 0);
+  assert_true(plan->preparing_stages == 0 && plan->preparing_launches == 0 && count_single(plan) == 0);
   duet_plan_destroy(plan);
   duet_network_destroy(network);
 }
 
-/* Where a map has too few strips for all compute units, groups share its channels: sixteen at least each. */
-static void test_parts_of_channels(void **state) {
+/* Of the part that begins with it; 0 where it is within one. */
+static size_t groups_of(const duet_plan *plan, const duet_stage *stage) {
+  for (size_t i = 0; i < plan->launch_count; i++)
+    for (size_t p = 0; p < plan->launches[i].part_count; p++)
+      if (plan->launches[i].parts[p].stages == stage) return duet_part_groups(&plan->launches[i].parts[p]);
+  return 0;
+}
+
+/* Large blocks, fewer than compute units, or so many that some would wait for long: each stage alone, groups share its
+   blocks by strips of maps, and where there are too few of these by channels; small stages in sections all the same. */
+static void test_large_blocks(void **state) {
   (void)state;
   duet_network *network;
-  OK(duet_network_load("fast", 28, 28, &network, &error));
-  duet_plan *plan = plan_of(network, (duet_plan_options){.batch = 16,
+  OK(duet_network_load("reference", 28, 28, &network, &error));
+  for (int batch = 1; batch <= 16; batch += 15) {
+    duet_plan *plan = plan_of(network, (duet_plan_options){.batch = batch,
+                                                           .predict = true,
+                                                           .kernel_class = DUET_CLASS_CPU,
+                                                           .sections = true,
+                                                           .vector_width = 16,
+                                                           .compute_units = 2});
+    check_preparation(plan);
+    const duet_stage *stage = stage_of(plan, "conv6 forward");
+    assert_int_equal(stage->constants.TH, stage->constants.OH);
+    assert_int_equal(groups_of(plan, stage), 8);
+    assert_int_equal(stage->constants.SINGLE, batch == 1);
+    assert_int_equal(count_single(plan), batch == 1 ? 7 : 0);
+    assert_true(plan->launches[plan->launch_count - 2].groups == 1 &&
+                plan->launches[plan->launch_count - 2].parts[0].stage_count == 6);
+    duet_plan_destroy(plan);
+  }
+  static const struct {
+    int batch;
+    unsigned units;
+    bool alone;
+  } rows[] = {{128, 8, false}, {128, 7, true}, {128, 9, false}, {128, 11, true}, {256, 6, false}};
+  for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+    duet_plan *plan = plan_of(network, (duet_plan_options){.batch = rows[i].batch,
+                                                           .train = true,
+                                                           .kernel_class = DUET_CLASS_CPU,
+                                                           .sections = true,
+                                                           .compute_units = rows[i].units});
+    assert_int_equal(groups_of(plan, stage_of(plan, "conv4 forward")) > rows[i].units, rows[i].alone);
+    duet_plan_destroy(plan);
+  }
+  duet_network_destroy(network);
+}
+
+/* Of pictures that are large as a whole, strips fit private memory. */
+static void test_one_large_picture(void **state) {
+  (void)state;
+  duet_network *network;
+  static const char text[] =
+      "c1 = conv image channels=32 kernel=3 pad=1\nr1 = relu c1\nc2 = conv r1 channels=64 kernel=3 pad=1\n"
+      "r2 = relu c2\np2 = max_pool r2 kernel=2\nc3 = conv p2 channels=128 kernel=3 pad=1\n"
+      "c4 = conv c3 channels=16 kernel=3\nf = flatten c4\ndigit = dense f units=10\n" PLAIN_HEADS;
+  OK(duet_network_parse("large.net", text, 64, 64, &network, &error));
+  duet_plan *plan = plan_of(network, (duet_plan_options){.batch = 1,
                                                          .predict = true,
                                                          .kernel_class = DUET_CLASS_CPU,
                                                          .sections = true,
                                                          .vector_width = 16,
                                                          .compute_units = 2});
-  const duet_stage *stage = stage_of(plan, "conv2 forward");
-  assert_true(stage->constants.WINOGRAD && stage->constants.TH == stage->constants.OH);
-  for (size_t i = 0; i < plan->launch_count; i++)
-    if (plan->launches[i].parts[0].stages == stage) assert_int_equal(plan->launches[i].groups, 32 / 16);
+  assert_int_equal(count_single(plan), 5);
+  for (size_t i = 0; i < plan->stage_count; i++) {
+    const duet_constants *k = &plan->stages[i].constants;
+    if (k->SINGLE && k->K > 0)
+      assert_in_range(k->IC * ((k->TH - 1) * k->STRIDE + k->K) * ((k->OW - 1) * k->STRIDE + k->K) * 4, 1, 512 * 1024);
+  }
   duet_plan_destroy(plan);
   duet_network_destroy(network);
 }
@@ -581,12 +634,18 @@ static void test_generated_text(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_presets),           cmocka_unit_test(test_small_networks),
-      cmocka_unit_test(test_large_pictures),    cmocka_unit_test(test_spare_teams),
-      cmocka_unit_test(test_sections),          cmocka_unit_test(test_many_layers),
-      cmocka_unit_test(test_launches_of_a_gpu), cmocka_unit_test(test_one_picture),
-      cmocka_unit_test(test_parts_of_channels), cmocka_unit_test(test_preparation_of_a_gpu),
-      cmocka_unit_test(test_branches),          cmocka_unit_test(test_generated_text)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_presets),
+                                     cmocka_unit_test(test_small_networks),
+                                     cmocka_unit_test(test_large_pictures),
+                                     cmocka_unit_test(test_spare_teams),
+                                     cmocka_unit_test(test_sections),
+                                     cmocka_unit_test(test_many_layers),
+                                     cmocka_unit_test(test_launches_of_a_gpu),
+                                     cmocka_unit_test(test_one_picture),
+                                     cmocka_unit_test(test_large_blocks),
+                                     cmocka_unit_test(test_one_large_picture),
+                                     cmocka_unit_test(test_preparation_of_a_gpu),
+                                     cmocka_unit_test(test_branches),
+                                     cmocka_unit_test(test_generated_text)};
   return cmocka_run_group_tests_name("plans", tests, NULL, NULL);
 }

@@ -20,7 +20,7 @@ REF_INLINE ptrdiff_t matrix_at(const duet_constants *k, ptrdiff_t d, ptrdiff_t s
   return (s * k->K * k->K + tap) * (ptrdiff_t)duet_turned_row(k->OC) + d;
 }
 REF_INLINE ptrdiff_t weight_at(const duet_constants *k, bool back, ptrdiff_t d, ptrdiff_t s, int tap) {
-  if (k->IMAGES) return matrix_at(k, d, s, tap);
+  if (k->SINGLE) return matrix_at(k, d, s, tap);
   return (k->MATRICES ? fragment_at : plain_at)(k, back, d, s, tap);
 }
 
@@ -70,7 +70,7 @@ REF_CLONES void REF_TWIN(conv_forward)(const ref_call *call) {
   const ref_real *x = call->operand[0], *w = call->operand[1], *bias = call->operand[2];
   ref_real *y = call->operand[3];     // [OC][OH][OW][16], or pooled
   uint8_t *index = call->operand[4];  // the same shape, when pooled and wanted
-  const int side = k->POOL ? 2 : 1, images = k->IMAGES ? k->BATCH : REF_LANES;
+  const int side = k->POOL ? 2 : 1, images = k->SINGLE ? 1 : REF_LANES;
   for (ptrdiff_t oc = 0, out = 0; oc < k->OC; oc++) {
     ref_winograd winograd;
     if (k->WINOGRAD) REF_TWIN(winograd_begin)(&winograd, call, false, oc);

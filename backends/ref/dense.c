@@ -14,8 +14,8 @@ REF_CLONES void REF_TWIN(dense_forward)(const ref_call *call) {
   const duet_constants *k = call->k;
   const ref_real *x = call->operand[0], *w = call->operand[1], *bias = call->operand[2];
   ref_real *y = call->operand[3];
-  const bool turned = k->SPARSE || k->IMAGES;
-  const int images = k->IMAGES ? k->BATCH : REF_LANES;
+  const bool turned = k->SPARSE || k->SINGLE;
+  const int images = k->SINGLE ? 1 : REF_LANES;
   const ptrdiff_t result = turned ? 1 : k->IC,
                   feature = turned ? (ptrdiff_t)duet_turned_row(k->OC) : 1;  // distances in w
   for (ptrdiff_t o = 0; o < k->OC; o++) {

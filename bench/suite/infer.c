@@ -58,7 +58,7 @@ static duet_status time_one(void *context, size_t times, double *seconds, duet_e
 
 /* The logits of some images on both devices. */
 static duet_status check_single(single *one, single *wanted, bench_check *check, duet_error *error) {
-  const double flops = bench_network_flops(one->model->network, false) * DUET_LANES;
+  const double flops = duet_network_flops(one->model->network, false) * DUET_LANES;
   const size_t images = (size_t)fmin(fmax(REF_FLOPS / flops, 1), MOST_CHECKED);
   (void)snprintf(check->what, sizeof check->what, "the logits of both heads of %zu image%s", images,
                  images == 1 ? "" : "s");
@@ -86,7 +86,7 @@ static duet_status run_single(bench_rig *rig, const bench_job *job, bench_result
   if (!s) s = check_single(&both[0], &both[1], &r->check, error);
   if (!s) {
     const bench_load load = {.context = &both[0], .run = time_one, .most = 1, .images = 1};
-    r->flops = bench_network_flops(network, false);
+    r->flops = duet_network_flops(network, false);
     s = bench_measure(rig, &load, job->seconds, r, error);
   }
   single_close(&both[1]), single_close(&both[0]);
@@ -147,7 +147,7 @@ static duet_status copy_parameters(const duet_model *from, duet_model *to, duet_
 /* The mean losses of some images of a batch on both devices. */
 static duet_status check_batch(bench_rig *rig, const bench_setup *setup, int batch, bench_check *check,
                                duet_error *error) {
-  const size_t most = (size_t)fmax(REF_FLOPS / bench_network_flops(setup->network, false), DUET_LANES),
+  const size_t most = (size_t)fmax(REF_FLOPS / duet_network_flops(setup->network, false), DUET_LANES),
                count = most < (size_t)batch ? most : (size_t)batch;
   duet_dataset first = *rig->test_set;
   first.count = count;
@@ -187,7 +187,7 @@ static duet_status run_batches(bench_rig *rig, const bench_job *job, bench_resul
                              .most = rig->test_set->count / (size_t)job->batch, /* whole ones */
                              .amount = job->batch,
                              .images = job->batch};
-    r->flops = bench_network_flops(setup.network, false) * job->batch;
+    r->flops = duet_network_flops(setup.network, false) * job->batch;
     s = bench_measure(rig, &load, job->seconds, r, error);
   }
   bench_setup_close(&setup);

@@ -15,13 +15,6 @@ static const double step_tolerances[DUET_PRECISIONS] = {[DUET_PRECISION_fp32] = 
                                                         [DUET_PRECISION_bf16] = 0.3,
                                                         [DUET_PRECISION_fp16] = 5e-2};
 
-double bench_network_flops(const duet_network *network, bool train) {
-  double flops = 0;
-  for (int i = 0; i < network->layer_count; i++)
-    flops += network->layers[i].flops_forward + (train ? network->layers[i].flops_backward : 0);
-  return flops;
-}
-
 duet_status bench_setup_open(bench_rig *rig, const bench_job *job, duet_precision precision, bool train,
                              bench_setup *setup, duet_error *error) {
   duet_status s = bench_rig_data(rig, error);
@@ -55,7 +48,7 @@ duet_status bench_learn(duet_runner *runner, size_t steps, duet_error *error) {
 
 /* Images of the batch that `ref` can do: the batch, or some whole blocks and a part of one. */
 static size_t checked_images(const duet_network *network, size_t batch) {
-  const size_t blocks = (size_t)(REF_FLOPS / bench_network_flops(network, true)) / DUET_LANES;
+  const size_t blocks = (size_t)(REF_FLOPS / duet_network_flops(network, true)) / DUET_LANES;
   const size_t images = DUET_LANES * (blocks ? blocks : 1) - 3;
   return images < batch ? images : batch;
 }

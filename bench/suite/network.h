@@ -29,7 +29,4 @@ duet_status bench_learn(duet_runner *runner, size_t steps, duet_error *error);
    put back. Errors: FAILED when they differ, those of the backends. */
 duet_status bench_check_step(bench_rig *rig, const bench_setup *setup, bench_check *check, duet_error *error);
 
-/* Nominal FLOPs of an image: forward, and with `train` the way back too. */
-double bench_network_flops(const duet_network *network, bool train);
-
 #endif

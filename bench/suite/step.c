@@ -37,7 +37,7 @@ duet_status bench_run_step(bench_rig *rig, const bench_job *job, bench_result *r
                              .most = setup.runner->max_steps,
                              .amount = job->batch,
                              .images = job->batch};
-    r->flops = bench_network_flops(setup.network, true) * job->batch;
+    r->flops = duet_network_flops(setup.network, true) * job->batch;
     s = bench_measure(rig, &load, job->seconds, r, error);
   }
   bench_setup_close(&setup);

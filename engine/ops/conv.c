@@ -45,7 +45,7 @@ static size_t turned_size(const duet_planner *planner, const duet_layer *l, int 
   return l->weight_rows * kernel * kernel * duet_feature_row(in, duet_tiles_width(planner->plan));
 }
 
-/* A stage of one task an output channel that lays the weights out anew. */
+/* A stage that lays the weights out anew. */
 static duet_stage *add_weights_stage(duet_planner *planner, int layer, duet_stage_kind kind, size_t floats) {
   duet_stage *stage = duet_planner_add(planner, kind, layer, "transform");
   set_constants(planner, layer, stage);
@@ -109,7 +109,7 @@ void duet_op_conv_prepare(duet_planner *planner, int layer) {
     add_fragments(planner, layer, unit, false);
     if (back) add_fragments(planner, layer, unit, true);
   }
-  if (choices[DUET_FORWARD].way == DUET_WAY_images) add_turned_matrix(planner, layer, unit);
+  if (choices[DUET_FORWARD].way == DUET_WAY_single) add_turned_matrix(planner, layer, unit);
   if (unit->sparse && back) {
     const size_t size = turned_size(planner, l, planner->network->layers[l->inputs[0]].shape.channels);
     unit->turned = add_weights_stage(planner, layer, DUET_STAGE_transpose_weights, size)->operands[1];
@@ -193,7 +193,7 @@ static void bind_points(duet_planner *planner, int layer, const duet_unit *unit,
 /* The weights as the stage forward or back reads them. */
 static duet_operand kernel_operand(const duet_planner *planner, const duet_unit *unit, int layer, bool back,
                                    duet_stage *stage) {
-  if (stage->constants.IMAGES) return unit->turned;
+  if (stage->constants.SINGLE) return unit->turned;
   stage->constants.WINOGRAD = unit->winograd[back];
   const bool other = unit->winograd[back] || unit->fragments[back];
   return other ? unit->transformed[back] : duet_planner_weight(planner, DUET_MEMORY_parameters, layer);
@@ -255,12 +255,12 @@ void duet_op_conv_forward(duet_planner *planner, int layer) {
   set_constants(planner, layer, stage);
   stage->constants.RELU = unit->relu;
   stage->constants.POOL = unit->pool >= 0 ? 2 : 0;
-  stage->constants.IMAGES = unit->choices[DUET_FORWARD].way == DUET_WAY_images;
+  stage->constants.SINGLE = unit->choices[DUET_FORWARD].way == DUET_WAY_single;
   duet_planner_bind_input(planner, layer, stage, 5);
   stage->operands[1] = kernel_operand(planner, unit, layer, false, stage);
   stage->operands[2] = duet_planner_bias(planner, DUET_MEMORY_parameters, layer);
   stage->operands[3] = unit->value;
-  if (unit->pool >= 0 && !stage->constants.IMAGES) stage->operands[4] = unit->index;
+  if (unit->pool >= 0 && !stage->constants.SINGLE) stage->operands[4] = unit->index;
   duet_planner_cut(planner, layer, DUET_FORWARD, stage);
 }
 

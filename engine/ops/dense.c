@@ -119,7 +119,7 @@ static void weights_by_library(duet_planner *planner, int layer, const duet_unit
 void duet_op_dense_prepare(duet_planner *planner, int layer) {
   duet_unit *unit = duet_planner_unit(planner, layer);
   const duet_way way = unit->choices[DUET_FORWARD].way;
-  if (way != DUET_WAY_lists && way != DUET_WAY_images) return;
+  if (way != DUET_WAY_lists && way != DUET_WAY_single) return;
   duet_stage *stage = duet_planner_add(planner, DUET_STAGE_transpose_matrix, layer, "transpose");
   set_constants(planner, layer, stage);
   stage->operands[0] = duet_planner_weight(planner, DUET_MEMORY_parameters, layer);
@@ -138,8 +138,8 @@ void duet_op_dense_forward(duet_planner *planner, int layer) {
   stage->constants.RELU = unit->relu;
   duet_planner_bind_input(planner, layer, stage, 4);
   stage->constants.SPARSE = unit->choices[DUET_FORWARD].way == DUET_WAY_lists;
-  stage->constants.IMAGES = unit->choices[DUET_FORWARD].way == DUET_WAY_images;
-  const bool turned = stage->constants.SPARSE || stage->constants.IMAGES;
+  stage->constants.SINGLE = unit->choices[DUET_FORWARD].way == DUET_WAY_single;
+  const bool turned = stage->constants.SPARSE || stage->constants.SINGLE;
   stage->operands[1] = turned ? unit->turned : duet_planner_weight(planner, DUET_MEMORY_parameters, layer);
   stage->operands[2] = duet_planner_bias(planner, DUET_MEMORY_parameters, layer);
   stage->operands[3] = unit->value;

@@ -1,15 +1,16 @@
-/* The tile of a convolution or dense layer for few images, cpu class: image by image with vecs of destination channels, where of sixteen images side by side most
-   would be padding. Register tile: TH x TW pixels by TO vecs; a vec of weights, once read, meets all pixels, a pixel all vecs. The image's source under a strip of TH
-   rows is private, with zeros around it. Where a tile is one pixel (a dense layer) a source that is 0, as most are behind a ReLU, costs no weights.
+/* The tile of a convolution or dense layer for one image, that of lane 0, cpu class: with vecs of destination channels, where fifteen of sixteen images side by side would be
+   padding. Register tile: TH x TW pixels by TO vecs; a vec of weights, once read, meets all pixels, a pixel all vecs. The source under a strip of TH rows is private, with
+   zeros around it. Where a tile is one pixel (a dense layer) a source that is 0, as most are behind a ReLU, costs no weights, and sums are chunked.
    w[SC][WINDOW][WINDOW][TURNED_ROW(DC)] is wt of stage transpose_matrix. Given: DC, DH, DW, SC, SH, SW, P, STEP as in conv_tile.h, WINDOW (kernel side), SIDE (of the
-   windows of a maximum: 2, or 1). Needs: BLOCKS 1; TO divides the vecs of DC, TH DH, SIDE TH and TW; TW <= DW. */
+   windows of a maximum: 2, or 1). Needs: TO divides the vecs of DC, TH DH, SIDE TH and TW; TW <= DW. */
 #define CHANNEL_VECS ((DC + WIDTH - 1) / WIDTH)
 #define PATCH_ROWS ((TH - 1) * STEP + WINDOW)
 #define PATCH_COLUMNS ((DW - 1) * STEP + WINDOW)
 #define PIXELS (TH * TW)
+#define CHUNK MAX(64 / (WINDOW * WINDOW), 1) /* source channels summed at a time: rounding errors grow with the length of a sum */
 #define OFFSET(i) ((i) / TW * STEP * PATCH_COLUMNS + (i) % TW * STEP) /* of pixel i of a tile in the patch */
 
-/* patch[SC][PATCH_ROWS][PATCH_COLUMNS] of the image whose lane begins at x, under the strip from row h0 on. */
+/* patch[SC][PATCH_ROWS][PATCH_COLUMNS] under the strip from row h0 on. */
 INLINE_FN void JOIN(STAGE, _patch)(float *patch, GLOBAL const float *x, int h0) {
   for (int c = 0; c < SC; c++)
     for (int h = h0 * STEP - P; h < h0 * STEP - P + PATCH_ROWS; h++)
@@ -29,11 +30,12 @@ INLINE_FN vec JOIN(STAGE, _result)(vec acc[PIXELS][TO], int corner, int v) {
 
 /* The results of vecs v0... at the tile (h0, w0), of which `patch` has the first source pixel. */
 INLINE_FN void JOIN(STAGE, _pixels)(const float *patch, GLOBAL const vec *w, GLOBAL const float *bias, GLOBAL float *y, int v0, int h0, int w0) {
-  vec acc[PIXELS][TO];
+  vec acc[PIXELS][TO], sums[TO];
   float channels[TO * WIDTH];
   for (int d = 0; d < TO * WIDTH; d++) channels[d] = v0 * WIDTH + d < DC ? bias[v0 * WIDTH + d] : 0.0f;
   UNROLL for (int i = 0; i < PIXELS * TO; i++) acc[i / TO][i % TO] = JOIN(vload, WIDTH)(i % TO, channels);
-  for (int c = 0; c < SC; c++, patch += PATCH_ROWS * PATCH_COLUMNS)
+  UNROLL for (int v = 0; v < TO; v++) sums[v] = ZEROV;
+  for (int c = 0; c < SC; c++, patch += PATCH_ROWS * PATCH_COLUMNS) {
     NO_UNROLL for (int tap = 0; tap < WINDOW * WINDOW; tap++, w += TURNED_ROW(DC) / WIDTH) {
       const float *at = patch + tap / WINDOW * PATCH_COLUMNS + tap % WINDOW;
       if (PIXELS == 1 && *at == 0.0f) continue;
@@ -41,6 +43,12 @@ INLINE_FN void JOIN(STAGE, _pixels)(const float *patch, GLOBAL const vec *w, GLO
       UNROLL for (int v = 0; v < TO; v++) weights[v] = w[v];
       UNROLL for (int i = 0; i < PIXELS; i++) UNROLL for (int v = 0; v < TO; v++) acc[i][v] = fma(SPLATV(at[OFFSET(i)]), weights[v], acc[i][v]);
     }
+    if (PIXELS == 1 && c % CHUNK == CHUNK - 1) UNROLL for (int v = 0; v < TO; v++) {
+      sums[v] += acc[0][v];
+      acc[0][v] = ZEROV;
+    }
+  }
+  if (PIXELS == 1) UNROLL for (int v = 0; v < TO; v++) acc[0][v] += sums[v];
   UNROLL for (int i = 0; i < PIXELS / (SIDE * SIDE); i++) {
     const int r = i / (TW / SIDE), q = i % (TW / SIDE), place = (h0 / SIDE + r) * (DW / SIDE) + w0 / SIDE + q;
     UNROLL for (int v = 0; v < TO; v++) JOIN(vstore, WIDTH)(JOIN(STAGE, _result)(acc, (r * TW + q) * SIDE, v), v, channels);
@@ -48,20 +56,20 @@ INLINE_FN void JOIN(STAGE, _pixels)(const float *patch, GLOBAL const vec *w, GLO
   }
 }
 
-INLINE_FN void JOIN(STAGE, _images)(int team, int teams, GLOBAL const float *x, GLOBAL const float *w, GLOBAL const float *bias, GLOBAL float *y) {
+INLINE_FN void JOIN(STAGE, _single)(int team, int teams, GLOBAL const float *x, GLOBAL const float *w, GLOBAL const float *bias, GLOBAL float *y) {
   float patch[SC * PATCH_ROWS * PATCH_COLUMNS];
-  for (int l = 0; l < BATCH; l++)
-    EACH_STRIP(h0, DH, TH) {
-      JOIN(STAGE, _patch)(patch, x + l, h0);
-      for (int v0 = PART * TO; v0 < CHANNEL_VECS; v0 += PARTS * TO)
-        for (int column = 0; column < DW; column += TW) {
-          const int w0 = MIN(column, DW - TW); /* the last tile may lie over the one before it */
-          JOIN(STAGE, _pixels)(patch + w0 * STEP, (GLOBAL const vec *)w + v0, bias, y + l, v0, h0, w0);
-        }
-    }
+  EACH_STRIP(h0, DH, TH) {
+    JOIN(STAGE, _patch)(patch, x, h0);
+    for (int v0 = PART * TO; v0 < CHANNEL_VECS; v0 += PARTS * TO)
+      for (int column = 0; column < DW; column += TW) {
+        const int w0 = MIN(column, DW - TW); /* the last tile may lie over the one before it */
+        JOIN(STAGE, _pixels)(patch + w0 * STEP, (GLOBAL const vec *)w + v0, bias, y, v0, h0, w0);
+      }
+  }
 }
 #undef CHANNEL_VECS
 #undef PATCH_ROWS
 #undef PATCH_COLUMNS
 #undef PIXELS
+#undef CHUNK
 #undef OFFSET
