@@ -11,8 +11,7 @@ enum {
   PART_CHANNELS = 16,   /* cpu class: channels of a convolution's part, on average: each part reads all of its strip */
   SMALL_ELEMENTS = 1024 /* of a pointwise stage that one group does for a block */
 };
-/* cpu class: operations of a block that one group does sooner than the launches in which groups share it would start.
- */
+/* cpu class: operations of a block that a group does alone sooner than groups share it in many launches. */
 static const double SMALL_BLOCK = 1 << 27;
 
 /* ---- parts ---- */
@@ -47,11 +46,11 @@ static size_t spread(const duet_plan *plan, const duet_stage *stage) {
   if (task) return 1;
   const size_t wanted =
       (GROUPS_PER_UNIT * plan->options.compute_units + (size_t)plan->blocks - 1) / (size_t)plan->blocks;
+  const int side = k->POOL ? 2 : 1;
   size_t units; /* what the stage divides among teams */
   switch (stage->kind) {
     case DUET_STAGE_conv_forward:
-      units = k->POOL ? conv_units(k, k->OC, k->OH / 2 * 2, k->OW / 2 * 2, wanted)
-                      : conv_units(k, k->OC, k->OH, k->OW, wanted);
+      units = conv_units(k, k->OC, k->OH / side * side, k->OW / side * side, wanted);
       break;
     case DUET_STAGE_conv_backward:
       units = conv_units(k, k->IC, k->IH, k->IW, wanted);
@@ -98,7 +97,7 @@ static bool is_small(const duet_plan *plan, const duet_stage *stage) {
 }
 
 /* Whether a stage by blocks may be one of a section, the stages that a group runs one after another on a block: small
-   ones, on a CPU any where there are blocks enough for all compute units. */
+   ones, on a CPU any where groups take blocks. */
 static bool joins_section(const duet_plan *plan, const duet_stage *stage) {
   if (!plan->options.sections || !duet_stage_is_by_block(stage)) return false;
   return duet_plan_takes_blocks(plan) || (plan->options.kernel_class != DUET_CLASS_PLAIN && is_small(plan, stage));

@@ -14,8 +14,7 @@ typedef struct duet_model {
   const duet_network *network; /* borrowed */
   duet_parameters layout;
   duet_buffer *parameters, *gradients, *state;
-  uint64_t
-      version; /* of the parameters: another whenever duet_model_write or duet_runner_steps may have changed them */
+  uint64_t version; /* of the parameters, as duet_model_write and duet_runner_steps change them */
 } duet_model;
 
 /* With the initial values of `seed`. */
@@ -90,8 +89,7 @@ duet_status duet_runner_create(duet_model *model, const duet_resident *resident,
                                duet_runner **runner, duet_error *error);
 void duet_runner_destroy(duet_runner *runner); /* takes NULL */
 
-/* Starts an epoch over order[count] (sample indices); rates[steps][8] when training, else
- * NULL. Waits for nothing. */
+/* Starts an epoch over order[count] (sample indices); rates[steps][8] when training, else NULL. Waits for nothing. */
 duet_status duet_runner_begin(duet_runner *runner, uint64_t seed, uint32_t epoch, const uint32_t *order, size_t count,
                               const float *rates, duet_error *error);
 /* After duet_runner_begin: the epoch goes on at its step `step` (from 0), as if those before had been run. */
