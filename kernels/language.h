@@ -1,7 +1,7 @@
 /* The words that differ between the languages in which a kernel's text is compiled: CUDA C++ by NVRTC, else OpenCL C 1.2. Where a product
    and a sum are to be rounded once the text says fma(): no compiler is relied on to contract them. */
 #ifdef __CUDACC__
-#pragma nv_diag_suppress 177 /* not every specialisation of a stage uses all of its names */
+#pragma nv_diag_suppress 177, 186 /* not every specialisation of a stage uses all of its names; in some an unsigned number is never below 0 */
 typedef unsigned char u8;
 typedef unsigned int u32;
 typedef int i32;

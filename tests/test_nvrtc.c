@@ -2,10 +2,12 @@
    compiler must be silent, spill nothing, and find no arithmetic in double. Arguments are a precision and the presets
    to compile in it, for training and for evaluation: in fp32 `fast` for every architecture and others for the first
    of each generation, in other precisions for three ($DUET_TEST_SMALL=1: for the first that has the precision alone);
-   without any, networks with all ops in all precisions, for the first and the last architecture. */
+   without any, networks with all ops in all precisions, for the first and the last architecture, and more
+   ($DUET_TEST_ONLY=test_cases chooses). */
 #include "backends/cuda/compiler.h"
 #include "engine/generate.h"
 #include "engine/stage.h"
+#include "engine/trial.h"
 #include "tests/check.h"
 #include "tests/gpu_kernels.h"
 #include "tests/small.h"
@@ -270,6 +272,53 @@ static void test_peaks(void **state) {
   }
 }
 
+/* Whether the compiler's front end is silent: fast enough for many texts. */
+static void check_words(const char *what, const char *text) {
+  const char *const options[] = {"--gpu-architecture=compute_90", "--fdevice-syntax-only"};
+  nvrtcProgram program;
+  size_t bytes = 0;
+  assert_int_equal(nvrtcCreateProgram(&program, text, "kernel.cu", 0, NULL, NULL), NVRTC_SUCCESS);
+  const nvrtcResult result = nvrtcCompileProgram(program, 2, options);
+  assert_int_equal(nvrtcGetProgramLogSize(program, &bytes), NVRTC_SUCCESS);
+  char *log = calloc(bytes + 1, 1);
+  assert_non_null(log);
+  assert_int_equal(nvrtcGetProgramLog(program, log), NVRTC_SUCCESS);
+  if (result != NVRTC_SUCCESS || *log) fail_msg("%s: %s", what, log);
+  free(log);
+  (void)nvrtcDestroyProgram(&program);
+}
+
+/* What tests of kernels run on a device must compile without a word there: all cases of the gpu class, in each
+   precision. Presets have few of these shapes. */
+static void test_cases(void **state) {
+  (void)state;
+  const duet_device_info info = {.id = "cuda:0", .max_group = 1024, .compute_units = UNITS, .roomy = true};
+  size_t compiled = 0;
+  for (size_t i = 0; i < duet_case_count; i++)
+    for (int p = 0; p < DUET_PRECISION_fp16; p++) {
+      duet_trials set = duet_trials_for(&info, DUET_CLASS_GPU);
+      char what[128];
+      set.precision = (duet_precision)p;
+      if (!duet_case_is_of(&duet_cases[i], DUET_CLASS_GPU) ||
+          !duet_trials_add(&set, &duet_cases[i], DUET_CLASS_GPU, UNITS, false) ||
+          duet_stage_is_product(&set.list[0].stage))
+        continue;
+      if (p != DUET_PRECISION_fp32 && !set.list[0].stage.constants.MATRICES) continue;
+      const duet_part part = {
+          .stages = &set.list[0].stage, .stage_count = 1, .count = set.list[0].count, .spread = set.list[0].spread};
+      duet_kernel_source source = {.name = "trial", .parts = &part, .part_count = 1, .group = set.group};
+      (void)snprintf(what, sizeof what, "%s, %s (%s)", duet_stage_infos[duet_cases[i].kind].name, duet_cases[i].why,
+                     duet_precision_names[p]);
+      OK(duet_generate(&source, &error));
+      check_words(what, source.source);
+      free((void *)source.source);
+      duet_trials_destroy(&set);
+      compiled++;
+    }
+  print_message("%zu cases\n", compiled);
+  assert_true(compiled > 200);
+}
+
 static void *identify(void *identity) { return cuda_compiler_identity(identity, NULL) ? identity : NULL; }
 
 /* The compiler is loaded at the first use: here by several threads at once. */
@@ -341,8 +390,13 @@ int main(int argc, char **argv) {
     return _cmocka_run_group_tests("nvrtc", chosen, presets, set_up, NULL);
   }
   const struct CMUnitTest tests[] = {cmocka_unit_test(test_threads), /* before it is loaded */
-                                     cmocka_unit_test(test_all_ops), cmocka_unit_test(test_large),
-                                     cmocka_unit_test(test_peaks),   cmocka_unit_test(test_augment),
-                                     cmocka_unit_test(test_rows),    cmocka_unit_test(test_what_is_wrong_is_found)};
+                                     cmocka_unit_test(test_all_ops),
+                                     cmocka_unit_test(test_large),
+                                     cmocka_unit_test(test_peaks),
+                                     cmocka_unit_test(test_augment),
+                                     cmocka_unit_test(test_rows),
+                                     cmocka_unit_test(test_cases),
+                                     cmocka_unit_test(test_what_is_wrong_is_found)};
+  cmocka_set_test_filter(getenv("DUET_TEST_ONLY"));
   return cmocka_run_group_tests_name("nvrtc", tests, set_up, NULL);
 }

@@ -40,7 +40,8 @@ static void test_ids(void **state) {
   for (size_t i = 0; i < sizeof malformed / sizeof *malformed; i++)
     REFUSED(DUET_USAGE, "opencl:P:D", duet_device_open(malformed[i], &other, &error));
   REFUSED(DUET_NO_DEVICE, "ref", duet_device_open("opencl:99:0", &other, &error));
-  REFUSED(DUET_NO_DEVICE, "opencl:0:99", duet_device_open("opencl:0:99", &other, &error));
+  assert_int_equal(DUET_NO_DEVICE, duet_device_open("opencl:0:99", &other, &error));
+  assert_true(strstr(error.text, "opencl:0:99") || strstr(error.text, "opencl: backend module not installed"));
   assert_int_equal(DUET_NO_DEVICE, duet_device_open("opencl:999:999", &other, NULL));
   OK(duet_device_open("ref", &other, &error));
   duet_device_close(&other);

@@ -4,6 +4,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 void cuda_release(duet_device *device, duet_kernel *kernel) {
   if (!kernel) return;
@@ -49,13 +50,14 @@ static duet_status load_kernel(const duet_device *device, duet_kernel *kernel, c
   return DUET_OK;
 }
 
-/* From the file on disk. One that the driver refuses is replaced when the source has been compiled. */
+/* From the file on disk. One that is no machine code (the driver takes other things for a text that ends in 0), or that
+   the driver refuses, is replaced when the source has been compiled. */
 static bool load_cached(const duet_device *device, duet_cache_key key, duet_kernel *kernel) {
   void *code;
   size_t bytes;
   if (!duet_cache_load(device->cache, key, &code, &bytes)) return false;
   duet_error ignored; /* the source is compiled instead, and has the last word */
-  bool good = load_kernel(device, kernel, code, &ignored) == DUET_OK;
+  bool good = bytes > 4 && !memcmp(code, "\177ELF", 4) && load_kernel(device, kernel, code, &ignored) == DUET_OK;
   free(code);
   if (good) return true;
   if (kernel->library) (void)cudaLibraryUnload(kernel->library);

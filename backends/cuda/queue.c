@@ -43,7 +43,8 @@ void cuda_forget(duet_device *device, duet_recording *recording) {
 /* The launches as a graph; the caller destroys it, after a failure as well. */
 static duet_status capture(duet_device *device, const duet_launch *launches, size_t count, cudaGraph_t *graph,
                            duet_error *error) {
-  duet_status s = CUDA_TRY(cudaStreamBeginCapture, device->stream, cudaStreamCaptureModeThreadLocal);
+  /* relaxed: a library that loads its code at its first use may do that here */
+  duet_status s = CUDA_TRY(cudaStreamBeginCapture, device->stream, cudaStreamCaptureModeRelaxed);
   if (s) return s;
   for (size_t i = 0; i < count && !s; i++) {
     duet_error inner;

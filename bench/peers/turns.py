@@ -2,7 +2,7 @@
 import json, os, platform, statistics, subprocess, sys, tempfile
 
 ROOT = os.path.normpath(os.path.join(os.path.dirname(os.path.abspath(__file__)), "../.."))
-PYTHON = os.path.join(ROOT, "build/peers/bin/python")
+PYTHON = os.environ.get("DUET_PEER_PYTHON") or os.path.join(ROOT, "build/peers/bin/python")
 CPU_MODES = ["eager", "channels_last", "compile", "compile_channels_last"]
 # Program, modes by device, and how OpenMP threads wait: spinning (default) is fastest on an idle machine, sleeping on a busy one.
 PEERS = {"pytorch": ("pytorch.py", {"cpu": CPU_MODES, "cuda": [*CPU_MODES, "graph", "graph_channels_last"]}, ["default", "passive"]),

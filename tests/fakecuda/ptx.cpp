@@ -256,6 +256,13 @@ void take_bf16(const lane &l, unsigned group, unsigned thread, matrices *m) {
 unsigned row_of_sum(unsigned group, unsigned i) { return i < 2 ? group : group + 8; }
 unsigned column_of_sum(unsigned thread, unsigned i) { return thread * 2 + (i & 1); }
 
+/* Towards zero: the ISA leaves the rounding of sums open, and matrix units do not round to the nearest. */
+float cut(double sum) {
+  const float nearest = (float)sum;
+  return std::fabs((double)nearest) > std::fabs(sum) && std::isfinite(nearest) ? std::nextafter(nearest, 0.0F)
+                                                                               : nearest;
+}
+
 template <unsigned depth, void (*take)(const lane &, unsigned, unsigned, matrices *)>
 void multiply(const warp_operands &operands) {
   matrices m = {};
@@ -271,7 +278,7 @@ void multiply(const warp_operands &operands) {
     std::copy(m.c[r], m.c[r] + columns, sums);
     for (unsigned k = 0; k < depth; k++) /* outside, so that columns can go side by side */
       for (unsigned c = 0; c < columns; c++) sums[c] += m.a[r][k] * m.b[k][c];
-    for (unsigned c = 0; c < columns; c++) m.c[r][c] = (float)sums[c];
+    for (unsigned c = 0; c < columns; c++) m.c[r][c] = cut(sums[c]);
   }
   for (unsigned id = 0; id < warp_size; id++) {
     const lane l(*making, operands[id]);
