@@ -208,7 +208,7 @@ static void add_stages(duet_planner *planner) {
     if (!planner->status && duet_plan_is_scaled(&planner->plan->options))
       planner->status = put_updates_last(planner->plan);
   }
-  add_record(planner);
+  if (!planner->plan->options.predict) add_record(planner);
 }
 
 /* ---- places ---- */

@@ -18,7 +18,8 @@ typedef enum duet_gemm_use { DUET_GEMM_NEVER, DUET_GEMM_LARGE, DUET_GEMM_ALWAYS 
 typedef struct duet_plan_options {
   int batch;
   bool train;   /* else forward and scores only */
-  bool predict; /* forward only: labels hold the numbers, and the logits of all blocks are kept */
+  bool predict; /* forward only, to the logits of all blocks, which are kept; labels hold the numbers; one step an epoch
+                 */
   bool augment; /* pictures are moved; training only */
   duet_method method;
   duet_kernel_class kernel_class;

@@ -50,7 +50,7 @@ duet_status duet_resident_check(const duet_network *network, const duet_resident
 typedef struct duet_runner_options {
   int batch;
   bool train;
-  bool predict;       /* forward only: labels hold the numbers, and the last step's logits can be read */
+  bool predict;       /* forward only: labels hold the numbers, and the logits of an epoch's one step can be read */
   bool augment;       /* when training: pictures are moved, differently each epoch */
   duet_method method; /* when training */
   size_t samples;     /* most samples of an epoch */

@@ -15,8 +15,10 @@ duet_status duet_op_cross_entropy_shape(duet_layer *layer, const duet_shape *inp
   return DUET_OK;
 }
 
-/* Loss, its gradient and the score are one stage: the head of the network turns round here. */
+/* Loss, its gradient and the score are one stage: the head of the network turns round here. Predictions end before it.
+ */
 void duet_op_cross_entropy_forward(duet_planner *planner, int layer) {
+  if (planner->plan->options.predict) return;
   const duet_layer *l = &planner->network->layers[layer];
   duet_unit *logits = duet_planner_input(planner, layer, 0);
   const int head = (int)l->options.target;
