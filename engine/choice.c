@@ -67,9 +67,8 @@ static bool must_library(const duet_plan *plan, const duet_problem *p) {
   return p->op == DUET_OP_dense && plan->options.gemm == DUET_GEMM_ALWAYS;
 }
 
-/* On a CPU while images and gradients are in the caches, on a GPU for more groups. */
 static bool can_by_block(const duet_plan *plan, const duet_problem *p) {
-  return p->op == DUET_OP_conv && (duet_plan_takes_blocks(plan) || plan->options.kernel_class == DUET_CLASS_GPU);
+  return p->op == DUET_OP_conv && plan->options.kernel_class != DUET_CLASS_PLAIN;
 }
 
 /* ---- the rule ---- */
@@ -98,10 +97,13 @@ static bool suits_lists_forward(const duet_plan *plan, const duet_problem *p) {
          p->out.channels >= LEAST_FEATURES && duet_shape_count(p->in) >= LEAST_FEATURES;
 }
 
-/* Block by block where the sums are no larger than the images. */
-static bool suits_by_block(const duet_plan *plan, const duet_problem *p) {
+/* Block by block where the sums are no larger than the images: while these are in a CPU's caches, or for more groups,
+   on a GPU and by pixels, where a row of a kernel takes all channels. */
+static bool suits_by_block(const duet_plan *plan, const duet_problem *p, bool pixel_weights) {
   const size_t weights = (size_t)(p->out.channels * p->in.channels * p->kernel * p->kernel);
-  return can_by_block(plan, p) && weights <= DUET_LANES * duet_shape_count(p->in);
+  const bool pays = plan->options.kernel_class == DUET_CLASS_GPU || duet_plan_takes_blocks(plan) ||
+                    (pixel_weights && plan->blocks > 1);
+  return can_by_block(plan, p) && pays && weights <= DUET_LANES * duet_shape_count(p->in);
 }
 
 /* Of a 2x2 pooling, which drops odd edges. */
@@ -181,7 +183,7 @@ void duet_choose_by_rule(const duet_plan *plan, const duet_problem *p, duet_choi
   c[DUET_FORWARD] = forward_by_rule(plan, p, pixel_weights);
   c[DUET_BACKWARD] = by_lists ? lists : winograd_or_direct(plan, p, true);
   c[DUET_WEIGHTS] = by_lists ? lists : pixel_weights ? choice_of(DUET_WAY_pixels, 0) : choice_of(DUET_WAY_direct, 0);
-  c[DUET_WEIGHTS].by_block = suits_by_block(plan, p);
+  c[DUET_WEIGHTS].by_block = suits_by_block(plan, p, pixel_weights);
 }
 
 /* ---- all ways ---- */

@@ -515,6 +515,28 @@ static void test_large_blocks(void **state) {
   duet_network_destroy(network);
 }
 
+/* The weight gradient by pixels, one task, is made block by block where it would else be one group's. */
+static void test_pixels_of_large_blocks(void **state) {
+  (void)state;
+  static const char text[] =
+      "c1 = conv image channels=48 kernel=5\np1 = max_pool c1 kernel=2\nr1 = relu p1\n"
+      "c2 = conv r1 channels=64 kernel=3\np2 = max_pool c2 kernel=2\nr2 = relu p2\nf = flatten r2\n"
+      "digit = dense f units=10\n" PLAIN_HEADS;
+  duet_network *network;
+  OK(duet_network_parse("wide.net", text, 28, 28, &network, &error));
+  duet_plan *plan = plan_of(network, (duet_plan_options){.batch = 128,
+                                                         .train = true,
+                                                         .kernel_class = DUET_CLASS_CPU,
+                                                         .sections = true,
+                                                         .background = 0.8,
+                                                         .compute_units = 16});
+  const duet_stage *stage = stage_of(plan, "c1 weights");
+  assert_int_equal(stage->kind, DUET_STAGE_pixel_weights);
+  assert_int_equal(groups_of(plan, stage), 8);
+  duet_plan_destroy(plan);
+  duet_network_destroy(network);
+}
+
 /* Of pictures that are large as a whole, strips fit private memory. */
 static void test_one_large_picture(void **state) {
   (void)state;
@@ -645,6 +667,7 @@ int main(void) {
                                      cmocka_unit_test(test_one_picture),
                                      cmocka_unit_test(test_large_blocks),
                                      cmocka_unit_test(test_one_large_picture),
+                                     cmocka_unit_test(test_pixels_of_large_blocks),
                                      cmocka_unit_test(test_preparation_of_a_gpu),
                                      cmocka_unit_test(test_branches),
                                      cmocka_unit_test(test_generated_text)};
