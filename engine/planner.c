@@ -172,6 +172,15 @@ duet_operand duet_planner_transposed(duet_planner *planner, int layer, duet_shap
   return transposed;
 }
 
+duet_operand duet_planner_turned_weights(duet_planner *planner, int layer) {
+  const duet_layer *l = &planner->network->layers[layer];
+  duet_stage *stage = duet_planner_add(planner, DUET_STAGE_transpose_matrix, layer, "transpose");
+  stage->constants.IC = (int)l->weight_row_length;
+  stage->constants.OC = (int)l->weight_rows;
+  stage->operands[0] = duet_planner_weight(planner, DUET_MEMORY_parameters, layer);
+  return stage->operands[1] = duet_planner_once(planner, l->weight_row_length * duet_turned_row(stage->constants.OC));
+}
+
 duet_operand duet_planner_before_activation(duet_planner *planner, int layer) {
   const duet_network *network = planner->network;
   const duet_unit *unit = duet_planner_unit(planner, layer);

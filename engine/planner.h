@@ -96,6 +96,10 @@ duet_operand duet_planner_transposed(duet_planner *planner, int layer, duet_shap
 /* Floats per lane of such a tensor. */
 size_t duet_planner_transposed_size(duet_shape shape, int pad, int vector);
 
+/* Adds the stage that turns a layer's weights, as a matrix [outputs][all that one sums], so that outputs lie side by
+   side: before the batch comes. */
+duet_operand duet_planner_turned_weights(duet_planner *planner, int layer);
+
 /* The gradient with respect to the result of layer `layer` before its ReLU and pooling, adding the stage that makes it
    where one is needed. Not for units in rows. The gpu class's convolutions find the way back through the pooling by
    themselves: there, before the ReLU only. */

@@ -45,7 +45,7 @@ static size_t turned_size(const duet_planner *planner, const duet_layer *l, int 
   return l->weight_rows * kernel * kernel * duet_feature_row(in, duet_tiles_width(planner->plan));
 }
 
-/* A stage that lays the weights out anew. */
+/* A stage of one task an output channel that lays the weights out anew. */
 static duet_stage *add_weights_stage(duet_planner *planner, int layer, duet_stage_kind kind, size_t floats) {
   duet_stage *stage = duet_planner_add(planner, kind, layer, "transform");
   set_constants(planner, layer, stage);
@@ -81,15 +81,6 @@ static void add_fragments(duet_planner *planner, int layer, duet_unit *unit, boo
   unit->fragments[back] = true;
 }
 
-/* The weights with the output channels innermost, as a matrix [OC][IC K K] turned. */
-static void add_turned_matrix(duet_planner *planner, int layer, duet_unit *unit) {
-  const duet_layer *l = &planner->network->layers[layer];
-  const size_t row = duet_turned_row((int)l->weight_rows);
-  duet_stage *stage = add_weights_stage(planner, layer, DUET_STAGE_transpose_matrix, l->weight_row_length * row);
-  stage->constants.IC = (int)l->weight_row_length;
-  unit->turned = stage->operands[1];
-}
-
 void duet_op_conv_prepare(duet_planner *planner, int layer) {
   const duet_layer *l = &planner->network->layers[layer];
   duet_unit *unit = duet_planner_unit(planner, layer);
@@ -109,7 +100,7 @@ void duet_op_conv_prepare(duet_planner *planner, int layer) {
     add_fragments(planner, layer, unit, false);
     if (back) add_fragments(planner, layer, unit, true);
   }
-  if (choices[DUET_FORWARD].way == DUET_WAY_single) add_turned_matrix(planner, layer, unit);
+  if (choices[DUET_FORWARD].way == DUET_WAY_single) unit->turned = duet_planner_turned_weights(planner, layer);
   if (unit->sparse && back) {
     const size_t size = turned_size(planner, l, planner->network->layers[l->inputs[0]].shape.channels);
     unit->turned = add_weights_stage(planner, layer, DUET_STAGE_transpose_weights, size)->operands[1];

@@ -119,12 +119,7 @@ static void weights_by_library(duet_planner *planner, int layer, const duet_unit
 void duet_op_dense_prepare(duet_planner *planner, int layer) {
   duet_unit *unit = duet_planner_unit(planner, layer);
   const duet_way way = unit->choices[DUET_FORWARD].way;
-  if (way != DUET_WAY_lists && way != DUET_WAY_single) return;
-  duet_stage *stage = duet_planner_add(planner, DUET_STAGE_transpose_matrix, layer, "transpose");
-  set_constants(planner, layer, stage);
-  stage->operands[0] = duet_planner_weight(planner, DUET_MEMORY_parameters, layer);
-  unit->turned = stage->operands[1] =
-      duet_planner_once(planner, (size_t)stage->constants.IC * duet_turned_row(stage->constants.OC));
+  if (way == DUET_WAY_lists || way == DUET_WAY_single) unit->turned = duet_planner_turned_weights(planner, layer);
 }
 
 void duet_op_dense_forward(duet_planner *planner, int layer) {
