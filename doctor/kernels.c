@@ -17,7 +17,7 @@ static size_t choose(duet_kernel_class kernel_class, const duet_case *list[MOST_
     const duet_case *any = NULL;
     for (size_t i = 0; i < duet_case_count && count < first + CASES_PER_KIND; i++) {
       const duet_case *c = &duet_cases[i];
-      if ((int)c->kind != kind || !duet_case_is_of(c, kernel_class)) continue;
+      if ((int)c->kind != kind || !duet_case_is_of(c, kernel_class, DUET_PRECISION_fp32)) continue;
       if (!any) any = c;
       if (duet_case_cost(c) <= LIGHT) list[count++] = c;
     }

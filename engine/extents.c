@@ -59,6 +59,7 @@ typedef struct sizes {
 static sizes sizes_of(const duet_constants *k) {
   const int side = k->POOL ? 2 : 1, T = k->WINOGRAD ? k->WINOGRAD + 2 : 0;
   const int padded = (k->IH + 2 * k->PAD) * (k->IW + 2 * k->PAD), windows = (k->OH / 2) * (k->OW / 2);
+  const int fragment = k->PRECISION == DUET_PRECISION_bf16 ? L * L / 2 : L * L;
   const size_t ic = (size_t)k->IC, oc = (size_t)k->OC;
   const int row_in = (int)duet_feature_row(k->IC, k->WIDTH), row_out = (int)duet_feature_row(k->OC, k->WIDTH);
   sizes s = {.ic = ic,
@@ -79,7 +80,7 @@ static sizes sizes_of(const duet_constants *k) {
              .w = product(k->OC, k->IC, k->K, k->K),
              .u = product(k->OC, k->IC, (int)duet_winograd_points(k->K, k->WINOGRAD), 1),
              .wt = product(k->OC, k->K * k->K, row_in, 1),
-             .fragments = product(duet_sixteens(k->OC), duet_sixteens(k->IC), k->K * k->K, L * L),
+             .fragments = product(duet_sixteens(k->OC), duet_sixteens(k->IC), k->K * k->K, fragment),
              .points = T * T,
              .points_in = product(k->IC, T * T, L, 1),
              .points_out = product(k->OC, T * T, L, 1),

@@ -269,7 +269,7 @@ void duet_tiles_gpu(duet_stage *stage, int group, const duet_plan *plan) {
   const int wanted_groups = stage->by_block ? ceil_divide(all_groups, plan->blocks) : all_groups;
   duet_constants *k = &stage->constants;
   k->TO = k->TH = k->TW = k->ROWS = 1;
-  if (duet_stage_is_product(stage)) { /* whole */
+  if (duet_stage_is_product(stage) || stage->kind == DUET_STAGE_fragment_weights) { /* whole */
     if (plan->options.precision) k->PRECISION = (int)plan->options.precision;
     return;
   }

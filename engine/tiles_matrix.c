@@ -2,6 +2,7 @@
 #include "engine/tiles_gpu.h"
 
 enum {
+  PLANES = 4,           /* of a chunk in local memory (kernels/tile_mma.h) */
   WARP_SUMS = 224,      /* channels times pixels of a convolution that a warp sums; */
   WARP_TILES = 8,       /* ... tiles of 16 rows by 16 columns of another product */
   WARP_REGISTERS = 200, /* of an item, for a weight gradient by channels */
@@ -22,8 +23,7 @@ static int matrix_vectors(const duet_constants *k, bool forward) {
 /* Floats of local memory for a convolution by matrix units (kernels/tile_mma.h): two chunks where they have room, else
    one; or the sums of 16 channels a warp. */
 static int matrix_local(const duet_constants *k, bool forward, int warps) {
-  const int planes = k->PRECISION == DUET_PRECISION_tf32 ? 8 : 4;
-  const int chunk = planes * (k->TH * matrix_vectors(k, forward) * 128 / planes + 8);
+  const int chunk = PLANES * (k->TH * matrix_vectors(k, forward) * 2 * DUET_LANES + 8);
   const int pitch = (k->TH * rows_of(k, forward) * k->TW | 1) * DUET_LANES;
   return at_least(2 * chunk > WARP_LOCAL ? chunk : 2 * chunk, warps / k->TH * WARP_ROWS * pitch);
 }

@@ -19,6 +19,7 @@ enum { STEADY = 1, SKIPPING, GROWING, DIVERGED };
 #define ANY DUET_CASE_ANY
 #define CPU DUET_CASE_CPU
 #define GPU DUET_CASE_GPU
+#define MMA DUET_CASE_MATRICES
 const duet_case duet_cases[] = {
 #define CASE(class, stage, tolerance, why, ...) {class, DUET_STAGE_##stage, tolerance, why, {__VA_ARGS__}},
 #include "kernels/cases.def"
@@ -39,8 +40,11 @@ static void complete(duet_stage *stage) {
   }
 }
 
-bool duet_case_is_of(const duet_case *which, duet_kernel_class kernel_class) {
-  return which->only == DUET_CASE_ANY || (which->only == DUET_CASE_GPU) == (kernel_class == DUET_CLASS_GPU);
+bool duet_case_is_of(const duet_case *which, duet_kernel_class kernel_class, duet_precision precision) {
+  const bool gpu = kernel_class == DUET_CLASS_GPU;
+  if (which->only == DUET_CASE_MATRICES)
+    return gpu && (precision == DUET_PRECISION_tf32 || precision == DUET_PRECISION_bf16);
+  return which->only == DUET_CASE_ANY || (which->only == DUET_CASE_GPU) == gpu;
 }
 
 /* The stage of a product for that of a kernel of dense layers; DUET_STAGE_KINDS: none. */
@@ -375,6 +379,12 @@ static bool reads_nan(const duet_trial *t, const char *name) {
 /* The nearest number that bf16 has, ties away from zero. */
 static uint32_t rounded(uint32_t bits) { return (bits + 0x8000) & 0xffff0000; }
 
+/* Weights as stage fragment_weights leaves them, or room for them. */
+static bool is_fragments(const duet_trial *t, const char *name) {
+  return t->stage.constants.MATRICES && !strcmp(name, "w") &&
+         (t->stage.kind == DUET_STAGE_conv_forward || t->stage.kind == DUET_STAGE_conv_backward);
+}
+
 static bool is_factor(const char *name) { return !strcmp(name, "x") || !strcmp(name, "w") || !strcmp(name, "dy"); }
 
 static void fill_operand(duet_trials *set, const duet_trial *t, const duet_place *p, uint32_t *drawn) {
@@ -387,7 +397,11 @@ static void fill_operand(duet_trials *set, const duet_trial *t, const duet_place
     }
     for (size_t j = 0; j < p->extent; j++) {
       at[j] = word_for(t, set->passing, p->name, copy, j, drawn);
-      if (set->rounded && is_factor(p->name) && p->memory != DUET_MEMORY_images) at[j] = rounded(at[j]);
+      if (is_fragments(t, p->name)) { /* tf32 has what bf16 has */
+        const bool pair = t->stage.constants.PRECISION == DUET_PRECISION_bf16;
+        at[j] = rounded(at[j]) | (pair ? rounded(word_for(t, set->passing, p->name, copy, j, drawn)) >> 16 : 0);
+      } else if (set->rounded && is_factor(p->name) && p->memory != DUET_MEMORY_images)
+        at[j] = rounded(at[j]);
     }
     if (reads_nan(t, p->name) && p->extent > 7) at[7] = DUET_TRIAL_SENTINEL;
     spoil(t, p, at);

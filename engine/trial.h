@@ -10,7 +10,7 @@
 enum { DUET_TRIALS = 8, DUET_TRIAL_SENTINEL = 0x7fc5a5a5 /* a quiet NaN; as bytes, no pixel is read there */ };
 
 typedef struct duet_case {
-  enum { DUET_CASE_ANY, DUET_CASE_CPU, DUET_CASE_GPU } only; /* the class that has it */
+  enum { DUET_CASE_ANY, DUET_CASE_CPU, DUET_CASE_GPU, DUET_CASE_MATRICES } only; /* as cases.def says */
   duet_stage_kind kind;
   double tolerance; /* of the largest error, in units of the root mean square of what `ref` gives; 0: bit for bit */
   const char *why;
@@ -20,8 +20,8 @@ typedef struct duet_case {
 extern const duet_case duet_cases[]; /* of kernels/cases.def */
 extern const size_t duet_case_count;
 
-/* Whether a class of kernels (cpu or gpu) has this case. */
-bool duet_case_is_of(const duet_case *which, duet_kernel_class kernel_class);
+/* Whether a class of kernels (cpu or gpu) has this case, its factors being in a precision. */
+bool duet_case_is_of(const duet_case *which, duet_kernel_class kernel_class, duet_precision precision);
 /* The largest tolerance among the cases of a stage. */
 double duet_case_tolerance(duet_stage_kind kind);
 /* What rounding the factors to a precision makes of the largest of thousands of sums, as a tolerance. */

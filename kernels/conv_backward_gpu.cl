@@ -17,7 +17,6 @@
 #define TILE_SOURCE GLOBAL const float *
 #define TILE_LOAD(dy, c, h, w) JOIN(STAGE, _slope)(dy, index, c, h, w)
 #define TILE_LOAD4(dy, c, h, w) LOAD4((dy) + (((c) * SH + (h)) * SW + (w)) * 16 + 4 * (ITEM % 4))
-#define TILE_PLAIN (POOL == 0)
 #define TILE_ROWS 1
 #define TILE_START(d) 0.0f
 INLINE_FN void JOIN(STAGE, _store)(TILE_PARAMETERS, const float *sums, int d, int h, int w0) {
@@ -72,6 +71,5 @@ STAGE_FN STAGE(TEAM_PARAMETERS, GLOBAL const float *dy, GLOBAL const float *w, G
 #undef TILE_SOURCE
 #undef TILE_LOAD
 #undef TILE_LOAD4
-#undef TILE_PLAIN
 #undef TILE_ROWS
 #undef TILE_START

@@ -20,7 +20,11 @@
 
 INLINE_FN u32 mma_tf32_word(float v) {
   u32 word;
+#if __CUDA_ARCH__ >= 900 /* one instruction, and a tie goes to the even number */
+  asm("cvt.rn.tf32.f32 %0, %1;" : "=r"(word) : "f"(v));
+#else
   asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(word) : "f"(v));
+#endif
   return word;
 }
 INLINE_FN u32 mma_bf16_word(float low, float high) {
@@ -71,14 +75,4 @@ INLINE_FN float4 mma_won(float4 v, u32 winners, u32 q) {
                        winners >> 24 == q ? v.w : 0.0f};
   return kept;
 }
-
-/* Starts to copy four floats (both addresses multiples of 16 bytes), or to write four zeros where there are none. What it writes can be
-   read behind copies_done() and a barrier. */
-INLINE_FN void copy4(LOCAL_PTR float *to, GLOBAL const float4 *from, int there) {
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;"
-               :
-               : "r"((u32)__cvta_generic_to_shared(to)), "l"(from), "r"(there ? 16 : 0)
-               : "memory");
-}
-INLINE_FN void copies_done(void) { asm volatile("cp.async.wait_all;" : : : "memory"); }
 #endif

@@ -38,8 +38,8 @@ static const bool is_tiled[DUET_STAGE_KINDS] = {[DUET_STAGE_conv_forward] = true
                                                 [DUET_STAGE_dense_backward] = true,  [DUET_STAGE_dense_weights] = true,
                                                 [DUET_STAGE_norm_statistics] = true, [DUET_STAGE_loss] = true};
 
-static bool is_run(const duet_case *c) {
-  return duet_case_is_of(c, kernel_class) && !(small && duet_case_cost(c) > (double)SMALL);
+static bool is_run(const duet_case *c, duet_precision precision) {
+  return duet_case_is_of(c, kernel_class, precision) && !(small && duet_case_cost(c) > (double)SMALL);
 }
 
 /* On both devices, from the same memories. */
@@ -78,7 +78,9 @@ static void test_product(duet_stage_kind kind) {
   if (kernel_class != DUET_CLASS_GPU || !device.backend->info(device.device)->library[0]) skip();
   for (size_t i = 0; i < duet_case_count; i++) {
     duet_case product;
-    if (!duet_case_by_library(&duet_cases[i], &product) || product.kind != kind || !is_run(&duet_cases[i])) continue;
+    if (!duet_case_by_library(&duet_cases[i], &product) || product.kind != kind ||
+        !is_run(&duet_cases[i], DUET_PRECISION_fp32))
+      continue;
     for (int p = 0; p < DUET_PRECISION_fp16; p++) {
       duet_trials b = new_trials();
       b.precision = (duet_precision)p;
@@ -105,8 +107,8 @@ static void test_stage(void **state) {
   for (size_t i = 0; i < duet_case_count; i++) {
     if (duet_cases[i].kind != kind) continue;
     any = true;
-    absent = absent && !duet_case_is_of(&duet_cases[i], kernel_class);
-    if (!is_run(&duet_cases[i])) continue;
+    absent = absent && !duet_case_is_of(&duet_cases[i], kernel_class, DUET_PRECISION_fp32);
+    if (!is_run(&duet_cases[i], DUET_PRECISION_fp32)) continue;
     assert_true(add(&b, &duet_cases[i]));
     count++;
     if (b.count < together) continue;
@@ -119,9 +121,9 @@ static void test_stage(void **state) {
 
 /* ---- factors rounded ---- */
 
-static const duet_stage_kind with_factors[] = {DUET_STAGE_conv_forward,   DUET_STAGE_conv_backward,
-                                               DUET_STAGE_conv_weights,   DUET_STAGE_dense_forward,
-                                               DUET_STAGE_dense_backward, DUET_STAGE_dense_weights};
+static const duet_stage_kind with_factors[] = {
+    DUET_STAGE_fragment_weights, DUET_STAGE_conv_forward,   DUET_STAGE_conv_backward, DUET_STAGE_conv_weights,
+    DUET_STAGE_dense_forward,    DUET_STAGE_dense_backward, DUET_STAGE_dense_weights};
 enum { WITH_FACTORS = sizeof with_factors / sizeof *with_factors };
 
 static bool has_precision(duet_precision precision) {
@@ -138,12 +140,13 @@ static void test_factors(void **state) {
   const size_t number = (size_t)*state;
   const duet_stage_kind kind = with_factors[number % WITH_FACTORS];
   const duet_precision precision = (duet_precision)(number / WITH_FACTORS);
-  if (!has_precision(precision)) skip();
+  if (!has_precision(precision) || (precision == DUET_PRECISION_fp16 && kind == DUET_STAGE_fragment_weights)) skip();
   duet_trials b = new_trials();
   size_t count = 0, left_out = 0;
   b.precision = precision;
   for (size_t i = 0; i < duet_case_count; i++) {
-    if (duet_cases[i].kind != kind || !is_run(&duet_cases[i]) || !is_made(&duet_cases[i], precision)) continue;
+    if (duet_cases[i].kind != kind || !is_run(&duet_cases[i], precision) || !is_made(&duet_cases[i], precision))
+      continue;
     if (!add(&b, &duet_cases[i])) {
       left_out += !duet_cases[i].constants.RESIDENT; /* one channel: never worth it */
       continue;
@@ -180,7 +183,7 @@ static bool add_light_case(duet_trials *b, duet_stage_kind kind) {
   const duet_trials empty = *b;
   for (size_t i = 0; i < duet_case_count; i++) {
     const duet_case *c = &duet_cases[i];
-    const bool light = c->kind == kind && is_run(c) && duet_case_cost(c) <= (double)SMALL;
+    const bool light = c->kind == kind && is_run(c, b->precision) && duet_case_cost(c) <= (double)SMALL;
     if (light && is_made(c, b->precision) && add(b, c)) return true;
     *b = empty;
   }

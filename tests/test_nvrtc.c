@@ -299,11 +299,11 @@ static void test_cases(void **state) {
       duet_trials set = duet_trials_for(&info, DUET_CLASS_GPU);
       char what[128];
       set.precision = (duet_precision)p;
-      if (!duet_case_is_of(&duet_cases[i], DUET_CLASS_GPU) ||
+      if (!duet_case_is_of(&duet_cases[i], DUET_CLASS_GPU, (duet_precision)p) ||
           !duet_trials_add(&set, &duet_cases[i], DUET_CLASS_GPU, UNITS, false) ||
           duet_stage_is_product(&set.list[0].stage))
         continue;
-      if (p != DUET_PRECISION_fp32 && !set.list[0].stage.constants.MATRICES) continue;
+      if (p != DUET_PRECISION_fp32 && !set.list[0].stage.constants.PRECISION) continue;
       const duet_part part = {
           .stages = &set.list[0].stage, .stage_count = 1, .count = set.list[0].count, .spread = set.list[0].spread};
       duet_kernel_source source = {.name = "trial", .parts = &part, .part_count = 1, .group = set.group};

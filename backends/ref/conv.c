@@ -1,6 +1,8 @@
 /* Twins of the convolution stages. Weights are [OC][IC][K][K], tensors [C][H][W][16]. */
 #include "backends/ref/ref.h"
 
+#include <math.h>
+
 /* Where a window that starts at `start` (negative in the padding) meets 0..size-1: kernel positions [*begin, *end). */
 REF_INLINE void window_range(int start, int size, int K, int *begin, int *end) {
   *begin = start < 0 ? -start : 0;
@@ -8,20 +10,54 @@ REF_INLINE void window_range(int start, int size, int K, int *begin, int *end) {
 }
 
 /* Where the weight of a destination and a source channel lies, tap `tap` of the kernel as it is (`back`: on the way
-   back): in w[OC][IC][K][K], as fragment_weights and (forward) transpose_matrix leave it, and as a stage reads it. */
+   back): in w[OC][IC][K][K], as transpose_matrix (forward) and fragment_weights leave it. That of fragments counts
+   factors, one or two a word. */
 REF_INLINE ptrdiff_t plain_at(const duet_constants *k, bool back, ptrdiff_t d, ptrdiff_t s, int tap) {
   return (back ? s * k->IC + d : d * k->IC + s) * k->K * k->K + tap;
 }
 REF_INLINE ptrdiff_t fragment_at(const duet_constants *k, bool back, ptrdiff_t d, ptrdiff_t s, int tap) {
-  const ptrdiff_t taps = (ptrdiff_t)k->K * k->K, sixteen = d / 16 * duet_sixteens(back ? k->OC : k->IC) + s / 16;
-  return (sixteen * taps + (back ? taps - 1 - tap : tap)) * 256 + d % 16 * 16 + s % 16;
+  const ptrdiff_t taps = (ptrdiff_t)k->K * k->K, pack = k->PRECISION == DUET_PRECISION_bf16 ? 2 : 1, depth = 8 * pack;
+  const ptrdiff_t chunk = d / 16 * duet_sixteens(back ? k->OC : k->IC) * 16 / depth + s / depth;
+  const ptrdiff_t item = d % 8 * 4 + s % depth / (2 * pack), word = d / 8 % 2 + s / pack % 2 * 2;
+  return (((chunk * taps + (back ? taps - 1 - tap : tap)) * 32 + item) * 4 + word) * pack + s % pack;
 }
 REF_INLINE ptrdiff_t matrix_at(const duet_constants *k, ptrdiff_t d, ptrdiff_t s, int tap) {
   return (s * k->K * k->K + tap) * (ptrdiff_t)duet_turned_row(k->OC) + d;
 }
-REF_INLINE ptrdiff_t weight_at(const duet_constants *k, bool back, ptrdiff_t d, ptrdiff_t s, int tap) {
-  if (k->SINGLE) return matrix_at(k, d, s, tap);
-  return (k->MATRICES ? fragment_at : plain_at)(k, back, d, s, tap);
+
+/* Factor `at` of words that matrix units take: a number in tf32, or a pair of them in bf16 (in words that are floats:
+   ref_real float). */
+static double factor_at(const duet_constants *k, const ref_real *words, ptrdiff_t at) {
+  if (k->PRECISION != DUET_PRECISION_bf16) return (double)words[at];
+  uint32_t bits;
+  const float word = (float)words[at / 2];
+  memcpy(&bits, &word, sizeof bits);
+  bits = at % 2 ? bits & 0xffff0000 : bits << 16;
+  float value;
+  memcpy(&value, &bits, sizeof value);
+  return (double)value;
+}
+static void set_factor(const duet_constants *k, ref_real *words, ptrdiff_t at, double value) {
+  const int dropped = k->PRECISION == DUET_PRECISION_bf16 ? 16 : 13; /* bits, ties to the even number */
+  uint32_t bits, word = 0;
+  float rounded = (float)value;
+  memcpy(&bits, &rounded, sizeof bits);
+  if (!isnan(value)) bits += (1U << (dropped - 1)) - 1 + (bits >> dropped & 1);
+  bits = bits >> dropped << dropped;
+  if (k->PRECISION == DUET_PRECISION_bf16) {
+    rounded = (float)words[at / 2];
+    memcpy(&word, &rounded, sizeof word);
+    bits = at % 2 ? (word & 0xffff) | bits : (word & 0xffff0000) | bits >> 16;
+    at /= 2;
+  }
+  memcpy(&rounded, &bits, sizeof rounded);
+  words[at] = (ref_real)rounded;
+}
+
+/* The same weight as a stage reads it. */
+REF_INLINE double weight(const duet_constants *k, const ref_real *w, bool back, ptrdiff_t d, ptrdiff_t s, int tap) {
+  if (k->MATRICES) return factor_at(k, w, fragment_at(k, back, d, s, tap));
+  return (double)w[k->SINGLE ? matrix_at(k, d, s, tap) : plain_at(k, back, d, s, tap)];
 }
 
 void REF_TWIN(fragment_weights)(const ref_call *call) {
@@ -32,7 +68,7 @@ void REF_TWIN(fragment_weights)(const ref_call *call) {
   for (int d = begin; d < begin + 16; d++)
     for (int s = 0; s < duet_sixteens(S) * 16; s++)
       for (int tap = 0; tap < taps; tap++)
-        wt[fragment_at(k, k->BACK, d, s, tap)] = d < D && s < S ? w[plain_at(k, k->BACK, d, s, tap)] : 0;
+        set_factor(k, wt, fragment_at(k, k->BACK, d, s, tap), d < D && s < S ? w[plain_at(k, k->BACK, d, s, tap)] : 0);
 }
 
 /* sum[16] = the window of output pixel (oh, ow) of channel oc. */
@@ -47,8 +83,8 @@ REF_INLINE void window_sum(const duet_constants *k, const ref_real *x, const ref
     for (int kh = kh_begin; kh < kh_end; kh++) {
       const ref_real *row = x + ((ic * k->IH + top + kh) * k->IW + left) * REF_LANES;
       for (int kw = kw_begin; kw < kw_end; kw++) {
-        const double weight = w[weight_at(k, false, oc, ic, kh * k->K + kw)];
-        for (int l = 0; l < REF_LANES; l++) sum[l] += weight * row[kw * REF_LANES + l];
+        const double factor = weight(k, w, false, oc, ic, kh * k->K + kw);
+        for (int l = 0; l < REF_LANES; l++) sum[l] += factor * row[kw * REF_LANES + l];
       }
     }
   }
@@ -140,15 +176,15 @@ REF_INLINE void gradient_sum(const ref_call *call, ptrdiff_t ic, int ih, int iw,
     for (int h = 0; h < down.count; h++) {
       const ptrdiff_t first = (oc * k->OH + down.output[h]) * k->OW;
       for (int v = 0; v < across.count; v++) {
-        const double weight = w[weight_at(k, true, ic, oc, down.place[h] * k->K + across.place[v])];
+        const double factor = weight(k, w, true, ic, oc, down.place[h] * k->K + across.place[v]);
         double row[REF_LANES];
         if (!k->POOL) {  // as gradient_at gives it, which goes through memory
           const ref_real *at = dy + (first + across.output[v]) * REF_LANES;
-          for (int l = 0; l < REF_LANES; l++) total[l] += weight * at[l];
+          for (int l = 0; l < REF_LANES; l++) total[l] += factor * at[l];
           continue;
         }
         gradient_at(k, dy, NULL, index, oc, down.output[h], across.output[v], row);
-        for (int l = 0; l < REF_LANES; l++) total[l] += weight * row[l];
+        for (int l = 0; l < REF_LANES; l++) total[l] += factor * row[l];
       }
     }
   }

@@ -77,6 +77,7 @@ static void add_fragments(duet_planner *planner, int layer, duet_unit *unit, boo
   duet_stage_extents(&conv, extents);
   duet_stage *stage = add_weights_stage(planner, layer, DUET_STAGE_fragment_weights, extents[1]);
   stage->constants.BACK = back;
+  duet_tiles_set(stage, planner->plan);
   unit->transformed[back] = stage->operands[1];
   unit->fragments[back] = true;
 }

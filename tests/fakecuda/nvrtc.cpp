@@ -85,6 +85,7 @@ bool read_options(int count, const char *const *options, words *out, int *archit
       for (int known : architectures)
         if (known == value) *architecture = value;
       if (!*architecture) return false;
+      out->push_back("-D__CUDA_ARCH__=" + std::to_string(10 * value));
     } else if (!strncmp(o, "-D", 2) || !strncmp(o, "-I", 2)) {
       out->push_back(o);
     } else if (strcmp(o, "--fmad=false") != 0 && strcmp(o, "--fmad=true") != 0 && strncmp(o, "--std=c++", 9) != 0 &&

@@ -64,6 +64,7 @@ instruction parse(const std::string &text) {
 enum class deed {
   unknown,
   round_tf32,
+  round_tf32_even,
   round_bf16,
   round_f16,
   widen_f16,
@@ -87,6 +88,7 @@ std::vector<std::unique_ptr<known>> known_texts;
 deed deed_of(const std::string &name) {
   static const std::map<std::string, deed> table = {
       {"cvt.rna.tf32.f32", deed::round_tf32},
+      {"cvt.rn.tf32.f32", deed::round_tf32_even},
       {"cvt.rn.bf16x2.f32", deed::round_bf16},
       {"cvt.rn.f16.f32", deed::round_f16},
       {"cvt.f32.f16", deed::widen_f16},
@@ -108,7 +110,8 @@ const known &known_of(const char *text, unsigned count) {
       if (!t.immediate && t.value >= count) refuse(text, "names an operand that the statement has not");
   const deed what = deed_of(made.name);
   const bool everywhere = what == deed::round_f16 || what == deed::widen_f16 || what == deed::fma_f16; /* from sm_53 */
-  if (!everywhere && place.running->module->architecture < 80) refuse(text, "needs sm_80");
+  const unsigned first = everywhere ? 0 : what == deed::round_tf32_even ? 90 : 80;
+  if (place.running->module->architecture < first) refuse(text, first == 90 ? "needs sm_90" : "needs sm_80");
   known_texts.push_back(std::make_unique<known>(known{text, std::move(made), what}));
   return *known_texts.back();
 }
@@ -169,11 +172,11 @@ class lane {
 
 /* ---- conversions ---- */
 
-/* Round to nearest, ties away from zero, 10 bits of mantissa. */
-uint32_t to_tf32(float value) {
-  const uint32_t bits = bits_of(value);
+/* Round to nearest, 10 bits of mantissa, ties away from zero or to even. */
+uint32_t to_tf32(float value, bool even) {
+  const uint32_t bits = bits_of(value), half = even ? 0xfff + (bits >> 13 & 1) : 0x1000;
   if (std::isnan(value)) return 0x7fffffff;
-  return std::isinf(value) ? bits : (bits + 0x1000) & ~0x1fffU;
+  return std::isinf(value) ? bits : (bits + half) & ~0x1fffU;
 }
 
 /* Round to nearest, ties to even, 7 bits of mantissa. */
@@ -227,8 +230,7 @@ struct matrices {
 
 float tf32_of(uint32_t bits) {
   const float value = float_of(bits);
-  if ((bits & 0x1fff) != 0 && !std::isnan(value))
-    refuse(making->text, "a factor is not rounded to tf32 (cvt.rna.tf32.f32)");
+  if ((bits & 0x1fff) != 0 && !std::isnan(value)) refuse(making->text, "a factor is not rounded to tf32 (cvt)");
   return value;
 }
 
@@ -338,7 +340,8 @@ void assembly(const char *text, const fakecuda_operand *operands, unsigned count
   const lane l(k, operands);
   switch (k.what) {
     case deed::round_tf32:
-      l.write(0, 0, 'r', to_tf32(float_of((uint32_t)l.read(1, 0, 'f'))));
+    case deed::round_tf32_even:
+      l.write(0, 0, 'r', to_tf32(float_of((uint32_t)l.read(1, 0, 'f')), k.what == deed::round_tf32_even));
       break;
     case deed::round_bf16: {
       const uint32_t upper = to_bf16(float_of((uint32_t)l.read(1, 0, 'f')));

@@ -62,23 +62,27 @@ static void product_of_bf16(void) {
   product(FACTORS BF16_WORDS MMA_BF16 "for (int j = 0; j < 4; j++) y[4 * i + j] = d[j];", 16);
 }
 
-/* Ties: tf32 goes away from zero, bf16 to even. */
+/* Ties: tf32 goes away from zero (rna) or to even (rn), bf16 to even. */
 static void conversions(void) {
   static const uint32_t in[] = {0x3f801000, 0xbf801000, 0x3f800fff, 0x3f803000, 0x7f800000},
                         tf32[] = {0x3f802000, 0xbf802000, 0x3f800000, 0x3f804000, 0x7f800000},
+                        even[] = {0x3f800000, 0xbf800000, 0x3f800000, 0x3f804000, 0x7f800000},
                         ties[] = {0x3f808000, 0xbf808001, 0x3f818000, 0x3f807fff, 0x7f800000},
                         bf16[] = {0x3f80, 0xbf81, 0x3f82, 0x3f80, 0x7f80};
   uint32_t back[N];
   begin();
   compile(
       "unsigned w; if (i < 5) asm(\"cvt.rna.tf32.f32 %0, %1;\" : \"=r\"(w) : \"f\"(x[i]));\n"
+      "else if (i >= 10) asm(\"cvt.rn.tf32.f32 %0, %1;\" : \"=r\"(w) : \"f\"(x[i]));\n"
       "else asm(\"cvt.rn.bf16x2.f32 %0, %1, %2;\" : \"=r\"(w) : \"f\"(x[i]), \"f\"(1.0f));\n y[i] = "
       "__uint_as_float(w);");
   OK(cudaMemcpyAsync(x, in, sizeof in, cudaMemcpyHostToDevice, stream));
   OK(cudaMemcpyAsync(x + 5, ties, sizeof ties, cudaMemcpyHostToDevice, stream));
+  OK(cudaMemcpyAsync(x + 10, in, sizeof in, cudaMemcpyHostToDevice, stream));
   OK(launch(1));
   OK(cudaMemcpyAsync(back, y, sizeof back, cudaMemcpyDeviceToHost, stream));
-  for (int i = 0; i < 5; i++) TRUE(back[i] == tf32[i] && back[5 + i] == (bf16[i] << 16 | 0x3f80));
+  for (int i = 0; i < 5; i++)
+    TRUE(back[i] == tf32[i] && back[5 + i] == (bf16[i] << 16 | 0x3f80) && back[10 + i] == even[i]);
   end();
 }
 
