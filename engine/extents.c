@@ -109,12 +109,13 @@ void duet_stage_extents(const duet_stage *stage, size_t extents[DUET_MAX_OPERAND
 #define EXTENTS(name, ...)                                                                               \
   case DUET_STAGE_##name:                                                                                \
     memcpy(extents, (const size_t[DUET_MAX_OPERANDS]){__VA_ARGS__}, sizeof(size_t) * DUET_MAX_OPERANDS); \
-    return;
+    break;
 #include "engine/extents.def"
     case DUET_STAGE_KINDS:
-      break;
+      memset(extents, 0, sizeof(size_t) * DUET_MAX_OPERANDS);
   }
-  memset(extents, 0, sizeof(size_t) * DUET_MAX_OPERANDS);
+  for (int i = 0; i < DUET_MAX_OPERANDS; i++)
+    if (k->PACKED >> i & 1) extents[i] /= 2;
 }
 
 double duet_stage_bytes(const duet_stage *stage, int blocks) {

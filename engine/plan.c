@@ -310,7 +310,8 @@ static duet_status build(duet_planner *planner) {
   place_tensors(planner);
   add_stages(planner);
   if (planner->status) return planner->status;
-  const duet_status s = duet_planner_launches(planner);
+  duet_status s = duet_planner_pack(planner);
+  if (!s) s = duet_planner_launches(planner);
   return s ? s : settle(planner);
 }
 

@@ -36,8 +36,10 @@ duet_stage *duet_planner_add(duet_planner *planner, duet_stage_kind kind, int la
   return stage;
 }
 
+size_t duet_planner_aligned(size_t floats) { return (floats + DUET_ALIGNMENT - 1) / DUET_ALIGNMENT * DUET_ALIGNMENT; }
+
 static duet_operand new_tensor(duet_planner *planner, size_t floats, bool once) {
-  const size_t stride = (floats + DUET_ALIGNMENT - 1) / DUET_ALIGNMENT * DUET_ALIGNMENT;
+  const size_t stride = duet_planner_aligned(floats);
   const duet_operand operand = {.memory = DUET_MEMORY_work, .offset = planner->plan->work, .stride = once ? 0 : stride};
   if (planner->tensor_count == planner->tensor_capacity) {
     const size_t capacity = planner->tensor_capacity ? planner->tensor_capacity * 2 : 64;

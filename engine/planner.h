@@ -69,6 +69,9 @@ duet_stage *duet_planner_add(duet_planner *planner, duet_stage_kind kind, int la
 duet_operand duet_planner_blocks(duet_planner *planner, size_t elements);
 duet_operand duet_planner_once(duet_planner *planner, size_t floats);
 
+/* Floats from a tensor to the next. */
+size_t duet_planner_aligned(size_t floats);
+
 /* The number of the tensor that holds this place of `work`, before places are settled. */
 size_t duet_planner_tensor(const duet_planner *planner, size_t offset);
 
@@ -129,6 +132,10 @@ static inline duet_operand duet_operand_at(duet_operand operand, size_t elements
 /* Adds what a layer does to its weights before the batch comes (engine/ops/conv.c, dense.c). */
 void duet_op_conv_prepare(duet_planner *planner, int layer);
 void duet_op_dense_prepare(duet_planner *planner, int layer);
+
+/* Packs tensors that are factors wherever they are read, all stages being added (engine/packed.c). Errors:
+   OUT_OF_MEMORY. */
+duet_status duet_planner_pack(duet_planner *planner);
 
 /* Joins the stages, all added, into launches (engine/launches.c). Errors: OUT_OF_MEMORY. */
 duet_status duet_planner_launches(duet_planner *planner);

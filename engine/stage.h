@@ -47,6 +47,10 @@ int duet_sixteens(int channels);
    Operands that a plan may leave out where their values serve nobody count only when bound. */
 void duet_stage_extents(const duet_stage *stage, size_t extents[DUET_MAX_OPERANDS]);
 
+/* The operands (bit i: number i) that a stage of the gpu class can have in bf16, which constant PACKED then says, in a
+   plan of that precision (engine/packed.c). */
+unsigned duet_stage_packs(const duet_stage *stage);
+
 /* Bytes of all operands of a stage over the whole batch, each counted once: what it reads and writes at least where
  * nothing is skipped. */
 double duet_stage_bytes(const duet_stage *stage, int blocks);

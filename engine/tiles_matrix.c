@@ -6,10 +6,9 @@ enum {
   WARP_SUMS = 224,      /* channels times pixels of a convolution that a warp sums; */
   WARP_TILES = 8,       /* ... tiles of 16 rows by 16 columns of another product */
   WARP_REGISTERS = 200, /* of an item, for a weight gradient by channels */
-  WEIGHT_TURNS = 8,     /* of the port to local memory and the first-level cache: a warp's weights, 16 x 16 of them, */
-  PIXEL_TURNS = 4,      /* ... a source pixel that it reads, 16 channels of 16 images, */
-  BRING_TURNS = 48,     /* ... one that comes to local memory */
-  FETCHED = 8,          /* floats from the second-level cache in a turn of a unit */
+  READ_TURNS = 4,       /* cycles of the port to local memory and the first-level cache for 16 x 16 factors in bf16, */
+  BRING_TURNS = 12,     /* ... for what it takes to bring such to local memory, instructions included */
+  FETCH_TURNS = 16,     /* ... of the second-level cache, at 32 bytes a cycle and unit */
   WARP_CHANNELS =
       4, /* source channels of a convolution from which matrix units are worth their trouble: they take eight at once */
 };
@@ -28,16 +27,20 @@ static int matrix_local(const duet_constants *k, bool forward, int warps) {
   return at_least(2 * chunk > WARP_LOCAL ? chunk : 2 * chunk, warps / k->TH * WARP_ROWS * pitch);
 }
 
-/* Turns of a compute unit for all tiles, by what takes longest of a chunk: its products, what passes through the port
-   to local memory and the first-level cache, or what comes from the second-level cache, shared by all units. */
+/* Cycles of a compute unit for all tiles, by what takes longest of 16 source channels: products, what passes through
+   the port to local memory and the first-level cache, or what comes from the second-level cache, shared by all units.
+   Factors are counted in bf16; in tf32 all is twice that. Products of 16 x 16 by 16: two mma.m16n8k16, of which a
+   quarter of a unit makes one in six and a half cycles (Hopper; less than its tensor cores can, by other instructions).
+ */
 static double matrix_cost(const duet_constants *k, bool forward, extent e, int warps, int units) {
+  static const double PRODUCT = 3.25;
   const int rows = rows_of(k, forward), step = step_of(k, forward), taps = k->K * k->K;
   const int sixteens = k->TO / WARP_ROWS, vectors = k->TH * matrix_vectors(k, forward);
-  const double products = (k->PRECISION == DUET_PRECISION_tf32 ? 2.0 : 1.0) * warps * sixteens * rows * k->TW * taps;
+  const double products = PRODUCT * warps * sixteens * rows * k->TW * taps;
   const double pixels =
       (double)k->K * rows * ((k->TW - 1) * step + k->K); /* as often as rows of the kernel meet them */
-  const double read = warps * (WEIGHT_TURNS * sixteens * taps + PIXEL_TURNS * pixels) + BRING_TURNS * vectors;
-  const double fetched = WARP_ROWS * DUET_LANES * ((double)warps / k->TH * sixteens * taps + vectors) / FETCHED;
+  const double read = READ_TURNS * warps * (sixteens * taps + pixels) + BRING_TURNS * vectors;
+  const double fetched = FETCH_TURNS * ((double)warps / k->TH * sixteens * taps + vectors);
   const double longest = products > read ? products : read;
   const double chunks = ceil_divide(forward ? k->IC : k->OC, WARP_ROWS);
   return ceil_divide(tile_groups(k, e, warps) * k->BLOCKS, at_least(units, 1)) * chunks *

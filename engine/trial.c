@@ -379,6 +379,10 @@ static bool reads_nan(const duet_trial *t, const char *name) {
 /* The nearest number that bf16 has, ties away from zero. */
 static uint32_t rounded(uint32_t bits) { return (bits + 0x8000) & 0xffff0000; }
 
+bool duet_trial_packs(const duet_trial *trial, const duet_place *place) {
+  return trial->stage.constants.PACKED >> (place - trial->places) & 1;
+}
+
 /* Weights as stage fragment_weights leaves them, or room for them. */
 static bool is_fragments(const duet_trial *t, const char *name) {
   return t->stage.constants.MATRICES && !strcmp(name, "w") &&
@@ -387,7 +391,11 @@ static bool is_fragments(const duet_trial *t, const char *name) {
 
 static bool is_factor(const char *name) { return !strcmp(name, "x") || !strcmp(name, "w") || !strcmp(name, "dy"); }
 
+/* Two values that lie in one word. */
+static uint32_t packed(uint32_t first, uint32_t second) { return rounded(second) | rounded(first) >> 16; }
+
 static void fill_operand(duet_trials *set, const duet_trial *t, const duet_place *p, uint32_t *drawn) {
+  const bool packs = duet_trial_packs(t, p);
   for (size_t copy = 0; copy < p->copies; copy++) {
     uint32_t *at = set->before[p->memory] + p->offset + copy * p->stride;
     const bool places = !strcmp(p->name, "places");
@@ -397,10 +405,10 @@ static void fill_operand(duet_trials *set, const duet_trial *t, const duet_place
     }
     for (size_t j = 0; j < p->extent; j++) {
       at[j] = word_for(t, set->passing, p->name, copy, j, drawn);
-      if (is_fragments(t, p->name)) { /* tf32 has what bf16 has */
-        const bool pair = t->stage.constants.PRECISION == DUET_PRECISION_bf16;
-        at[j] = rounded(at[j]) | (pair ? rounded(word_for(t, set->passing, p->name, copy, j, drawn)) >> 16 : 0);
-      } else if (set->rounded && is_factor(p->name) && p->memory != DUET_MEMORY_images)
+      const bool fragments = is_fragments(t, p->name); /* tf32 has what bf16 has */
+      if (packs || (fragments && t->stage.constants.PRECISION == DUET_PRECISION_bf16))
+        at[j] = packed(at[j], word_for(t, set->passing, p->name, copy, j, drawn));
+      else if (fragments || (set->rounded && is_factor(p->name) && p->memory != DUET_MEMORY_images))
         at[j] = rounded(at[j]);
     }
     if (reads_nan(t, p->name) && p->extent > 7) at[7] = DUET_TRIAL_SENTINEL;
@@ -478,6 +486,7 @@ static bool add(duet_trials *set, const duet_case *c, bool by_block, bool cut, d
   else if (!cut)
     k->WIDTH = duet_tiles_width(&plan); /* a case with a tile of its own */
   if (k->PRECISION != precision) return false;
+  if (!cut) k->PACKED = (int)(duet_stage_packs(&t->stage) & set->packed);
   set->count++;
   bind(set, t);
   const bool task = duet_stage_infos[c->kind].task;

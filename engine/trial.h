@@ -46,6 +46,9 @@ typedef struct duet_trial {
   size_t blocks, count, spread;
 } duet_trial;
 
+/* Whether an operand, a place of the trial, has two values in bf16 a word. */
+bool duet_trial_packs(const duet_trial *trial, const duet_place *place);
+
 /* Several trials side by side in one kernel, and the words of its memories before, after `ref`, after the device. */
 typedef struct duet_trials {
   duet_trial list[DUET_TRIALS];
@@ -54,6 +57,7 @@ typedef struct duet_trials {
   bool roomy;               /* as the device is */
   duet_precision precision; /* of the cases that do not say it */
   bool rounded;             /* factors are drawn as bf16 (and so tf32) has them, so that products are exact */
+  unsigned packed;          /* operands in bf16, of those that stages can have so (duet_stage_packs) */
   double passing;           /* part of a unit's results whose gradient its ReLU lets pass; 0: as cases have it */
   double tolerance;         /* of rounding the factors, where it is more than the case's */
   size_t words[DUET_MEMORIES];

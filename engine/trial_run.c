@@ -88,12 +88,17 @@ static double distance(uint32_t wanted, uint32_t got, double scale) {
   return fabs(a - b) / scale;
 }
 
-static double root_mean_square(const duet_trials *set, const duet_place *p) {
+/* Of two values in one word. */
+static uint32_t first_of(uint32_t word) { return word << 16; }
+static uint32_t second_of(uint32_t word) { return word & 0xffff0000; }
+
+static double root_mean_square(const duet_trials *set, const duet_place *p, bool packs) {
   double sum = 0;
   size_t count = 0;
   for (size_t copy = 0; copy < p->copies; copy++)
     for (size_t i = 0; i < p->extent; i++) {
-      const double v = (double)value_of(set->wanted[p->memory][p->offset + copy * p->stride + i]);
+      const uint32_t word = set->wanted[p->memory][p->offset + copy * p->stride + i];
+      const double v = (double)value_of(packs ? second_of(word) : word); /* half of the values do for a scale */
       if (isfinite(v) && !is_exact(p, i)) sum += v * v, count++;
     }
   return sum > 0 ? sqrt(sum / (double)count) : 1;
@@ -125,10 +130,11 @@ static bool excuses(const duet_trial *t, const duet_place *p, size_t differing) 
 }
 
 /* Matrix units cut the sum behind each product, always towards 0: over thousands of products this adds up to some ten
-   thousandths. A number in the wrong place is a tenth off. */
-static double tolerance_of(const duet_trials *set, const duet_trial *t) {
+   thousandths. A number in the wrong place is a tenth off. What is then stored in bf16 may be its neighbour there. */
+static double tolerance_of(const duet_trials *set, const duet_trial *t, bool packs) {
   static const double CUT = 1e-3;
   const double least = fmax(t->which->tolerance, set->tolerance);
+  if (packs) return fmax(least, duet_precision_tolerance(DUET_PRECISION_bf16));
   return t->stage.constants.MATRICES ? fmax(least, CUT) : least;
 }
 
@@ -141,8 +147,8 @@ typedef struct errors {
    (a byte a word). */
 static duet_status compare_operand(const duet_trials *set, const duet_trial *t, const duet_place *p,
                                    unsigned char *seen, errors *found, duet_error *error) {
-  const bool written = is_written(set, p);
-  const double scale = root_mean_square(set, p), tolerance = written ? tolerance_of(set, t) : 0;
+  const bool written = is_written(set, p), packs = duet_trial_packs(t, p);
+  const double scale = root_mean_square(set, p, packs), tolerance = written ? tolerance_of(set, t, packs) : 0;
   double worst = 0;
   size_t worst_at = 0, differing = 0;
   for (size_t copy = 0; copy < p->copies; copy++)
@@ -152,7 +158,9 @@ static duet_status compare_operand(const duet_trials *set, const duet_trial *t, 
       seen[at] = 1;
       if (is_scratch(p)) continue;
       differing += bytes_differing(wanted, got);
-      const double d = wanted == got ? 0 : !written || is_exact(p, i) ? INFINITY : distance(wanted, got, scale);
+      double d = wanted == got ? 0 : !written || is_exact(p, i) ? INFINITY : distance(wanted, got, scale);
+      if (packs && d > 0 && written)
+        d = fmax(distance(first_of(wanted), first_of(got), scale), distance(second_of(wanted), second_of(got), scale));
       if (d > worst) worst = d, worst_at = at;
     }
   if (excuses(t, p, differing)) return DUET_OK;

@@ -17,17 +17,27 @@
 #define TILE_SOURCE GLOBAL const float *
 #define TILE_LOAD(dy, c, h, w) JOIN(STAGE, _slope)(dy, index, c, h, w)
 #define TILE_LOAD4(dy, c, h, w) LOAD4((dy) + (((c) * SH + (h)) * SW + (w)) * 16 + 4 * (ITEM % 4))
+#if PACKED
+#include "mma.h"
+#define TILE_PACKED LIES_PACKED(0)
+#define ABOVE(i) (LIES_PACKED(2) ? packed_at(forward, i) : LOAD(forward, i))
+#define STORE_DX(i, v) (LIES_PACKED(3) ? store_packed(dx, i, v) : (void)STORE(dx, i, v))
+#else
+#define TILE_PACKED 0
+#define ABOVE(i) LOAD(forward, i)
+#define STORE_DX(i, v) STORE(dx, i, v)
+#endif
 #define TILE_ROWS 1
 #define TILE_START(d) 0.0f
 INLINE_FN void JOIN(STAGE, _store)(TILE_PARAMETERS, const float *sums, int d, int h, int w0) {
   UNROLL for (int i = 0; i < TW; i++) if (DW % TW == 0 || w0 + i < DW) {
     const int o = (d * DH + h) * DW + w0 + i;
 #if MASK && !defined(__CUDACC__) /* whose tiles have done it */
-    const float v = PICK(0.0f, sums[i], LOAD(forward, o) > 0.0f);
+    const float v = PICK(0.0f, sums[i], ABOVE(o) > 0.0f);
 #else
     const float v = sums[i];
 #endif
-    STORE(dx, o, ADD ? LOAD(dx, o) + v : v);
+    STORE_DX(o, ADD ? LOAD(dx, o) + v : v);
   }
 }
 /* dy at row `h` and column `w` of channel `c`, before any pooling. */
@@ -71,5 +81,8 @@ STAGE_FN STAGE(TEAM_PARAMETERS, GLOBAL const float *dy, GLOBAL const float *w, G
 #undef TILE_SOURCE
 #undef TILE_LOAD
 #undef TILE_LOAD4
+#undef TILE_PACKED
+#undef ABOVE
+#undef STORE_DX
 #undef TILE_ROWS
 #undef TILE_START

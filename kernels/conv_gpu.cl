@@ -14,6 +14,14 @@
 #define WS (K * K)
 #define TILE_PARAMETERS GLOBAL const float *bias, GLOBAL float *y, GLOBAL u8 *index
 #define TILE_ARGUMENTS bias, y, index
+#if PACKED
+#include "mma.h"
+#define TILE_PACKED LIES_PACKED(0)
+#define STORE_Y(i, v) (LIES_PACKED(3) ? store_packed(y, i, v) : (void)STORE(y, i, v))
+#else
+#define TILE_PACKED 0
+#define STORE_Y(i, v) STORE(y, i, v)
+#endif
 #define X_PIXELS (IH * IW)
 #include "source_gpu.h"
 #define TILE_SOURCE X_SOURCE
@@ -33,12 +41,12 @@ INLINE_FN void JOIN(STAGE, _store)(TILE_PARAMETERS, const float *sums, int d, in
       winner = better ? k : winner;
     }
     const int o = (d * (DH / 2) + h / 2) * (DW / 2) + w0 / 2 + i;
-    STORE(y, o, RELU ? CLIP(best) : best);
+    STORE_Y(o, RELU ? CLIP(best) : best);
     STORE_INDEX(index, o, winner);
   }
 #else
   UNROLL for (int i = 0; i < TW; i++) if (DW % TW == 0 || w0 + i < DW) {
-    STORE(y, (d * DH + h) * DW + w0 + i, RELU ? CLIP(sums[i]) : sums[i]);
+    STORE_Y((d * DH + h) * DW + w0 + i, RELU ? CLIP(sums[i]) : sums[i]);
   }
 #endif
 }
@@ -73,5 +81,7 @@ STAGE_FN STAGE(TEAM_PARAMETERS, GLOBAL const X_ELEMENT *x, GLOBAL const float *w
 #undef TILE_SOURCE
 #undef TILE_LOAD
 #undef TILE_LOAD4
+#undef TILE_PACKED
+#undef STORE_Y
 #undef TILE_ROWS
 #undef TILE_START

@@ -14,7 +14,7 @@ STAGE_FN STAGE(TASK_PARAMETERS, GLOBAL const float *w, GLOBAL float *wt) {
   wt += ((size_t)task * ((SC + 15) / 16) + slice) * WORDS;
   for (int i = ITEM; i < WORDS; i += GROUP) { /* [chunk][tap][item][word of a] */
     const int word = i % 4, item = i / 4 % 32, tap = i / 128 % TAPS, chunk = i / 128 / TAPS;
-    const int d = task * 16 + item / 4 + 8 * (word % 2), s = slice * 16 + chunk * MMA_DEPTH + 2 * MMA_PACK * (item % 4) + MMA_PACK * (word / 2);
+    const int d = task * 16 + item / 4 + 8 * (word % 2), s = slice * 16 + chunk * MMA_DEPTH + MMA_PACK * (item % 4 + 4 * (word / 2));
     wt[i] = as_float(MMA_WORD(JOIN(STAGE, _weight)(w, d, s, tap), JOIN(STAGE, _weight)(w, d, s + MMA_PACK - 1, tap)));
   }
 }

@@ -18,6 +18,10 @@
 #define MMA_PACK (PRECISION == PRECISION_bf16 ? 2 : 1) /* values of a word */
 #define MMA_DEPTH (8 * MMA_PACK)
 
+/* 0, which no compiler knows. What passes it is a value of its own, made where a product wants it; of words that were loaded apart ptxas else moves
+   copies together for each product anew. */
+#define MMA_NOTHING (gridDim.z - 1)
+
 INLINE_FN u32 mma_tf32_word(float v) {
   u32 word;
 #if __CUDA_ARCH__ >= 900 /* one instruction, and a tie goes to the even number */
@@ -68,11 +72,52 @@ INLINE_FN float4 mma_images(float (*d)[4], int half) {
   const float4 v = {d[0][2 * half], d[1][2 * half], d[0][2 * half + 1], d[1][2 * half + 1]};
   return v;
 }
+/* ... or images c and c + 8: the same row to `to`, of 16 images. */
+INLINE_FN void mma_store_halves(LOCAL_PTR float *to, float (*d)[4], int half) {
+  UNROLL for (int i = 0; i < 2; i++) {
+    const float2 v = {d[i][2 * half], d[i][2 * half + 1]};
+    *(LOCAL_PTR float2 *)(to + 8 * i + 2 * MMA_PLACE) = v;
+  }
+}
+
+/* Tensors whose values lie in bf16 (PACKED), the 16 images of a pixel two to a word, the first in the low half. */
+#define LIES_PACKED(operand) (PACKED >> (operand) & 1)
+INLINE_FN float packed_at(GLOBAL const float *x, int i) { return as_float((u32)((GLOBAL const unsigned short *)x)[i * 16 + LANE] << 16); }
+INLINE_FN void store_packed(GLOBAL float *y, int i, float v) { ((GLOBAL unsigned short *)y)[i * 16 + LANE] = (unsigned short)mma_bf16_word(v, 0.0f); }
+
+INLINE_FN u32 local_address(LOCAL_PTR const float *p) { return (u32)__cvta_generic_to_shared(p); } /* in bytes */
+
+/* b[image c, c + 8][word p, p + 4] of 16 channels of a pixel that lie so in local memory: at address `row` the 16 bytes of channel ITEM % 16 and images 8 (ITEM % 32 / 16)... */
+INLINE_FN void mma_turn(u32 b[2][2], u32 row) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
+               : "=r"(b[0][0]), "=r"(b[0][1]), "=r"(b[1][0]), "=r"(b[1][1])
+               : "r"(row)
+               : "memory");
+}
+
+/* Starts to copy 16 bytes (both addresses multiples of that), or to write zeros where there are none. What it writes can be
+   read behind copies_done() and a barrier. */
+INLINE_FN void copy4(LOCAL_PTR float *to, GLOBAL const float *from, int there) {
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;"
+               :
+               : "r"(local_address(to)), "l"(from), "r"(there ? 16 : 0)
+               : "memory");
+}
+INLINE_FN void copies_done(void) { asm volatile("cp.async.wait_all;" : : : "memory"); }
 
 /* Behind a pooling: those of four values of dy whose window's pixel `q` won; `winners` has a byte for each. */
 INLINE_FN float4 mma_won(float4 v, u32 winners, u32 q) {
   const float4 kept = {(winners & 255) == q ? v.x : 0.0f, (winners >> 8 & 255) == q ? v.y : 0.0f, (winners >> 16 & 255) == q ? v.z : 0.0f,
                        winners >> 24 == q ? v.w : 0.0f};
+  return kept;
+}
+/* ... of four that lie in two words: `lost` has the sign of a byte where another pixel won, which is spread over each value. */
+INLINE_FN float2 mma_won_packed(float2 v, u32 winners, u32 q) {
+  const u32 lost = (winners ^ q * 0x01010101u) + 0x7f7f7f7fu;
+  u32 first, second;
+  asm("prmt.b32 %0, %1, %1, 0x9988;" : "=r"(first) : "r"(lost));
+  asm("prmt.b32 %0, %1, %1, 0xbbaa;" : "=r"(second) : "r"(lost));
+  const float2 kept = {as_float(as_uint(v.x) & ~first), as_float(as_uint(v.y) & ~second)};
   return kept;
 }
 #endif

@@ -165,7 +165,7 @@ INLINE_FN void JOIN(STAGE, _unit)(LOCAL_PTR float *scratch, TILE_PARAMETERS, TIL
 #if FLIP && MASK /* all at once, for what one waits */
   float above[TW][TO];
   UNROLL for (int o = 0; o < TO; o++) UNROLL for (int i = 0; i < TW; i++)
-    above[i][o] = LOAD(forward, (MIN(d0 + mine + o, DC - 1) * DH + h) * DW + (DW % TW ? MIN(w0 + i, DW - 1) : w0 + i));
+    above[i][o] = ABOVE((MIN(d0 + mine + o, DC - 1) * DH + h) * DW + (DW % TW ? MIN(w0 + i, DW - 1) : w0 + i));
   UNROLL for (int o = 0; o < TO; o++) UNROLL for (int i = 0; i < TW; i++) acc[i][o] = above[i][o] > 0.0f ? acc[i][o] : 0.0f;
 #endif
   UNROLL for (int o = 0; o < TO; o++) if (d0 + mine + o < DC) {

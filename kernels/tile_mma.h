@@ -1,6 +1,6 @@
 /* The tile of a convolution by matrix units (mma.h): what tile_gpu.h is for fp32, with the same words given, and TILE_LOAD4 (four
    images as TILE_LOAD has one, items side by side). A warp makes TO channels x TILE_ROWS x TW pixels of 16 images, a product's rows
-   being channels, its columns images and its depth source channels: column c of its two products a pixel is image 2 c, 2 c + 1. TH warps lie side by side on the pixels,
+   being channels, its columns images and its depth source channels. TH warps lie side by side on the pixels,
    the others take further channels. The source passes through local memory by chunks, 8 words of source channels of all pixels under the group's tiles, rounded and in the order in which
    items take it: an operand of a product is registers side by side, so what is loaded together needs no moves. Where two chunks have room one
    is brought before the other is multiplied. Weights are read where stage `fragment_weights` has laid them out, rounded as well, as each item needs them. A pixel of the source, once read,
@@ -14,11 +14,27 @@
 #include "tile_groups.h"
 #define CHUNKS ((SC + MMA_DEPTH - 1) / MMA_DEPTH)
 /* Source in local memory: [4 planes][pixel][16 images][2 words], plane p having words p and p + 4. The pitch from plane to plane is an odd multiple of 8, with which loads of four words
-   meet no bank twice. */
-#define PLANES 4
-#define VECTOR 32 /* floats of a pixel in a plane */
+   meet no bank twice. Column c of the two products of a pixel is image 2 c, 2 c + 1.
+   TILE_PACKED: as it lies, [pixel][16 channels][16 images], but for channels 4 to 7 and 12 to 15, whose eight last images come first, against bank conflicts: it is copied without a look, and turned
+   when it is read. Column c is image c, c + 8. */
+#define PLANES 4 /* of CHANNELS_OF_PLANE channels: a warp brings some */
+#if TILE_PACKED
+#define VECTOR 128 /* floats of a pixel */
+#define SOURCE_PITCH 32
+#define CHUNK_FLOATS (TH * VECTORS * VECTOR)
+#define ITS_SOURCE (ITEM % 16 * 8 + (ITEM % 32 / 16 ^ ITEM / 4 % 2) * 4) /* the item's place in a pixel */
+#define PLACE u32 /* in local memory: an address, to which the compiler adds no base */
+#define PLACE_OF(p) local_address(p)
+#define PLUS(place, floats) ((place) + 4 * (floats))
+#else
+#define VECTOR 32 /* ... in a plane */
 #define SOURCE_PITCH (TH * VECTORS * VECTOR + 8)
 #define CHUNK_FLOATS (PLANES * SOURCE_PITCH)
+#define ITS_SOURCE (MMA_PLACE * SOURCE_PITCH + 4 * MMA_ROW)
+#define PLACE LOCAL_PTR const float *
+#define PLACE_OF(p) (p)
+#define PLUS(place, floats) ((place) + (floats))
+#endif
 #define SUM_PITCH ((TH * PIXELS | 1) * 16) /* from channel to channel; odd, against bank conflicts */
 #define SUM_FLOATS (WARPS / TH * 16 * SUM_PITCH)
 #define BUFFERS MIN(LOCAL / CHUNK_FLOATS, 2)
@@ -45,8 +61,62 @@ INLINE_FN JOIN(STAGE, _spot) JOIN(STAGE, _spot_of)(int v, int first) {
   return spot;
 }
 
-/* Four images of channel `c`; behind a pooling, the gradients of the windows that have the pixel, as far as it has won there. */
 #define UNPOOL (FLIP && POOL)
+#define CHANNELS_OF_PLANE (2 * MMA_PACK) /* those of word p, then of p + 4 */
+#define PLANE(i) ((i) * WARPS + WARP % PLANES)
+#if TILE_PACKED
+/* Brings a chunk: a warp has some planes, its items four pixels at a time, a channel's eight images each. */
+#define FIRST_PIXEL (WARP / PLANES * 4 + ITEM % 32 / 8)
+#define PIXELS_AT_ONCE (4 * SHARES)
+#define HALF (ITEM % 2)
+#define ITS_PLACE(words, i, v) ((words) + (v) * VECTOR + (PLANE(i) * 4 + ITEM / 2 % 4) * 8 + (HALF ^ PLANE(i) % 2) * 4)
+#if UNPOOL
+/* Behind a pooling: the gradients of the windows that have the pixel, as far as it has won there. */
+typedef struct JOIN(STAGE, _eight) {
+  float4 v;
+  float2 winners;
+} JOIN(STAGE, _eight);
+INLINE_FN void JOIN(STAGE, _load_eight)(JOIN(STAGE, _eight) *to, TILE_PARAMETERS, GLOBAL const float *x, int c, JOIN(STAGE, _spot) spot) {
+  const float4 none = {0.0f, 0.0f, 0.0f, 0.0f};
+  const float2 nobody = {0.0f, 0.0f};
+  const int h = spot.h / DILATE, w = spot.w / DILATE;
+  const int at = ((c * (SH / 2) + h / 2) * (SW / 2) + w / 2) * 16 + 8 * HALF, there = spot.inside && c < SC && h < SH / 2 * 2 && w < SW / 2 * 2;
+  to->v = there ? LOAD4(x + at / 2) : none;
+  to->winners = there ? LOAD2(index + at) : nobody;
+}
+INLINE_FN float4 JOIN(STAGE, _value)(const JOIN(STAGE, _eight) *from, JOIN(STAGE, _spot) spot) {
+  const u32 q = (u32)(spot.h / DILATE % 2 * 2 + spot.w / DILATE % 2);
+  const float2 low = {from->v.x, from->v.y}, high = {from->v.z, from->v.w};
+  const float2 first = mma_won_packed(low, as_uint(from->winners.x), q), last = mma_won_packed(high, as_uint(from->winners.y), q);
+  const float4 won = {first.x, first.y, last.x, last.y};
+  return won;
+}
+INLINE_FN void JOIN(STAGE, _source)(LOCAL_PTR float *words, TILE_PARAMETERS, GLOBAL const float *x, int chunk, int first) {
+  NO_UNROLL for (int v0 = FIRST_PIXEL; v0 < TH * VECTORS; v0 += PIXELS_AT_ONCE * STEPS_AT_ONCE) {
+    JOIN(STAGE, _spot) spots[STEPS_AT_ONCE];
+    JOIN(STAGE, _eight) eights[STEPS_AT_ONCE][PLANES_OF_WARP];
+    UNROLL for (int s = 0; s < STEPS_AT_ONCE; s++) {
+      spots[s] = JOIN(STAGE, _spot_of)(v0 + PIXELS_AT_ONCE * s, first);
+      UNROLL for (int i = 0; i < PLANES_OF_WARP; i++)
+        JOIN(STAGE, _load_eight)(&eights[s][i], TILE_ARGUMENTS, x, chunk * 16 + PLANE(i) * 4 + ITEM / 2 % 4, spots[s]);
+    }
+    UNROLL for (int s = 0; s < STEPS_AT_ONCE; s++) if (v0 + PIXELS_AT_ONCE * s < TH * VECTORS) UNROLL for (int i = 0; i < PLANES_OF_WARP; i++)
+      STORE4_LOCAL(ITS_PLACE(words, i, v0 + PIXELS_AT_ONCE * s), JOIN(STAGE, _value)(&eights[s][i], spots[s]));
+  }
+}
+#else
+INLINE_FN void JOIN(STAGE, _source)(LOCAL_PTR float *words, TILE_PARAMETERS, GLOBAL const float *x, int chunk, int first) {
+  NO_UNROLL for (int v = FIRST_PIXEL; v < TH * VECTORS; v += PIXELS_AT_ONCE) {
+    const JOIN(STAGE, _spot) spot = JOIN(STAGE, _spot_of)(v, first);
+    UNROLL for (int i = 0; i < PLANES_OF_WARP; i++) {
+      const int c = chunk * 16 + PLANE(i) * 4 + ITEM / 2 % 4, there = spot.inside && c < SC;
+      copy4(ITS_PLACE(words, i, v), x + (there ? ((c * SH + spot.h / DILATE) * SW + spot.w / DILATE) * 8 + 4 * HALF : 0), there);
+    }
+  }
+}
+#endif
+#else
+/* Four images of channel `c`; behind a pooling, the gradients of the windows that have the pixel, as far as it has won there. */
 typedef struct JOIN(STAGE, _four) {
   float4 v;
 #if UNPOOL
@@ -73,9 +143,7 @@ INLINE_FN float4 JOIN(STAGE, _value)(const JOIN(STAGE, _four) *from, JOIN(STAGE,
 }
 
 /* Brings a chunk: a warp has some planes, its items eight pixels at a time, four images each. */
-#define CHANNELS_OF_PLANE (2 * MMA_PACK) /* those of word p, then of p + 4 */
 #define FIRST_PIXEL (WARP / PLANES * 8 + ITEM % 32 / 4)
-#define PLANE(i) ((i) * WARPS + WARP % PLANES)
 #define WORD_OF(v, half, lane) as_float(MMA_WORD(v[(half) * MMA_PACK].lane, v[(half) * MMA_PACK + MMA_PACK - 1].lane))
 INLINE_FN void JOIN(STAGE, _source)(LOCAL_PTR float *words, TILE_PARAMETERS, GLOBAL const float *x, int chunk, int first) {
   NO_UNROLL for (int v0 = FIRST_PIXEL; v0 < TH * VECTORS; v0 += 8 * SHARES * STEPS_AT_ONCE) {
@@ -84,7 +152,7 @@ INLINE_FN void JOIN(STAGE, _source)(LOCAL_PTR float *words, TILE_PARAMETERS, GLO
     UNROLL for (int s = 0; s < STEPS_AT_ONCE; s++) {
       spots[s] = JOIN(STAGE, _spot_of)(v0 + 8 * SHARES * s, first);
       UNROLL for (int i = 0; i < PLANES_OF_WARP; i++) UNROLL for (int c = 0; c < CHANNELS_OF_PLANE; c++)
-        JOIN(STAGE, _load_four)(&fours[s][i][c], TILE_ARGUMENTS, x, chunk * MMA_DEPTH + CHANNELS_OF_PLANE * PLANE(i) + c, spots[s]);
+        JOIN(STAGE, _load_four)(&fours[s][i][c], TILE_ARGUMENTS, x, chunk * MMA_DEPTH + MMA_PACK * (PLANE(i) + 4 * (c / MMA_PACK)) + c % MMA_PACK, spots[s]);
     }
     UNROLL for (int s = 0; s < STEPS_AT_ONCE; s++) if (v0 + 8 * SHARES * s < TH * VECTORS) UNROLL for (int i = 0; i < PLANES_OF_WARP; i++) {
       LOCAL_PTR float *to = words + PLANE(i) * SOURCE_PITCH + (v0 + 8 * SHARES * s) * VECTOR + 8 * (ITEM % 4);
@@ -97,6 +165,17 @@ INLINE_FN void JOIN(STAGE, _source)(LOCAL_PTR float *words, TILE_PARAMETERS, GLO
     }
   }
 }
+#endif
+
+/* b[product][2 words] of a pixel of the source, `at` the item's place. */
+INLINE_FN void JOIN(STAGE, _images)(u32 b[2][2], PLACE at) {
+#if TILE_PACKED
+  mma_turn(b, at);
+#else
+  const float4 v = LOAD4_LOCAL(at);
+  b[0][0] = as_uint(v.x), b[0][1] = as_uint(v.y), b[1][0] = as_uint(v.z), b[1][1] = as_uint(v.w);
+#endif
+}
 
 /* The item's words of weights of taps side by side, of 16 channels each; those of 16 channels `tile` floats behind w. */
 INLINE_FN void JOIN(STAGE, _load)(float4 v[TAPS_AT_ONCE][TO / 16], GLOBAL const float *w, const int *tile) {
@@ -105,7 +184,7 @@ INLINE_FN void JOIN(STAGE, _load)(float4 v[TAPS_AT_ONCE][TO / 16], GLOBAL const 
 
 /* Adds a chunk: the source of the warp's tile, `source` the item's place, and the weights of its channels, w the item's, of which those for the first taps are in `next`; leaves those for the
    next chunk there, where there is one. */
-INLINE_FN void JOIN(STAGE, _multiply)(float (*acc)[PIXELS][2][4], float4 next[TAPS_AT_ONCE][TO / 16], LOCAL_PTR const float *source, GLOBAL const float *w,
+INLINE_FN void JOIN(STAGE, _multiply)(float (*acc)[PIXELS][2][4], float4 next[TAPS_AT_ONCE][TO / 16], PLACE source, GLOBAL const float *w,
                                       const int *tile, int chunk) {
   NO_UNROLL for (int tap = 0; tap < WINDOW * WINDOW; tap += TAPS_AT_ONCE) {
     u32 a[TAPS_AT_ONCE][TO / 16][4];
@@ -116,23 +195,33 @@ INLINE_FN void JOIN(STAGE, _multiply)(float (*acc)[PIXELS][2][4], float4 next[TA
     }
     const int after = tap + TAPS_AT_ONCE < WINDOW * WINDOW ? 0 : 1, ahead = MIN(chunk + after, CHUNKS - 1);
     if (ROOM) JOIN(STAGE, _load)(next, w + ahead * CHUNK_WEIGHTS + (after ? 0 : (tap + TAPS_AT_ONCE) * 128), tile);
+    PLACE row = PLUS(source, (tap / WINDOW * COLUMNS + tap % WINDOW) * VECTOR);
     UNROLL for (int i = 0; i < TILE_ROWS; i++) UNROLL for (int j = 0; j < (TW - 1) * STEP + TAPS_AT_ONCE; j++) {
-      const float4 b = LOAD4_LOCAL(source + ((i * STEP + tap / WINDOW) * COLUMNS + tap % WINDOW + j) * VECTOR); /* [2 images][2 words] */
+      u32 b[2][2];
+      JOIN(STAGE, _images)(b, PLUS(row, (i * STEP * COLUMNS + j) * VECTOR));
       UNROLL for (int k = 0; k < TAPS_AT_ONCE; k++) if (j >= k && (j - k) % STEP == 0 && (j - k) / STEP < TW) UNROLL for (int m = 0; m < TO / 16; m++) {
         float (*sum)[4] = acc[m][i * TW + (j - k) / STEP];
-        mma(PRECISION, sum[0], a[k][m], as_uint(b.x), as_uint(b.y));
-        mma(PRECISION, sum[1], a[k][m], as_uint(b.z), as_uint(b.w));
+        UNROLL for (int n = 0; n < 2; n++) mma(PRECISION, sum[n], a[k][m], b[n][0], b[n][1]);
       }
     }
   }
 }
 
+/* to[16 images] = the item's of row MMA_ROW + 8 r of a pixel's products. */
+INLINE_FN void JOIN(STAGE, _put)(LOCAL_PTR float *to, float (*d)[4], int r) {
+#if TILE_PACKED
+  mma_store_halves(to, d, r);
+#else
+  STORE4_LOCAL(to + 4 * MMA_PLACE, mma_images(d, r));
+#endif
+}
+
 /* Stores the sums of channels 16 m... of each warp; to[16 channels of each] (SUM_PITCH) [TH][PIXELS][16 images]. */
 INLINE_FN void JOIN(STAGE, _finish)(LOCAL_PTR float *to, TILE_PARAMETERS, float (*acc)[2][4], int d0, int m, int first) {
-  LOCAL_PTR float *mine = to + WARP / TH * 16 * SUM_PITCH + WARP % TH * PIXELS * 16 + 4 * MMA_PLACE;
+  LOCAL_PTR float *mine = to + WARP / TH * 16 * SUM_PITCH + WARP % TH * PIXELS * 16;
   BARRIER();
   UNROLL for (int i = 0; i < PIXELS; i++) UNROLL for (int r = 0; r < 2; r++)
-    STORE4_LOCAL(mine + (r * 8 + MMA_ROW) * SUM_PITCH + i * 16, mma_images(acc[i], r));
+    JOIN(STAGE, _put)(mine + (r * 8 + MMA_ROW) * SUM_PITCH + i * 16, acc[i], r);
   BARRIER();
   for (int i = TEAM_IN_GROUP; i < 16 * WARPS; i += TEAMS_IN_GROUP) {
     const int d = d0 + i / TH / 16 * TO + m * 16 + i / TH % 16, tile = first + i % TH;
@@ -142,7 +231,7 @@ INLINE_FN void JOIN(STAGE, _finish)(LOCAL_PTR float *to, TILE_PARAMETERS, float 
     UNROLL for (int j = 0; j < PIXELS; j++) sums[j] = TILE_START(d) + to[i / TH * SUM_PITCH + (i % TH * PIXELS + j) * 16 + LANE];
 #if FLIP && MASK /* all at once, for what one waits */
     float above[PIXELS];
-    UNROLL for (int j = 0; j < TW; j++) above[j] = LOAD(forward, (d * DH + h) * DW + (DW % TW ? MIN(w0 + j, DW - 1) : w0 + j));
+    UNROLL for (int j = 0; j < TW; j++) above[j] = ABOVE((d * DH + h) * DW + (DW % TW ? MIN(w0 + j, DW - 1) : w0 + j));
     UNROLL for (int j = 0; j < TW; j++) sums[j] = above[j] > 0.0f ? sums[j] : 0.0f;
 #endif
     JOIN(STAGE, _store)(TILE_ARGUMENTS, sums, d, h, w0);
@@ -161,13 +250,16 @@ INLINE_FN void JOIN(STAGE, _unit)(LOCAL_PTR float *scratch, TILE_PARAMETERS, GLO
   }
   float4 next[TAPS_AT_ONCE][TO / 16];
   if (ROOM) JOIN(STAGE, _load)(next, w, tile);
+  PLACE source = PLACE_OF(scratch + WARP % TH * VECTORS * VECTOR + ITS_SOURCE);
   BARRIER();
   JOIN(STAGE, _source)(scratch, TILE_ARGUMENTS, x, 0, first);
   NO_UNROLL for (int chunk = 0; chunk < CHUNKS; chunk++) {
+#if TILE_PACKED && !UNPOOL
+    copies_done();
+#endif
     BARRIER();
     if (BUFFERS == 2 && chunk + 1 < CHUNKS) JOIN(STAGE, _source)(scratch + (chunk + 1) % 2 * CHUNK_FLOATS, TILE_ARGUMENTS, x, chunk + 1, first);
-    JOIN(STAGE, _multiply)(acc, next, scratch + (BUFFERS == 2 ? chunk % 2 * CHUNK_FLOATS : 0) + WARP % TH * VECTORS * VECTOR
-                           + MMA_PLACE * SOURCE_PITCH + 4 * MMA_ROW, w, tile, chunk);
+    JOIN(STAGE, _multiply)(acc, next, PLUS(source, BUFFERS == 2 ? chunk % 2 * CHUNK_FLOATS : 0), w, tile, chunk);
     if (BUFFERS == 1 && chunk + 1 < CHUNKS) {
       BARRIER();
       JOIN(STAGE, _source)(scratch, TILE_ARGUMENTS, x, chunk + 1, first);
@@ -198,5 +290,12 @@ INLINE_FN void JOIN(STAGE, _unit)(LOCAL_PTR float *scratch, TILE_PARAMETERS, GLO
 #undef UNPOOL
 #undef CHANNELS_OF_PLANE
 #undef FIRST_PIXEL
+#undef PIXELS_AT_ONCE
+#undef HALF
+#undef ITS_PLACE
+#undef ITS_SOURCE
+#undef PLACE
+#undef PLACE_OF
+#undef PLUS
 #undef PLANE
 #undef WORD_OF

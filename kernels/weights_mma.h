@@ -18,68 +18,129 @@
 #endif
 #define UNIT (8 * TILES_OF_UNIT)
 #define UNITS_IN_GROUP (WARPS / TH)
-#define FOUR_SUM(v) (((v).x + (v).y) + ((v).z + (v).w))
 #if WARPS * ROWS * UNIT > LOCAL
 #error "LOCAL has no room for the sums"
 #endif
+
+#define ROW_AT(r) ((OC % ROWS ? MIN((r) * 8 + MMA_ROW, rows - 1) - MMA_ROW : (r) * 8) * DY_CHANNEL) /* elements from the item's row to 8 r rows on */
+#define DY_CHANNEL (DY_HEIGHT * DY_WIDTH * 16)
+#define WORDS (PRECISION == PRECISION_bf16 ? 2 : 4) /* of four images */
+
+/* Four images of dy as words of factors. */
+#if LIES_PACKED(1)
+#define SLOPES float2
+#define LOAD_SLOPES(dy, at) LOAD2((dy) + (at) / 2)
+#else
+#define SLOPES float4
+#define LOAD_SLOPES(dy, at) LOAD4((dy) + (at))
+#endif
+INLINE_FN void JOIN(STAGE, _slope_words)(u32 words[4], SLOPES v) {
+#if LIES_PACKED(1)
+  words[0] = as_uint(v.x) | MMA_NOTHING, words[1] = as_uint(v.y) | MMA_NOTHING;
+#else
+  mma_words(PRECISION, words, v);
+#endif
+}
+INLINE_FN SLOPES JOIN(STAGE, _won)(SLOPES v, u32 winners, u32 q) {
+#if SIDE == 1
+  return v;
+#elif LIES_PACKED(1)
+  return mma_won_packed(v, winners, q);
+#else
+  return mma_won(v, winners, q);
+#endif
+}
+/* Adds a row's sums of dy in each column: a product with ones. */
+INLINE_FN void JOIN(STAGE, _add_bias)(float (*bias)[4], const SLOPES slopes[ROWS / 8]) {
+  const u32 one = MMA_WORD(1.0f, 1.0f), ones[4] = {one, one, one, one};
+  UNROLL for (int m = 0; m < ROWS / 16; m++) {
+    u32 upper[4], lower[4];
+    JOIN(STAGE, _slope_words)(upper, slopes[2 * m]);
+    JOIN(STAGE, _slope_words)(lower, slopes[2 * m + 1]);
+    mma_16(PRECISION, bias[m], upper, lower, ones);
+  }
+}
 
 #if BY_CHANNELS
 #define WINDOW_ROWS ((SIDE - 1) * STEP + TO)
 #define WINDOW_COLUMNS ((SIDE - 1) * STEP + WINDOW)
 #define KEPT MAX(WINDOW_COLUMNS - SIDE * STEP, 0) /* columns that the next window has as well */
 #define FRESH (WINDOW_COLUMNS - KEPT)
-#define WORDS (PRECISION == PRECISION_bf16 ? 2 : 4) /* of four images */
+/* The window's columns lie in a ring, so that nothing moves while it goes along a row: a turn of it is unrolled, or the whole row. */
+#define UNROLLED(windows) (TAPS * ROWS / 16 * (WORDS / 2) * (windows) <= 108 && WINDOW_COLUMNS * WINDOW_ROWS * WORDS <= 48) /* products; a large window has no registers for what comes early */
+#define TURN (UNROLLED(SIDE * SIDE * DY_WIDTH) ? DY_WIDTH : KEPT && UNROLLED(WINDOW_COLUMNS) ? WINDOW_COLUMNS : 1)
+#define IN_RING(j) (TURN > 1 ? ((j) + turn * FRESH) % WINDOW_COLUMNS : (j))
 #define FIRST_ROW(unit) ((unit) % (WINDOW / TO) * TO)
 #define FIRST_CHANNEL(unit) ((unit) / (WINDOW / TO) * 8)
+#if LIES_PACKED(0)
+#define IMAGES float2
+#define LOAD_IMAGES(x, at) LOAD2((x) + (at) / 2)
+#define STEP_X(x, elements) ((x) + (elements) / 2)
+#else
+#define IMAGES float4
+#define LOAD_IMAGES(x, at) LOAD4((x) + (at))
+#define STEP_X(x, elements) ((x) + (elements))
+#endif
 
 /* What one window needs of memory: the item's four images of dy, and of the columns of x that are new. */
 typedef struct JOIN(STAGE, _fresh) {
-  float4 slopes[ROWS / 8], columns[FRESH][WINDOW_ROWS];
+  SLOPES slopes[ROWS / 8];
+  IMAGES columns[FRESH][WINDOW_ROWS];
   u32 winners[ROWS / 8];
 } JOIN(STAGE, _fresh);
 
-/* Column `iw` of x, from row `ih` on; 0 outside. */
-INLINE_FN void JOIN(STAGE, _column)(float4 v[WINDOW_ROWS], GLOBAL const float *x, int ih, int iw) {
-  const float4 none = {0.0f, 0.0f, 0.0f, 0.0f};
+INLINE_FN void JOIN(STAGE, _image_words)(u32 words[WORDS], IMAGES v) {
+#if LIES_PACKED(0)
+  words[0] = as_uint(v.x), words[1] = as_uint(v.y);
+#else
+  mma_words(PRECISION, words, v);
+#endif
+}
+
+/* Column `j` of x from its own on, which is number `iw`, from row `ih` on; 0 outside. */
+INLINE_FN void JOIN(STAGE, _column)(IMAGES v[WINDOW_ROWS], GLOBAL const float *x, int j, int ih, int iw) {
+  const IMAGES none = {0.0f, 0.0f};
   UNROLL for (int r = 0; r < WINDOW_ROWS; r++)
-    v[r] = P == 0 || (ih + r >= 0 && ih + r < SH && iw >= 0 && iw < SW) ? LOAD4(x + ((ih + r) * SW + iw) * 16) : none;
+    v[r] = P == 0 || (ih + r >= 0 && ih + r < SH && iw + j >= 0 && iw + j < SW) ? LOAD_IMAGES(x, (r * SW + j) * 16) : none;
 }
 
-INLINE_FN void JOIN(STAGE, _load)(JOIN(STAGE, _fresh) *to, GLOBAL const float *x, GLOBAL const float *dy, GLOBAL const u8 *index, int rows, int ih, int w) {
+/* x: at the first new column, number `iw`, and row `ih`. */
+INLINE_FN void JOIN(STAGE, _load)(JOIN(STAGE, _fresh) *to, GLOBAL const float *x, GLOBAL const float *dy, GLOBAL const u8 *index, int rows, int ih, int iw) {
   UNROLL for (int r = 0; r < ROWS / 8; r++) {
-    const int at = MIN(r * 8 + MMA_ROW, rows - 1) * (DY_HEIGHT * DY_WIDTH * 16) + w * 16;
-    to->slopes[r] = LOAD4(dy + at);
-    to->winners[r] = SIDE == 2 ? *(GLOBAL const u32 *)(index + at) : 0;
+    to->slopes[r] = LOAD_SLOPES(dy, ROW_AT(r));
+    to->winners[r] = SIDE == 2 ? *(GLOBAL const u32 *)(index + ROW_AT(r)) : 0;
   }
-  UNROLL for (int j = 0; j < FRESH; j++) JOIN(STAGE, _column)(to->columns[j], x, ih, w * SIDE * STEP + KEPT + j - P);
+  UNROLL for (int j = 0; j < FRESH; j++) JOIN(STAGE, _column)(to->columns[j], x, j, ih, iw);
 }
 
-/* Adds a row of dy: x the item's channel, dy and index the row in the first channel, all at the item's images. */
-INLINE_FN void JOIN(STAGE, _row)(float (*acc)[TAPS][4], float bias[ROWS / 8], GLOBAL const float *x, GLOBAL const float *dy, GLOBAL const u8 *index, int rows, int ih) {
+/* Adds a row of dy: x the item's channel at row `ih` and the first column, dy and index the row in the item's channel, all at the item's images. */
+INLINE_FN void JOIN(STAGE, _row)(float (*acc)[TAPS][4], float (*bias)[4], int biased, GLOBAL const float *x, GLOBAL const float *dy, GLOBAL const u8 *index, int rows, int ih) {
   u32 window[WINDOW_COLUMNS][WINDOW_ROWS][WORDS];
   UNROLL for (int j = 0; j < KEPT; j++) {
-    float4 v[WINDOW_ROWS];
-    JOIN(STAGE, _column)(v, x, ih, j - P);
-    UNROLL for (int r = 0; r < WINDOW_ROWS; r++) mma_words(PRECISION, window[j][r], v[r]);
+    IMAGES v[WINDOW_ROWS];
+    JOIN(STAGE, _column)(v, x, j, ih, -P);
+    UNROLL for (int r = 0; r < WINDOW_ROWS; r++) JOIN(STAGE, _image_words)(window[j][r], v[r]);
   }
   JOIN(STAGE, _fresh) next;
-  JOIN(STAGE, _load)(&next, x, dy, index, rows, ih, 0);
-  NO_UNROLL for (int w = 0; w < DY_WIDTH; w++) {
-    float4 slopes[ROWS / 8];
+  x = STEP_X(x, KEPT * 16);
+  JOIN(STAGE, _load)(&next, x, dy, index, rows, ih, KEPT - P);
+  NO_UNROLL for (int w0 = 0; w0 < DY_WIDTH; w0 += TURN) UNROLL for (int turn = 0; turn < TURN; turn++) if (DY_WIDTH % TURN == 0 || w0 + turn < DY_WIDTH) {
+    SLOPES slopes[ROWS / 8];
     u32 winners[ROWS / 8];
-    UNROLL for (int r = 0; r < ROWS / 8; r++) {
-      slopes[r] = next.slopes[r], winners[r] = next.winners[r];
-      bias[r] += FOUR_SUM(slopes[r]);
-    }
-    UNROLL for (int j = 0; j < FRESH; j++) UNROLL for (int r = 0; r < WINDOW_ROWS; r++) mma_words(PRECISION, window[KEPT + j][r], next.columns[j][r]);
-    JOIN(STAGE, _load)(&next, x, dy, index, rows, ih, MIN(w + 1, DY_WIDTH - 1)); /* on its way meanwhile */
+    UNROLL for (int r = 0; r < ROWS / 8; r++) slopes[r] = next.slopes[r], winners[r] = next.winners[r];
+    UNROLL for (int j = 0; j < FRESH; j++) UNROLL for (int r = 0; r < WINDOW_ROWS; r++)
+      JOIN(STAGE, _image_words)(window[IN_RING(KEPT + j)][r], next.columns[j][r]);
+    const int more = w0 + turn + 1 < DY_WIDTH; /* else once again what is there: a load under a condition takes moves */
+    dy += more ? (LIES_PACKED(1) ? 8 : 16) : 0, x = STEP_X(x, more ? SIDE * STEP * 16 : 0), index += more && SIDE == 2 ? 16 : 0;
+    JOIN(STAGE, _load)(&next, x, dy, index, rows, ih, MIN(w0 + turn + 1, DY_WIDTH - 1) * SIDE * STEP + KEPT - P); /* on its way meanwhile */
+    if (biased) JOIN(STAGE, _add_bias)(bias, slopes);
     UNROLL for (int q = 0; q < SIDE * SIDE; q++) {
       u32 a[ROWS / 8][4];
-      UNROLL for (int r = 0; r < ROWS / 8; r++) mma_words(PRECISION, a[r], SIDE == 2 ? mma_won(slopes[r], winners[r], q) : slopes[r]);
+      UNROLL for (int r = 0; r < ROWS / 8; r++) JOIN(STAGE, _slope_words)(a[r], JOIN(STAGE, _won)(slopes[r], winners[r], (u32)q));
       UNROLL for (int t = 0; t < TAPS; t++) UNROLL for (int m = 0; m < ROWS / 16; m++)
-        mma_16(PRECISION, acc[m][t], a[2 * m], a[2 * m + 1], window[q % 2 * STEP + t % WINDOW][q / 2 * STEP + t / WINDOW]);
+        mma_16(PRECISION, acc[m][t], a[2 * m], a[2 * m + 1], window[IN_RING(q % 2 * STEP + t % WINDOW)][q / 2 * STEP + t / WINDOW]);
     }
-    UNROLL for (int j = 0; j < KEPT; j++) UNROLL for (int r = 0; r < WINDOW_ROWS; r++) UNROLL for (int i = 0; i < WORDS; i++)
+    if (TURN == 1) UNROLL for (int j = 0; j < KEPT; j++) UNROLL for (int r = 0; r < WINDOW_ROWS; r++) UNROLL for (int i = 0; i < WORDS; i++)
       window[j][r][i] = window[j + SIDE * STEP][r][i];
   }
 }
@@ -99,19 +160,19 @@ INLINE_FN float4 JOIN(STAGE, _under)(X_SOURCE x, int c, int h, int w) {
 }
 
 /* Adds the pixels under (h, w) of dy for the columns from `column` on. */
-INLINE_FN void JOIN(STAGE, _window)(float (*acc)[TO][4], float bias[ROWS / 8], X_SOURCE x, GLOBAL const float *dy, GLOBAL const u8 *index, int rows, int column, int h,
+INLINE_FN void JOIN(STAGE, _window)(float (*acc)[TO][4], float (*bias)[4], int biased, X_SOURCE x, GLOBAL const float *dy, GLOBAL const u8 *index, int rows, int column, int h,
                                     int w) {
-  float4 slopes[ROWS / 8];
+  SLOPES slopes[ROWS / 8];
   u32 winners[ROWS / 8];
   UNROLL for (int r = 0; r < ROWS / 8; r++) {
-    const int at = ((MIN(r * 8 + MMA_ROW, rows - 1) * DY_HEIGHT + h) * DY_WIDTH + w) * 16 + 4 * MMA_PLACE;
-    slopes[r] = LOAD4(dy + at);
+    const int at = MMA_ROW * DY_CHANNEL + ROW_AT(r) + (h * DY_WIDTH + w) * 16 + 4 * MMA_PLACE;
+    slopes[r] = LOAD_SLOPES(dy, at);
     winners[r] = SIDE == 2 ? *(GLOBAL const u32 *)(index + at) : 0;
-    bias[r] += FOUR_SUM(slopes[r]);
   }
+  if (biased) JOIN(STAGE, _add_bias)(bias, slopes);
   NO_UNROLL for (int q = 0; q < SIDE * SIDE; q++) {
     u32 a[ROWS / 8][4];
-    UNROLL for (int r = 0; r < ROWS / 8; r++) mma_words(PRECISION, a[r], SIDE == 2 ? mma_won(slopes[r], winners[r], q) : slopes[r]);
+    UNROLL for (int r = 0; r < ROWS / 8; r++) JOIN(STAGE, _slope_words)(a[r], JOIN(STAGE, _won)(slopes[r], winners[r], (u32)q));
     UNROLL for (int j = 0; j < TO; j++) {
       u32 b[4];
       mma_words(PRECISION, b, JOIN(STAGE, _under)(x, MIN(column + j * 8 + MMA_ROW, ALL - 1), h * SIDE + q / 2, w * SIDE + q % 2));
@@ -122,25 +183,25 @@ INLINE_FN void JOIN(STAGE, _window)(float (*acc)[TO][4], float bias[ROWS / 8], X
 
 #endif
 
-/* dw of `rows` output channels and UNITS_IN_GROUP units from `first` on; the first group's dbias, in fp32. */
+/* dw of `rows` output channels and UNITS_IN_GROUP units from `first` on; the first group's dbias. */
 INLINE_FN void JOIN(STAGE, _group)(LOCAL_PTR float *scratch, GLOBAL const X_ELEMENT *x, GLOBAL const float *dy, GLOBAL const u8 *index,
                                    GLOBAL const float *target, GLOBAL float *dw, GLOBAL float *dbias, int rows, int first) {
-  float acc[ROWS / 16][TILES_OF_UNIT][4], bias[ROWS / 8];
-  UNROLL for (int r = 0; r < ROWS / 8; r++) bias[r] = 0.0f;
+  float acc[ROWS / 16][TILES_OF_UNIT][4], bias[ROWS / 16][4];
+  UNROLL for (int i = 0; i < ROWS / 4; i++) bias[i / 4][i % 4] = 0.0f;
   UNROLL for (int m = 0; m < ROWS / 16; m++) UNROLL for (int i = 0; i < TILES_OF_UNIT * 4; i++) acc[m][i / 4][i % 4] = 0.0f;
   const int unit = MIN(first + WARP / TH, UNITS - 1);
   for (int i = WARP % TH; i < BLOCKS * DY_HEIGHT; i += TH) {
     const size_t b = i / DY_HEIGHT;
     const int h = i % DY_HEIGHT;
     X_SOURCE xb = X_OF_BLOCK(x, b);
-    GLOBAL const float *dyb = dy + b * DY_STRIDE;
+    GLOBAL const float *dyb = dy + b * DY_STRIDE; /* in words, as all strides are */
     GLOBAL const u8 *winners = SIDE == 2 ? index + b * (INDEX_STRIDE * sizeof(float)) : index;
 #if BY_CHANNELS
-    const int at = h * (DY_WIDTH * 16) + 4 * MMA_PLACE;
-    JOIN(STAGE, _row)(acc, bias, xb + MIN(FIRST_CHANNEL(unit) + MMA_ROW, IC - 1) * (SH * SW * 16) + 4 * MMA_PLACE, dyb + at, winners + (SIDE == 2 ? at : 0), rows,
-                      h * SIDE * STEP + FIRST_ROW(unit) - P);
+    const int at = MMA_ROW * DY_CHANNEL + h * (DY_WIDTH * 16) + 4 * MMA_PLACE, ih = h * SIDE * STEP + FIRST_ROW(unit) - P;
+    const int from = (MIN(FIRST_CHANNEL(unit) + MMA_ROW, IC - 1) * SH + ih) * (SW * 16) - P * 16 + 4 * MMA_PLACE; /* perhaps before the first */
+    JOIN(STAGE, _row)(acc, bias, first == 0, STEP_X(xb, from), LIES_PACKED(1) ? dyb + at / 2 : dyb + at, winners + (SIDE == 2 ? at : 0), rows, ih);
 #else
-    NO_UNROLL for (int w = 0; w < DY_WIDTH; w++) JOIN(STAGE, _window)(acc, bias, xb, dyb, winners, rows, unit * UNIT, h, w);
+    NO_UNROLL for (int w = 0; w < DY_WIDTH; w++) JOIN(STAGE, _window)(acc, bias, first == 0, xb, dyb, winners, rows, unit * UNIT, h, w);
 #endif
   }
   LOCAL_PTR float *mine = scratch + WARP * (ROWS * UNIT) + MMA_ROW * UNIT + 2 * MMA_PLACE;
@@ -160,11 +221,11 @@ INLINE_FN void JOIN(STAGE, _group)(LOCAL_PTR float *scratch, GLOBAL const X_ELEM
     if (o < rows && there) dw[(size_t)o * ALL + column] = sum;
   }
   BARRIER();
-  UNROLL for (int r = 0; r < ROWS / 8; r++) scratch[((r * 8 + MMA_ROW) * WARPS + WARP) * 4 + MMA_PLACE] = bias[r];
+  UNROLL for (int r = 0; r < ROWS / 8; r++) if (MMA_PLACE == 0) scratch[(r * 8 + MMA_ROW) * WARPS + WARP] = bias[r / 2][r % 2 * 2];
   BARRIER();
   for (int o = ITEM; o < (first == 0 ? rows : 0); o += GROUP) { /* the warps of the first unit */
     float sum = 0.0f;
-    for (int j = 0; j < 4 * TH; j++) sum += scratch[o * WARPS * 4 + j];
+    for (int j = 0; j < TH; j++) sum += scratch[o * WARPS + j];
     dbias[o] = sum;
   }
 }
@@ -172,13 +233,22 @@ INLINE_FN void JOIN(STAGE, _group)(LOCAL_PTR float *scratch, GLOBAL const X_ELEM
 #undef UNIT
 #undef UNITS
 #undef TILES_OF_UNIT
-#undef FOUR_SUM
 #undef TAPS
 #undef WINDOW_ROWS
 #undef WINDOW_COLUMNS
 #undef KEPT
 #undef FRESH
+#undef ROW_AT
+#undef DY_CHANNEL
 #undef WORDS
+#undef SLOPES
+#undef LOAD_SLOPES
+#undef IMAGES
+#undef LOAD_IMAGES
+#undef STEP_X
+#undef TURN
+#undef UNROLLED
+#undef IN_RING
 #undef FIRST_ROW
 #undef FIRST_CHANNEL
 #undef BY_CHANNELS

@@ -135,15 +135,12 @@ static bool is_made(const duet_case *c, duet_precision precision) {
   return precision != DUET_PRECISION_fp16 || !c->constants.RESIDENT;
 }
 
-/* All cases of a stage that a precision serves, of whatever use it is to them; *state numbers stage and precision. */
-static void test_factors(void **state) {
-  const size_t number = (size_t)*state;
-  const duet_stage_kind kind = with_factors[number % WITH_FACTORS];
-  const duet_precision precision = (duet_precision)(number / WITH_FACTORS);
-  if (!has_precision(precision) || (precision == DUET_PRECISION_fp16 && kind == DUET_STAGE_fragment_weights)) skip();
+/* All cases of a stage that a precision serves, of whatever use it is to them, with some operands in bf16. */
+static void check_factors(duet_stage_kind kind, duet_precision precision, unsigned packed) {
   duet_trials b = new_trials();
   size_t count = 0, left_out = 0;
   b.precision = precision;
+  b.packed = packed;
   for (size_t i = 0; i < duet_case_count; i++) {
     if (duet_cases[i].kind != kind || !is_run(&duet_cases[i], precision) || !is_made(&duet_cases[i], precision))
       continue;
@@ -156,9 +153,44 @@ static void test_factors(void **state) {
     check_both(&b);
     b = new_trials();
     b.precision = precision;
+    b.packed = packed;
   }
   if (b.count) check_both(&b);
   if (count == 0 || left_out > 1) fail_msg("%zu cases were run, %zu left out", count, left_out);
+}
+
+/* *state numbers stage and precision. */
+static void test_factors(void **state) {
+  const size_t number = (size_t)*state;
+  const duet_stage_kind kind = with_factors[number % WITH_FACTORS];
+  const duet_precision precision = (duet_precision)(number / WITH_FACTORS);
+  if (!has_precision(precision) || (precision == DUET_PRECISION_fp16 && kind == DUET_STAGE_fragment_weights)) skip();
+  check_factors(kind, precision, 0);
+}
+
+/* Tensors that lie in bf16: what a stage reads and what it writes, all of them, or the first alone that it can have so.
+ *state is the stage. */
+static void test_packed(void **state) {
+  const duet_stage_kind kind = (duet_stage_kind)(size_t)*state;
+  if (!has_precision(DUET_PRECISION_bf16)) skip();
+  check_factors(kind, DUET_PRECISION_bf16, ~0U);
+  check_factors(kind, DUET_PRECISION_bf16, 1);
+}
+
+/* ... and a result that only matrix units read, of a convolution that is none for them. */
+static void test_packed_result(void **state) {
+  (void)state;
+  if (!has_precision(DUET_PRECISION_bf16)) skip();
+  size_t count = 0;
+  for (size_t i = 0; i < duet_case_count; i++) {
+    if (duet_cases[i].kind != DUET_STAGE_conv_forward || !is_run(&duet_cases[i], DUET_PRECISION_fp32)) continue;
+    duet_trials b = new_trials();
+    b.packed = ~0U;
+    assert_true(add(&b, &duet_cases[i]));
+    check(&b);
+    count++;
+  }
+  assert_true(count > (small ? 0 : 5));
 }
 
 /* What is timed as a peak, in every precision that the device has. */
@@ -287,11 +319,17 @@ static int tear_down(void **state) {
 }
 
 int main(void) {
-  enum { OTHERS = 4, FACTORS = (DUET_PRECISIONS - 1) * WITH_FACTORS };
+  enum { OTHERS = 8, FACTORS = (DUET_PRECISIONS - 1) * WITH_FACTORS };
   static char names[FACTORS][32];
   struct CMUnitTest tests[OTHERS + DUET_STAGE_KINDS + FACTORS] = {
-      cmocka_unit_test(test_planted_faults_are_found), cmocka_unit_test(test_shifted_output_is_found),
-      cmocka_unit_test(test_groups), cmocka_unit_test(test_peaks)};
+      cmocka_unit_test(test_planted_faults_are_found),
+      cmocka_unit_test(test_shifted_output_is_found),
+      cmocka_unit_test(test_groups),
+      cmocka_unit_test(test_peaks),
+      cmocka_unit_test(test_packed_result),
+      {"packed_conv_forward", test_packed, NULL, NULL, (void *)DUET_STAGE_conv_forward},
+      {"packed_conv_backward", test_packed, NULL, NULL, (void *)DUET_STAGE_conv_backward},
+      {"packed_conv_weights", test_packed, NULL, NULL, (void *)DUET_STAGE_conv_weights}};
   for (size_t i = 0; i < DUET_STAGE_KINDS; i++)
     tests[OTHERS + i] = (struct CMUnitTest){duet_stage_infos[i].name, test_stage, NULL, NULL, (void *)i};
   for (size_t i = 0; i < FACTORS; i++) {

@@ -222,6 +222,67 @@ static void test_preparation_of_a_gpu(void **state) {
   duet_network_destroy(network);
 }
 
+/* Operands in bf16 of the stage with this label (bit i: number i). */
+static int packed_of(const duet_plan *plan, const char *label) {
+  for (size_t i = 0; i < plan->stage_count; i++)
+    if (!strcmp(plan->stages[i].label, label)) return plan->stages[i].constants.PACKED;
+  fail_msg("no stage %s", label);
+  return 0;
+}
+
+/* In bf16, what lies between convolutions by matrix units takes half the memory; what others read too stays fp32. */
+static void test_packed_tensors(void **state) {
+  (void)state;
+  duet_network *network;
+  OK(duet_network_load("reference", 28, 28, &network, &error));
+  duet_plan_options options = {.batch = 128,
+                               .train = true,
+                               .kernel_class = DUET_CLASS_GPU,
+                               .precision = DUET_PRECISION_tf32,
+                               .roomy = true,
+                               .sections = true,
+                               .compute_units = 132};
+  duet_plan *plan = plan_of(network, options);
+  const size_t whole = plan->work;
+  for (size_t i = 0; i < plan->stage_count; i++) assert_int_equal(plan->stages[i].constants.PACKED, 0);
+  duet_plan_destroy(plan);
+  options.precision = DUET_PRECISION_bf16;
+  plan = plan_of(network, options);
+  enum { X = 1, DY = 1, DY_OF_WEIGHTS = 2, MASK = 4, Y = 8, DX = 8 };
+  assert_int_equal(packed_of(plan, "conv1 forward"), Y); /* of pictures, in fp32 */
+  assert_int_equal(packed_of(plan, "conv2 forward"), X | Y);
+  assert_int_equal(packed_of(plan, "digit forward"), X); /* logits */
+  assert_int_equal(packed_of(plan, "digit backward"), MASK | DX);
+  assert_int_equal(packed_of(plan, "digit weights"), X);
+  assert_int_equal(packed_of(plan, "conv3 backward"), DY | MASK | DX);
+  assert_int_equal(packed_of(plan, "conv3 weights"), X | DY_OF_WEIGHTS);
+  assert_int_equal(packed_of(plan, "conv2 backward"), DY | MASK); /* dx is for conv1's weights, in fp32 */
+  assert_int_equal(packed_of(plan, "conv1 weights"), 0);
+  assert_in_range(plan->work, 1, whole * 2 / 3);
+  duet_plan_destroy(plan);
+  duet_network_destroy(network);
+}
+
+/* A convolution whose result two layers read, one of them in fp32. */
+static void test_tensors_that_others_read_stay(void **state) {
+  (void)state;
+  duet_network *network;
+  static const char text[] =
+      "c1 = conv image channels=16 kernel=3 pad=1\nr1 = relu c1\nc2 = conv r1 channels=16 kernel=3 pad=1\n"
+      "s = add c2 r1\nf = flatten s\ndigit = dense f units=10\n" PLAIN_HEADS;
+  OK(duet_network_parse("added.net", text, 28, 28, &network, &error));
+  duet_plan *plan = plan_of(network, (duet_plan_options){.batch = 128,
+                                                         .train = true,
+                                                         .kernel_class = DUET_CLASS_GPU,
+                                                         .precision = DUET_PRECISION_bf16,
+                                                         .roomy = true,
+                                                         .sections = true,
+                                                         .compute_units = 132});
+  for (size_t i = 0; i < plan->stage_count; i++) assert_int_equal(plan->stages[i].constants.PACKED, 0);
+  duet_plan_destroy(plan);
+  duet_network_destroy(network);
+}
+
 /* A GPU's step: stages that need not wait for one another side by side, the heads one section. */
 static void test_launches_of_a_gpu(void **state) {
   (void)state;
@@ -249,6 +310,7 @@ int main(void) {
       cmocka_unit_test(test_sections),          cmocka_unit_test(test_one_picture),
       cmocka_unit_test(test_large_blocks),      cmocka_unit_test(test_pixels_of_large_blocks),
       cmocka_unit_test(test_one_large_picture), cmocka_unit_test(test_preparation_of_a_gpu),
+      cmocka_unit_test(test_packed_tensors),    cmocka_unit_test(test_tensors_that_others_read_stay),
       cmocka_unit_test(test_launches_of_a_gpu)};
   return cmocka_run_group_tests_name("launches", tests, NULL, NULL);
 }

@@ -1,8 +1,6 @@
 /* Twins of the convolution stages. Weights are [OC][IC][K][K], tensors [C][H][W][16]. */
 #include "backends/ref/ref.h"
 
-#include <math.h>
-
 /* Where a window that starts at `start` (negative in the padding) meets 0..size-1: kernel positions [*begin, *end). */
 REF_INLINE void window_range(int start, int size, int K, int *begin, int *end) {
   *begin = start < 0 ? -start : 0;
@@ -18,7 +16,7 @@ REF_INLINE ptrdiff_t plain_at(const duet_constants *k, bool back, ptrdiff_t d, p
 REF_INLINE ptrdiff_t fragment_at(const duet_constants *k, bool back, ptrdiff_t d, ptrdiff_t s, int tap) {
   const ptrdiff_t taps = (ptrdiff_t)k->K * k->K, pack = k->PRECISION == DUET_PRECISION_bf16 ? 2 : 1, depth = 8 * pack;
   const ptrdiff_t chunk = d / 16 * duet_sixteens(back ? k->OC : k->IC) * 16 / depth + s / depth;
-  const ptrdiff_t item = d % 8 * 4 + s % depth / (2 * pack), word = d / 8 % 2 + s / pack % 2 * 2;
+  const ptrdiff_t item = d % 8 * 4 + s / pack % 4, word = d / 8 % 2 + s % depth / (4 * pack) * 2;
   return (((chunk * taps + (back ? taps - 1 - tap : tap)) * 32 + item) * 4 + word) * pack + s % pack;
 }
 REF_INLINE ptrdiff_t matrix_at(const duet_constants *k, ptrdiff_t d, ptrdiff_t s, int tap) {
@@ -38,12 +36,8 @@ static double factor_at(const duet_constants *k, const ref_real *words, ptrdiff_
   return (double)value;
 }
 static void set_factor(const duet_constants *k, ref_real *words, ptrdiff_t at, double value) {
-  const int dropped = k->PRECISION == DUET_PRECISION_bf16 ? 16 : 13; /* bits, ties to the even number */
-  uint32_t bits, word = 0;
-  float rounded = (float)value;
-  memcpy(&bits, &rounded, sizeof bits);
-  if (!isnan(value)) bits += (1U << (dropped - 1)) - 1 + (bits >> dropped & 1);
-  bits = bits >> dropped << dropped;
+  uint32_t bits = ref_rounded(value, k->PRECISION == DUET_PRECISION_bf16 ? REF_BF16 : REF_TF32), word = 0;
+  float rounded;
   if (k->PRECISION == DUET_PRECISION_bf16) {
     rounded = (float)words[at / 2];
     memcpy(&word, &rounded, sizeof word);

@@ -80,6 +80,28 @@ void REF_TWIN(picture)(const uint8_t *pixels, size_t count, size_t lane, ref_rea
    memory); then nothing was written. */
 duet_status ref_stage_run(const duet_stage *stage, size_t index, duet_buffer *const memories[], duet_error *error);
 
+/* The bits of a value rounded to nearest, the number of bits that its format lacks of fp32's mantissa being 0; ties to
+   even. */
+enum { REF_TF32 = 13, REF_BF16 = 16 };
+REF_INLINE uint32_t ref_rounded(double value, int lacking) {
+  const float nearest = (float)value;
+  uint32_t bits;
+  memcpy(&bits, &nearest, sizeof bits);
+  if (value == value) bits += (1U << (lacking - 1)) - 1 + (bits >> lacking & 1);
+  return bits >> lacking << lacking;
+}
+
+/* Tensors in bf16 (PACKED) while a stage runs: its operands, and copies of them in fp32. */
+typedef struct ref_packed {
+  uint32_t *words[DUET_MAX_OPERANDS];
+  float *values[DUET_MAX_OPERANDS];
+} ref_packed;
+/* Points the call at copies. Errors: OUT_OF_MEMORY; then, too, ref_pack is to be called. */
+duet_status ref_unpack(const duet_stage *stage, const size_t extents[], ref_call *call, ref_packed *packed,
+                       duet_error *error);
+/* Rounds what the stage has written back to its place, and frees the copies. */
+void ref_pack(const duet_stage *stage, const size_t extents[], ref_packed *packed);
+
 /* Operand `i` of a TASK stage at `block`. */
 REF_INLINE void *ref_at(const ref_call *call, int i, int block) {
   return call->operand[i] ? (ref_real *)call->operand[i] + (size_t)block * call->stride[i] : NULL;

@@ -51,7 +51,7 @@ instruction parse(const std::string &text) {
       char *rest;
       if (!vector && next) made.operands.emplace_back();
       if (made.operands.empty()) refuse(text.c_str(), "cannot be read");
-      made.operands.back().push_back({immediate, (unsigned)strtoul(at + !immediate, &rest, 10)});
+      made.operands.back().push_back({immediate, (unsigned)strtoul(at + !immediate, &rest, 0)});
       next = false;
       at = rest;
     } else {
@@ -69,8 +69,10 @@ enum class deed {
   round_f16,
   widen_f16,
   fma_f16,
+  permute,
   copy,
   wait,
+  turn,
   multiply_tf32,
   multiply_bf16
 };
@@ -93,6 +95,8 @@ deed deed_of(const std::string &name) {
       {"cvt.rn.f16.f32", deed::round_f16},
       {"cvt.f32.f16", deed::widen_f16},
       {"fma.rn.f16x2", deed::fma_f16},
+      {"prmt.b32", deed::permute},
+      {"ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16", deed::turn},
       {"cp.async.cg.shared.global", deed::copy},
       {"cp.async.wait_all", deed::wait},
       {"mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32", deed::multiply_tf32},
@@ -109,7 +113,9 @@ const known &known_of(const char *text, unsigned count) {
     for (const token &t : vector)
       if (!t.immediate && t.value >= count) refuse(text, "names an operand that the statement has not");
   const deed what = deed_of(made.name);
-  const bool everywhere = what == deed::round_f16 || what == deed::widen_f16 || what == deed::fma_f16; /* from sm_53 */
+  const bool everywhere = what == deed::round_f16 || what == deed::widen_f16 ||
+                          what == deed::fma_f16 /* from sm_53 */ || what == deed::permute ||
+                          what == deed::turn; /* sm_75 */
   const unsigned first = everywhere ? 0 : what == deed::round_tf32_even ? 90 : 80;
   if (place.running->module->architecture < first) refuse(text, first == 90 ? "needs sm_90" : "needs sm_80");
   known_texts.push_back(std::make_unique<known>(known{text, std::move(made), what}));
@@ -156,6 +162,7 @@ class lane {
     if (o.use != '=' && o.use != '+') refuse(text_, "writes what the statement only reads");
     memcpy(o.at, &value, o.bytes); /* the lower half of 'h' */
   }
+  const char *text() const { return text_; }
 
  private:
   const token &at(unsigned i, unsigned e) const {
@@ -291,6 +298,41 @@ void multiply(const warp_operands &operands) {
 void multiply_tf32(const warp_operands &operands) { multiply<8, take_tf32>(operands); }
 void multiply_bf16(const warp_operands &operands) { multiply<16, take_bf16>(operands); }
 
+/* ---- matrices from shared memory ---- */
+
+/* Four matrices of 8 x 8 halves: lanes 8 m... give the addresses of the rows of number m. Turned: register m of a lane
+   has, of column lane / 4, rows 2 (lane % 4) and the next. */
+constexpr unsigned matrix_side = 8, row_bytes = 16;
+
+const char *row_at(const lane &l) {
+  const fakecuda_module *m = place.running->module;
+  const uint64_t at = l.read(1, 0, 'r');
+  if (at % row_bytes != 0) refuse(l.text(), "an address is not a multiple of 16");
+  if (at + row_bytes > (size_t)(m->shared_end - m->shared)) refuse(l.text(), "reads outside of shared memory");
+  return m->shared + at;
+}
+
+void turn_matrices(const warp_operands &operands) {
+  uint16_t matrix[warp_size][matrix_side];
+  for (unsigned id = 0; id < warp_size; id++) memcpy(matrix[id], row_at(lane(*making, operands[id])), row_bytes);
+  for (unsigned id = 0; id < warp_size; id++)
+    for (unsigned m = 0; m < 4; m++) {
+      const unsigned row = m * matrix_side + 2 * (id % 4), column = id / 4;
+      lane(*making, operands[id]).write(0, m, 'r', (uint32_t)matrix[row + 1][column] << 16 | matrix[row][column]);
+    }
+}
+
+/* Byte n of the result: that of b:a which digit n of the selector names, or (its bit 3) eight times that one's sign. */
+uint32_t permuted(uint32_t a, uint32_t b, uint32_t selector) {
+  const uint64_t bytes = (uint64_t)b << 32 | a;
+  uint32_t made = 0;
+  for (unsigned n = 0; n < 4; n++) {
+    const unsigned digit = selector >> 4 * n & 15, byte = bytes >> 8 * (digit & 7) & 255;
+    made |= (digit & 8 ? (byte & 128 ? 255U : 0U) : byte) << 8 * n;
+  }
+  return made;
+}
+
 /* ---- copies ---- */
 
 constexpr size_t copy_size = 16;
@@ -357,6 +399,15 @@ void assembly(const char *text, const fakecuda_operand *operands, unsigned count
     case deed::fma_f16:
       l.write(0, 0, 'r',
               fma_f16((uint32_t)l.read(1, 0, 'r'), (uint32_t)l.read(2, 0, 'r'), (uint32_t)l.read(3, 0, 'r')));
+      break;
+    case deed::permute:
+      l.write(0, 0, 'r',
+              permuted((uint32_t)l.read(1, 0, 'r'), (uint32_t)l.read(2, 0, 'r'), (uint32_t)l.read(3, 0, 'r')));
+      break;
+    case deed::turn:
+      if (place.running->module->checked) check_access(row_at(l), row_bytes, FAKECUDA_READ);
+      making = &k;
+      meet(text, line, operands, turn_matrices);
       break;
     case deed::copy:
       start_copy(l, text);

@@ -36,6 +36,12 @@
 #define COPY                                                                                                           \
   "asm volatile(\"cp.async.cg.shared.global [%0], [%1], 16, %2;\" : : \"r\"((unsigned)__cvta_generic_to_shared(s + 4 " \
   "* i)), \"l\"(x + 4 * i), \"r\"(16) : \"memory\");\n"
+/* The rows of four matrices from 16 bytes each of s, the last two like the first. */
+#define TURN(place)                                                                                          \
+  "asm volatile(\"ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];\" : \"=r\"(r[0]), " \
+  "\"=r\"(r[1]), \"=r\"(r[2]), \"=r\"(r[3]) : \"r\"((unsigned)__cvta_generic_to_shared(s + " place           \
+  ")) : "                                                                                                    \
+  "\"memory\");\n"
 #define WAIT "asm volatile(\"cp.async.wait_all;\" : : : \"memory\");\n"
 
 /* Both warps make the product of `depth`; item i's sums go to y[4 i...]. */
@@ -131,9 +137,38 @@ static void copies(void) {
   end();
 }
 
+/* Half number h of s is h: warp 0 shows register 0, of the first matrix, warp 1 register 3, of the last. */
+static void matrices_turned(void) {
+  uint32_t back[N];
+  begin();
+  compile("unsigned r[4]; s[i] = __uint_as_float((2 * i + 1) << 16 | 2 * i); __syncthreads();\n" TURN(
+      "i % 16 * 4") "y[i] = __uint_as_float(r[i / 32 * 3]);");
+  OK(launch(1));
+  OK(cudaMemcpyAsync(back, y, sizeof back, cudaMemcpyDeviceToHost, stream));
+  for (uint32_t i = 0; i < N; i++) {
+    const uint32_t row = (i / 32 * 3 * 8 + i % 4 * 2) % 16, half = row * 8 + i % 32 / 4;
+    TRUE(back[i] == ((half + 8) << 16 | half));
+  }
+  end();
+}
+
+/* Bytes 0 and 7 of the pair, then the signs of bytes 2 and 1. */
+static void bytes_permuted(void) {
+  uint32_t back[N];
+  begin();
+  compile(
+      "unsigned w; asm(\"prmt.b32 %0, %1, %2, 0x9a70;\" : \"=r\"(w) : \"r\"(0x01f20384), \"r\"(0x5c000000));\n"
+      "y[i] = __uint_as_float(w);");
+  OK(launch(1));
+  OK(cudaMemcpyAsync(back, y, sizeof back, cudaMemcpyDeviceToHost, stream));
+  for (int i = 0; i < N; i++) TRUE(back[i] == 0x00ff5c84);
+  end();
+}
+
 static void test_warps_and_copies_do_as_the_isa_says(void **state) {
   (void)state;
-  void (*const children[])(void) = {product_of_tf32, product_of_bf16, conversions, halves, copies};
+  void (*const children[])(void) = {product_of_tf32, product_of_bf16, conversions,   halves,
+                                    copies,          matrices_turned, bytes_permuted};
   for (size_t i = 0; i < sizeof children / sizeof *children; i++) {
     expect(children[i], checked, 0, "");
     expect(children[i], "FAKECUDA_CHECK=0 FAKECUDA_ORDER=reverse", 0, "");
@@ -169,6 +204,23 @@ static void test_divergent_warps_are_found(void **state) {
   }
 }
 
+static void turned_askew(void) {
+  run_kernel("unsigned r[4]; s[i] = x[i]; __syncthreads();\n" TURN("1") "y[i] = r[0];", 1, cudaErrorLaunchFailure);
+}
+static void turned_from_behind(void) {
+  run_kernel("unsigned r[4]; s[i] = x[i]; __syncthreads();\n" TURN("i * 4") "y[i] = r[0];", 1, cudaErrorLaunchFailure);
+}
+static void turned_without_barrier(void) {
+  run_kernel("unsigned r[4]; s[i] = x[i];\n" TURN("i % 16 * 4") "y[i] = r[0];", 1, cudaErrorLaunchFailure);
+}
+
+static void test_misplaced_matrices_are_found(void **state) {
+  (void)state;
+  expect(turned_askew, unchecked, FOUND, "an address is not a multiple of 16");
+  expect(turned_from_behind, unchecked, FOUND, "reads outside of shared memory");
+  expect(turned_without_barrier, checked, FOUND, "nobody wrote");
+}
+
 static void no_wait(void) {
   run_kernel("if (i < 16) {\n" COPY "}\n__syncthreads(); y[i] = s[63 - i];", 1, cudaErrorLaunchFailure);
 }
@@ -200,8 +252,8 @@ static void test_hasty_copies_are_found(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_warps_and_copies_do_as_the_isa_says),
-                                     cmocka_unit_test(test_divergent_warps_are_found),
-                                     cmocka_unit_test(test_hasty_copies_are_found)};
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_warps_and_copies_do_as_the_isa_says), cmocka_unit_test(test_divergent_warps_are_found),
+      cmocka_unit_test(test_misplaced_matrices_are_found), cmocka_unit_test(test_hasty_copies_are_found)};
   return cmocka_run_group_tests_name("inline PTX", tests, NULL, NULL);
 }
