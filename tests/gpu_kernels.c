@@ -4,9 +4,9 @@
 
 #include <stdlib.h>
 
-duet_status gpu_kernels(const duet_network *network, bool train, duet_precision precision, unsigned compute_units,
-                        bool roomy, gpu_kernel_taker *take, void *to, duet_error *error) {
-  const duet_plan_options options = {.batch = 128,
+duet_status gpu_kernels(const duet_network *network, int batch, bool train, duet_precision precision,
+                        unsigned compute_units, bool roomy, gpu_kernel_taker *take, void *to, duet_error *error) {
+  const duet_plan_options options = {.batch = batch,
                                      .train = train,
                                      .method = DUET_METHOD_ADAM,
                                      .kernel_class = DUET_CLASS_GPU,

@@ -1,5 +1,5 @@
 /* Writes the kernels that presets have in the gpu class into a folder, for compilers of GPUs that are not here:
-     kernel_texts FOLDER COMPUTE_UNITS roomy|tight PRECISION PRESET...
+     kernel_texts FOLDER COMPUTE_UNITS roomy|tight PRECISION BATCH PRESET...
    and names them on standard output: file, preset, precision, step, launch, work-items of a group, its stages. */
 #include "tests/gpu_kernels.h"
 
@@ -28,18 +28,19 @@ static duet_status write_text(void *to, const duet_plan_launch *launch, const ch
 }
 
 int main(int argc, char **argv) {
-  if (argc < 6) return fprintf(stderr, "usage: kernel_texts FOLDER COMPUTE_UNITS roomy|tight PRECISION PRESET...\n"), 2;
+  if (argc < 7)
+    return fprintf(stderr, "usage: kernel_texts FOLDER COMPUTE_UNITS roomy|tight PRECISION BATCH PRESET...\n"), 2;
   duet_error error = {0};
   duet_precision precision;
   duet_status s = duet_precision_parse(argv[4], &precision, &error);
-  for (int i = 5; !s && i < argc; i++) {
+  for (int i = 6; !s && i < argc; i++) {
     duet_network *network;
     s = duet_network_load(argv[i], 28, 28, &network, &error);
     if (s) break;
     for (int train = 1; !s && train >= 0; train--) {
       place p = {argv[1], argv[4], argv[i], train ? "training" : "evaluation"};
-      s = gpu_kernels(network, train, precision, (unsigned)atoi(argv[2]), !strcmp(argv[3], "roomy"), write_text, &p,
-                      &error);
+      s = gpu_kernels(network, atoi(argv[5]), train, precision, (unsigned)atoi(argv[2]), !strcmp(argv[3], "roomy"),
+                      write_text, &p, &error);
     }
     duet_network_destroy(network);
   }

@@ -2,7 +2,7 @@
 
      nvrtc_usage sm_90 FILE...   a line "== FILE", then the compiler's words.
 
-   Compiles as the CUDA backend does. */
+   Compiles as the CUDA backend does; the machine code goes to FILE.cubin. */
 #include "backends/cuda/compiler.h"
 
 #include <nvrtc.h>
@@ -34,6 +34,15 @@ static char *read_text(const char *path) {
   return text;
 }
 
+static bool write_code(const char *path, const cuda_code *code) {
+  char name[1024];
+  (void)snprintf(name, sizeof name, "%s.cubin", path);
+  FILE *file = fopen(name, "wb");
+  if (!file) return false;
+  const bool good = fwrite(code->data, 1, code->bytes, file) == code->bytes;
+  return fclose(file) == 0 && good;
+}
+
 int main(int argc, char **argv) {
   if (argc == 1) return list_architectures();
   for (int i = 2; i < argc; i++) {
@@ -45,6 +54,8 @@ int main(int argc, char **argv) {
       printf("error: cannot be read\n");
     else if (cuda_compile(argv[i], text, argv[1], "--ptxas-options=-v", &code, &error))
       printf("error: %s\n", error.text);
+    else if (!write_code(argv[i], &code))
+      printf("error: %s.cubin cannot be written\n", argv[i]);
     else
       printf("%s\n", code.log);
     cuda_code_destroy(&code);
