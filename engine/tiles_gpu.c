@@ -15,6 +15,7 @@ enum {
   STORE = 4,           /* ... for a result, */
   WAIT = 700,          /* ... and as long as a chunk's way from memory */
   GROUPS_PER_UNIT = 1, /* groups of one stage per compute unit that a smaller tile is taken for */
+  TAPS_AT_ONCE = 25,   /* of weights on their way to fragments (kernels/fragment_weights_gpu.cl) */
   TAP_FLOATS = 4096,   /* ... for which there is local memory in any case, a kernel row of weights */
   SMALL_SUM = 16,      /* source features of a small dense layer that are worth a team of their own */
   SMALL_FEATURES = 10, /* ... and features of which an item has the sums at once */
@@ -251,6 +252,9 @@ void duet_tiles_local(duet_stage *stage, size_t group, bool roomy) {
     case DUET_STAGE_dense_weights:
       k->LOCAL = items * (words + 4) + k->ROWS * words;
       break;
+    case DUET_STAGE_fragment_weights: /* a row: 16 channels at some taps */
+      k->LOCAL = DUET_LANES * (DUET_LANES * at_most(k->K * k->K, TAPS_AT_ONCE) | 1);
+      break;
     case DUET_STAGE_local_read:
       k->LOCAL = LOCAL_FLOATS / 4;
       break;
@@ -271,6 +275,7 @@ void duet_tiles_gpu(duet_stage *stage, int group, const duet_plan *plan) {
   k->TO = k->TH = k->TW = k->ROWS = 1;
   if (duet_stage_is_product(stage) || stage->kind == DUET_STAGE_fragment_weights) { /* whole */
     if (plan->options.precision) k->PRECISION = (int)plan->options.precision;
+    duet_tiles_local(stage, (size_t)group, plan->options.roomy);
     return;
   }
   const duet_precision asked = plan->options.precision;
