@@ -1,7 +1,6 @@
 /* Which tensors lie in bf16 (constant PACKED): those that only convolutions by matrix units in that precision touch,
    which would round them to it wherever they read them. Half the memory and half of what passes through the caches. */
 #include "engine/planner.h"
-#include "engine/tiles_gpu.h"
 
 #include <stdlib.h>
 
@@ -13,7 +12,7 @@ unsigned duet_stage_packs(const duet_stage *stage) {
     case DUET_STAGE_conv_backward:
       return k->MATRICES ? 1U << 0 | 1U << 2 | (k->ADD ? 0 : 1U << 3) : 0;
     case DUET_STAGE_conv_weights:
-      return k->MATRICES && goes_by_channels(k) ? 1U << 0 | 1U << 1 : 0;
+      return k->MATRICES ? (k->RESIDENT ? 0 : 1U << 0) | 1U << 1 : 0;
     default:
       return 0;
   }
@@ -41,7 +40,9 @@ static void pack(const duet_planner *planner, duet_stage *stage, const bool *who
 
 duet_status duet_planner_pack(duet_planner *planner) {
   const duet_plan *plan = planner->plan;
-  if (plan->options.precision != DUET_PRECISION_bf16 || plan->options.kernel_class != DUET_CLASS_GPU) return DUET_OK;
+  const duet_plan_options *options = &plan->options;
+  if (options->precision != DUET_PRECISION_bf16 || options->kernel_class != DUET_CLASS_GPU || options->unpacked)
+    return DUET_OK;
   bool *whole = calloc(planner->tensor_count + 1, sizeof *whole);
   if (!whole) return DUET_OUT_OF_MEMORY;
   whole[planner->tensor_count] = true;

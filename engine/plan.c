@@ -416,6 +416,7 @@ duet_status duet_plan_for(const duet_device_info *info, duet_plan_options *optio
   options->roomy = info->roomy;
   options->direct = options->direct || is_off("DUET_WINOGRAD");
   options->sections = options->sections && !is_off("DUET_SECTIONS");
+  options->unpacked = options->unpacked || is_off("DUET_PACKED");
   const duet_precision precision = options->precision;
   if (precision == DUET_PRECISION_fp32) return DUET_OK;
   if (!(info->precisions & 1U << precision))

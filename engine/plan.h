@@ -25,6 +25,7 @@ typedef struct duet_plan_options {
   duet_kernel_class kernel_class;
   bool sections; /* join stages into launches */
   bool direct;   /* convolutions without Winograd's algorithm */
+  bool unpacked; /* tensors stay fp32 in bf16 (engine/packed.c) */
   duet_gemm_use gemm;
   char library[32]; /* by what name people know it */
   int library_gain; /* percent, of measured parameters over its own; 0: its own */

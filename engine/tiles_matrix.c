@@ -20,7 +20,7 @@ static int matrix_vectors(const duet_constants *k, bool forward) {
 }
 
 /* Floats of local memory for a convolution by matrix units (kernels/tile_mma.h): two chunks where they have room, else
-   one; or the sums of 16 channels a warp. */
+   one; or the sums of 16 channels a warp. Where the source lies in bf16 a chunk takes a little less. */
 static int matrix_local(const duet_constants *k, bool forward, int warps) {
   const int chunk = PLANES * (k->TH * matrix_vectors(k, forward) * 2 * DUET_LANES + 8);
   const int pitch = (k->TH * rows_of(k, forward) * k->TW | 1) * DUET_LANES;
@@ -29,8 +29,9 @@ static int matrix_local(const duet_constants *k, bool forward, int warps) {
 
 /* Cycles of a compute unit for all tiles, by what takes longest of 16 source channels: products, what passes through
    the port to local memory and the first-level cache, or what comes from the second-level cache, shared by all units.
-   Factors are counted in bf16; in tf32 all is twice that. Products of 16 x 16 by 16: two mma.m16n8k16, of which a
-   quarter of a unit makes one in six and a half cycles (Hopper; less than its tensor cores can, by other instructions).
+   Factors are counted as tensors in bf16 have them; in tf32 all is twice that. Products of 16 x 16 by 16: two
+   mma.m16n8k16, of which a quarter of a unit makes one in six and a half cycles (Hopper; less than its tensor cores
+   can, by other instructions).
  */
 static double matrix_cost(const duet_constants *k, bool forward, extent e, int warps, int units) {
   static const double PRODUCT = 3.25;
@@ -88,7 +89,7 @@ static int unit_registers(const duet_constants *k) {
             eights = k->ROWS / WARP_COLUMNS;
   const int rows = (side - 1) * k->STRIDE + k->TO, columns = (side - 1) * k->STRIDE + k->K;
   const int fresh = at_most(side * k->STRIDE, columns);
-  return 2 * eights * k->TO * k->K + rows * columns * words + 4 * rows * fresh + eights * (4 + 5 + words);
+  return 2 * eights * k->TO * k->K + rows * columns * words + 4 * rows * fresh + eights * (4 + 6 + words);
 }
 
 static bool unit_fits(const duet_constants *k, int warps) {

@@ -376,8 +376,9 @@ static bool reads_nan(const duet_trial *t, const char *name) {
          (kind == DUET_STAGE_relu_forward || (kind == DUET_STAGE_pool_forward && t->stage.constants.MAXIMUM));
 }
 
-/* The nearest number that bf16 has, ties away from zero. */
+/* The nearest number that bf16, or tf32, has, ties away from zero. */
 static uint32_t rounded(uint32_t bits) { return (bits + 0x8000) & 0xffff0000; }
+static uint32_t rounded_to_tf32(uint32_t bits) { return (bits + 0x1000) & 0xffffe000; }
 
 bool duet_trial_packs(const duet_trial *trial, const duet_place *place) {
   return trial->stage.constants.PACKED >> (place - trial->places) & 1;
@@ -405,10 +406,12 @@ static void fill_operand(duet_trials *set, const duet_trial *t, const duet_place
     }
     for (size_t j = 0; j < p->extent; j++) {
       at[j] = word_for(t, set->passing, p->name, copy, j, drawn);
-      const bool fragments = is_fragments(t, p->name); /* tf32 has what bf16 has */
+      const bool fragments = is_fragments(t, p->name);
       if (packs || (fragments && t->stage.constants.PRECISION == DUET_PRECISION_bf16))
         at[j] = packed(at[j], word_for(t, set->passing, p->name, copy, j, drawn));
-      else if (fragments || (set->rounded && is_factor(p->name) && p->memory != DUET_MEMORY_images))
+      else if (fragments)
+        at[j] = rounded_to_tf32(at[j]);
+      else if (set->rounded && is_factor(p->name) && p->memory != DUET_MEMORY_images)
         at[j] = rounded(at[j]);
     }
     if (reads_nan(t, p->name) && p->extent > 7) at[7] = DUET_TRIAL_SENTINEL;

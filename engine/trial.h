@@ -59,7 +59,7 @@ typedef struct duet_trials {
   bool rounded;             /* factors are drawn as bf16 (and so tf32) has them, so that products are exact */
   unsigned packed;          /* operands in bf16, of those that stages can have so (duet_stage_packs) */
   double passing;           /* part of a unit's results whose gradient its ReLU lets pass; 0: as cases have it */
-  double tolerance;         /* of rounding the factors, where it is more than the case's */
+  double tolerance;         /* of rounding the factors, which `ref` does not do, where it is more than the case's */
   size_t words[DUET_MEMORIES];
   uint32_t *before[DUET_MEMORIES], *wanted[DUET_MEMORIES], *got[DUET_MEMORIES];
 } duet_trials;

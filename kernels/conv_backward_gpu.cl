@@ -17,15 +17,21 @@
 #define TILE_SOURCE GLOBAL const float *
 #define TILE_LOAD(dy, c, h, w) JOIN(STAGE, _slope)(dy, index, c, h, w)
 #define TILE_LOAD4(dy, c, h, w) LOAD4((dy) + (((c) * SH + (h)) * SW + (w)) * 16 + 4 * (ITEM % 4))
-#if PACKED
-#include "mma.h"
 #define TILE_PACKED LIES_PACKED(0)
-#define ABOVE(i) (LIES_PACKED(2) ? packed_at(forward, i) : LOAD(forward, i))
-#define STORE_DX(i, v) (LIES_PACKED(3) ? store_packed(dx, i, v) : (void)STORE(dx, i, v))
+#if LIES_PACKED(2)
+#include "mma.h"
+#define ABOVE(i) packed_at(forward, i)
 #else
-#define TILE_PACKED 0
 #define ABOVE(i) LOAD(forward, i)
+#endif
+#if LIES_PACKED(3)
+#include "mma.h"
+#define STORE_DX(i, v) store_packed(dx, i, v)
+#else
 #define STORE_DX(i, v) STORE(dx, i, v)
+#endif
+#if ADD && LIES_PACKED(3)
+#error "nothing is added to a gradient in bf16"
 #endif
 #define TILE_ROWS 1
 #define TILE_START(d) 0.0f

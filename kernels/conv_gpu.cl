@@ -14,12 +14,11 @@
 #define WS (K * K)
 #define TILE_PARAMETERS GLOBAL const float *bias, GLOBAL float *y, GLOBAL u8 *index
 #define TILE_ARGUMENTS bias, y, index
-#if PACKED
-#include "mma.h"
 #define TILE_PACKED LIES_PACKED(0)
-#define STORE_Y(i, v) (LIES_PACKED(3) ? store_packed(y, i, v) : (void)STORE(y, i, v))
+#if LIES_PACKED(3)
+#include "mma.h"
+#define STORE_Y(i, v) store_packed(y, i, v)
 #else
-#define TILE_PACKED 0
 #define STORE_Y(i, v) STORE(y, i, v)
 #endif
 #define X_PIXELS (IH * IW)

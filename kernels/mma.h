@@ -19,7 +19,7 @@
 #define MMA_DEPTH (8 * MMA_PACK)
 
 /* 0, which no compiler knows. What passes it is a value of its own, made where a product wants it; of words that were loaded apart ptxas else moves
-   copies together for each product anew. */
+   copies together for each product anew. Launches are grids of one dimension. */
 #define MMA_NOTHING (gridDim.z - 1)
 
 INLINE_FN u32 mma_tf32_word(float v) {
@@ -81,7 +81,6 @@ INLINE_FN void mma_store_halves(LOCAL_PTR float *to, float (*d)[4], int half) {
 }
 
 /* Tensors whose values lie in bf16 (PACKED), the 16 images of a pixel two to a word, the first in the low half. */
-#define LIES_PACKED(operand) (PACKED >> (operand) & 1)
 INLINE_FN float packed_at(GLOBAL const float *x, int i) { return as_float((u32)((GLOBAL const unsigned short *)x)[i * 16 + LANE] << 16); }
 INLINE_FN void store_packed(GLOBAL float *y, int i, float v) { ((GLOBAL unsigned short *)y)[i * 16 + LANE] = (unsigned short)mma_bf16_word(v, 0.0f); }
 

@@ -5,7 +5,7 @@
    items take it: an operand of a product is registers side by side, so what is loaded together needs no moves. Where two chunks have room one
    is brought before the other is multiplied. Weights are read where stage `fragment_weights` has laid them out, rounded as well, as each item needs them. A pixel of the source, once read,
    meets all taps of a kernel row. At last the sums pass through local memory, 16 channels of each warp at a time, so that teams store them as in fp32.
-   Needs: GROUP a multiple of 32, TO of 16; TH divides WARPS; LOCAL >= CHUNK_FLOATS and SUM_FLOATS (engine/tiles_matrix.c has the same formulas). */
+   Needs: GROUP a multiple of 32, TO of 16; TH divides WARPS; LOCAL >= CHUNK_FLOATS and SUM_FLOATS (engine/tiles_matrix.c: at least so much). */
 #include "mma.h"
 #define PIXELS (TILE_ROWS * TW)
 #define COLUMNS ((TW - 1) * STEP + WINDOW)
@@ -35,7 +35,7 @@
 #define PLACE_OF(p) (p)
 #define PLUS(place, floats) ((place) + (floats))
 #endif
-#define SUM_PITCH ((TH * PIXELS | 1) * 16) /* from channel to channel; odd, against bank conflicts */
+#define SUM_PITCH ((TH * PIXELS | 1) * 16) /* from channel to channel; odd, so that neighbours lie in other banks */
 #define SUM_FLOATS (WARPS / TH * 16 * SUM_PITCH)
 #define BUFFERS MIN(LOCAL / CHUNK_FLOATS, 2)
 #define SIXTEENS(channels) (((channels) + 15) / 16)
@@ -66,10 +66,11 @@ INLINE_FN JOIN(STAGE, _spot) JOIN(STAGE, _spot_of)(int v, int first) {
 #define PLANE(i) ((i) * WARPS + WARP % PLANES)
 #if TILE_PACKED
 /* Brings a chunk: a warp has some planes, its items four pixels at a time, a channel's eight images each. */
+#define ITS_CHANNEL(i) (PLANE(i) * CHANNELS_OF_PLANE + ITEM / 2 % CHANNELS_OF_PLANE) /* of a chunk */
 #define FIRST_PIXEL (WARP / PLANES * 4 + ITEM % 32 / 8)
 #define PIXELS_AT_ONCE (4 * SHARES)
 #define HALF (ITEM % 2)
-#define ITS_PLACE(words, i, v) ((words) + (v) * VECTOR + (PLANE(i) * 4 + ITEM / 2 % 4) * 8 + (HALF ^ PLANE(i) % 2) * 4)
+#define ITS_PLACE(words, i, v) ((words) + (v) * VECTOR + ITS_CHANNEL(i) * 8 + (HALF ^ PLANE(i) % 2) * 4)
 #if UNPOOL
 /* Behind a pooling: the gradients of the windows that have the pixel, as far as it has won there. */
 typedef struct JOIN(STAGE, _eight) {
@@ -98,7 +99,7 @@ INLINE_FN void JOIN(STAGE, _source)(LOCAL_PTR float *words, TILE_PARAMETERS, GLO
     UNROLL for (int s = 0; s < STEPS_AT_ONCE; s++) {
       spots[s] = JOIN(STAGE, _spot_of)(v0 + PIXELS_AT_ONCE * s, first);
       UNROLL for (int i = 0; i < PLANES_OF_WARP; i++)
-        JOIN(STAGE, _load_eight)(&eights[s][i], TILE_ARGUMENTS, x, chunk * 16 + PLANE(i) * 4 + ITEM / 2 % 4, spots[s]);
+        JOIN(STAGE, _load_eight)(&eights[s][i], TILE_ARGUMENTS, x, chunk * MMA_DEPTH + ITS_CHANNEL(i), spots[s]);
     }
     UNROLL for (int s = 0; s < STEPS_AT_ONCE; s++) if (v0 + PIXELS_AT_ONCE * s < TH * VECTORS) UNROLL for (int i = 0; i < PLANES_OF_WARP; i++)
       STORE4_LOCAL(ITS_PLACE(words, i, v0 + PIXELS_AT_ONCE * s), JOIN(STAGE, _value)(&eights[s][i], spots[s]));
@@ -109,7 +110,7 @@ INLINE_FN void JOIN(STAGE, _source)(LOCAL_PTR float *words, TILE_PARAMETERS, GLO
   NO_UNROLL for (int v = FIRST_PIXEL; v < TH * VECTORS; v += PIXELS_AT_ONCE) {
     const JOIN(STAGE, _spot) spot = JOIN(STAGE, _spot_of)(v, first);
     UNROLL for (int i = 0; i < PLANES_OF_WARP; i++) {
-      const int c = chunk * 16 + PLANE(i) * 4 + ITEM / 2 % 4, there = spot.inside && c < SC;
+      const int c = chunk * MMA_DEPTH + ITS_CHANNEL(i), there = spot.inside && c < SC;
       copy4(ITS_PLACE(words, i, v), x + (there ? ((c * SH + spot.h / DILATE) * SW + spot.w / DILATE) * 8 + 4 * HALF : 0), there);
     }
   }
@@ -292,6 +293,7 @@ INLINE_FN void JOIN(STAGE, _unit)(LOCAL_PTR float *scratch, TILE_PARAMETERS, GLO
 #undef FIRST_PIXEL
 #undef PIXELS_AT_ONCE
 #undef HALF
+#undef ITS_CHANNEL
 #undef ITS_PLACE
 #undef ITS_SOURCE
 #undef PLACE

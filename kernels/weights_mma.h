@@ -61,17 +61,7 @@ INLINE_FN void JOIN(STAGE, _add_bias)(float (*bias)[4], const SLOPES slopes[ROWS
   }
 }
 
-#if BY_CHANNELS
-#define WINDOW_ROWS ((SIDE - 1) * STEP + TO)
-#define WINDOW_COLUMNS ((SIDE - 1) * STEP + WINDOW)
-#define KEPT MAX(WINDOW_COLUMNS - SIDE * STEP, 0) /* columns that the next window has as well */
-#define FRESH (WINDOW_COLUMNS - KEPT)
-/* The window's columns lie in a ring, so that nothing moves while it goes along a row: a turn of it is unrolled, or the whole row. */
-#define UNROLLED(windows) (TAPS * ROWS / 16 * (WORDS / 2) * (windows) <= 108 && WINDOW_COLUMNS * WINDOW_ROWS * WORDS <= 48) /* products; a large window has no registers for what comes early */
-#define TURN (UNROLLED(SIDE * SIDE * DY_WIDTH) ? DY_WIDTH : KEPT && UNROLLED(WINDOW_COLUMNS) ? WINDOW_COLUMNS : 1)
-#define IN_RING(j) (TURN > 1 ? ((j) + turn * FRESH) % WINDOW_COLUMNS : (j))
-#define FIRST_ROW(unit) ((unit) % (WINDOW / TO) * TO)
-#define FIRST_CHANNEL(unit) ((unit) / (WINDOW / TO) * 8)
+/* ... and of x. */
 #if LIES_PACKED(0)
 #define IMAGES float2
 #define LOAD_IMAGES(x, at) LOAD2((x) + (at) / 2)
@@ -81,15 +71,7 @@ INLINE_FN void JOIN(STAGE, _add_bias)(float (*bias)[4], const SLOPES slopes[ROWS
 #define LOAD_IMAGES(x, at) LOAD4((x) + (at))
 #define STEP_X(x, elements) ((x) + (elements))
 #endif
-
-/* What one window needs of memory: the item's four images of dy, and of the columns of x that are new. */
-typedef struct JOIN(STAGE, _fresh) {
-  SLOPES slopes[ROWS / 8];
-  IMAGES columns[FRESH][WINDOW_ROWS];
-  u32 winners[ROWS / 8];
-} JOIN(STAGE, _fresh);
-
-INLINE_FN void JOIN(STAGE, _image_words)(u32 words[WORDS], IMAGES v) {
+INLINE_FN void JOIN(STAGE, _image_words)(u32 words[4], IMAGES v) {
 #if LIES_PACKED(0)
   words[0] = as_uint(v.x), words[1] = as_uint(v.y);
 #else
@@ -97,7 +79,25 @@ INLINE_FN void JOIN(STAGE, _image_words)(u32 words[WORDS], IMAGES v) {
 #endif
 }
 
-/* Column `j` of x from its own on, which is number `iw`, from row `ih` on; 0 outside. */
+#if BY_CHANNELS
+#define WINDOW_ROWS ((SIDE - 1) * STEP + TO)
+#define WINDOW_COLUMNS ((SIDE - 1) * STEP + WINDOW)
+#define KEPT MAX(WINDOW_COLUMNS - SIDE * STEP, 0) /* columns that the next window has as well */
+#define FRESH (WINDOW_COLUMNS - KEPT)
+/* The window's columns lie in a ring, so that nothing moves while it goes along a row: a turn of it is unrolled, or the whole row. */
+#define UNROLLED(windows) (TAPS * ROWS / 16 * SIDE * SIDE * (WORDS / 2) * (windows) <= 108) /* products */
+#define TURN (UNROLLED(DY_WIDTH) ? DY_WIDTH : KEPT && WINDOW_COLUMNS < DY_WIDTH && UNROLLED(WINDOW_COLUMNS) ? WINDOW_COLUMNS : 1)
+#define IN_RING(j) (TURN > 1 ? ((j) + turn * FRESH) % WINDOW_COLUMNS : (j))
+#define FIRST_ROW(unit) ((unit) % (WINDOW / TO) * TO)
+#define FIRST_CHANNEL(unit) ((unit) / (WINDOW / TO) * 8)
+/* What one window needs of memory: the item's four images of dy, and of the columns of x that are new. */
+typedef struct JOIN(STAGE, _fresh) {
+  SLOPES slopes[ROWS / 8];
+  IMAGES columns[FRESH][WINDOW_ROWS];
+  u32 winners[ROWS / 8];
+} JOIN(STAGE, _fresh);
+
+/* Column iw + j of x, which stands at column `iw` of row `ih`, in WINDOW_ROWS rows; 0 outside. */
 INLINE_FN void JOIN(STAGE, _column)(IMAGES v[WINDOW_ROWS], GLOBAL const float *x, int j, int ih, int iw) {
   const IMAGES none = {0.0f, 0.0f};
   UNROLL for (int r = 0; r < WINDOW_ROWS; r++)
@@ -115,7 +115,7 @@ INLINE_FN void JOIN(STAGE, _load)(JOIN(STAGE, _fresh) *to, GLOBAL const float *x
 
 /* Adds a row of dy: x the item's channel at row `ih` and the first column, dy and index the row in the item's channel, all at the item's images. */
 INLINE_FN void JOIN(STAGE, _row)(float (*acc)[TAPS][4], float (*bias)[4], int biased, GLOBAL const float *x, GLOBAL const float *dy, GLOBAL const u8 *index, int rows, int ih) {
-  u32 window[WINDOW_COLUMNS][WINDOW_ROWS][WORDS];
+  u32 window[WINDOW_COLUMNS][WINDOW_ROWS][4];
   UNROLL for (int j = 0; j < KEPT; j++) {
     IMAGES v[WINDOW_ROWS];
     JOIN(STAGE, _column)(v, x, j, ih, -P);
@@ -146,16 +146,16 @@ INLINE_FN void JOIN(STAGE, _row)(float (*acc)[TAPS][4], float (*bias)[4], int bi
 }
 #else
 /* The item's four images of x for column `c` of w at pixel (h, w) of the result, before any pooling. */
-INLINE_FN float4 JOIN(STAGE, _under)(X_SOURCE x, int c, int h, int w) {
+INLINE_FN IMAGES JOIN(STAGE, _under)(X_SOURCE x, int c, int h, int w) {
   const int ih = h * STEP + c / WINDOW % WINDOW - P, iw = w * STEP + c % WINDOW - P;
-  const float4 none = {0.0f, 0.0f, 0.0f, 0.0f};
+  const IMAGES none = {0.0f, 0.0f};
   if (P > 0 && (ih < 0 || ih >= SH || iw < 0 || iw >= SW)) return none;
   const int at = (c / (WINDOW * WINDOW) * SH + ih) * SW + iw;
 #if RESIDENT
   const float4 v = {PIXEL(x.of[0], at), PIXEL(x.of[1], at), PIXEL(x.of[2], at), PIXEL(x.of[3], at)};
   return v;
 #else
-  return LOAD4(x + at * 16 + 4 * MMA_PLACE);
+  return LOAD_IMAGES(x, at * 16 + 4 * MMA_PLACE);
 #endif
 }
 
@@ -175,7 +175,7 @@ INLINE_FN void JOIN(STAGE, _window)(float (*acc)[TO][4], float (*bias)[4], int b
     UNROLL for (int r = 0; r < ROWS / 8; r++) JOIN(STAGE, _slope_words)(a[r], JOIN(STAGE, _won)(slopes[r], winners[r], (u32)q));
     UNROLL for (int j = 0; j < TO; j++) {
       u32 b[4];
-      mma_words(PRECISION, b, JOIN(STAGE, _under)(x, MIN(column + j * 8 + MMA_ROW, ALL - 1), h * SIDE + q / 2, w * SIDE + q % 2));
+      JOIN(STAGE, _image_words)(b, JOIN(STAGE, _under)(x, MIN(column + j * 8 + MMA_ROW, ALL - 1), h * SIDE + q / 2, w * SIDE + q % 2));
       UNROLL for (int m = 0; m < ROWS / 16; m++) mma_16(PRECISION, acc[m][j], a[2 * m], a[2 * m + 1], b);
     }
   }

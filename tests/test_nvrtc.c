@@ -291,33 +291,40 @@ static void check_words(const char *what, const char *text) {
   (void)nvrtcDestroyProgram(&program);
 }
 
+/* A case of the gpu class; false where the precision does not serve it. */
+static bool check_case(const duet_case *which, duet_precision precision, unsigned packed) {
+  const duet_device_info info = {.id = "cuda:0", .max_group = 1024, .compute_units = UNITS, .roomy = true};
+  duet_trials set = duet_trials_for(&info, DUET_CLASS_GPU);
+  char what[128];
+  set.precision = precision;
+  set.packed = packed;
+  if (!duet_case_is_of(which, DUET_CLASS_GPU, precision) ||
+      !duet_trials_add(&set, which, DUET_CLASS_GPU, UNITS, false) || duet_stage_is_product(&set.list[0].stage) ||
+      (precision != DUET_PRECISION_fp32 && !set.list[0].stage.constants.PRECISION) ||
+      (packed && !set.list[0].stage.constants.PACKED))
+    return false;
+  const duet_part part = {
+      .stages = &set.list[0].stage, .stage_count = 1, .count = set.list[0].count, .spread = set.list[0].spread};
+  duet_kernel_source source = {.name = "trial", .parts = &part, .part_count = 1, .group = set.group};
+  (void)snprintf(what, sizeof what, "%s, %s (%s%s)", duet_stage_infos[which->kind].name, which->why,
+                 duet_precision_names[precision], packed ? ", packed" : "");
+  OK(duet_generate(&source, &error));
+  check_words(what, source.source);
+  free((void *)source.source);
+  duet_trials_destroy(&set);
+  return true;
+}
+
 /* What tests of kernels run on a device must compile without a word there: all cases of the gpu class, in each
-   precision. Presets have few of these shapes. */
+   precision, and with tensors in bf16. Presets have few of these shapes. */
 static void test_cases(void **state) {
   (void)state;
-  const duet_device_info info = {.id = "cuda:0", .max_group = 1024, .compute_units = UNITS, .roomy = true};
   size_t compiled = 0;
-  for (size_t i = 0; i < duet_case_count; i++)
-    for (int p = 0; p < DUET_PRECISION_fp16; p++) {
-      duet_trials set = duet_trials_for(&info, DUET_CLASS_GPU);
-      char what[128];
-      set.precision = (duet_precision)p;
-      if (!duet_case_is_of(&duet_cases[i], DUET_CLASS_GPU, (duet_precision)p) ||
-          !duet_trials_add(&set, &duet_cases[i], DUET_CLASS_GPU, UNITS, false) ||
-          duet_stage_is_product(&set.list[0].stage))
-        continue;
-      if (p != DUET_PRECISION_fp32 && !set.list[0].stage.constants.PRECISION) continue;
-      const duet_part part = {
-          .stages = &set.list[0].stage, .stage_count = 1, .count = set.list[0].count, .spread = set.list[0].spread};
-      duet_kernel_source source = {.name = "trial", .parts = &part, .part_count = 1, .group = set.group};
-      (void)snprintf(what, sizeof what, "%s, %s (%s)", duet_stage_infos[duet_cases[i].kind].name, duet_cases[i].why,
-                     duet_precision_names[p]);
-      OK(duet_generate(&source, &error));
-      check_words(what, source.source);
-      free((void *)source.source);
-      duet_trials_destroy(&set);
-      compiled++;
-    }
+  for (size_t i = 0; i < duet_case_count; i++) {
+    for (int p = 0; p < DUET_PRECISION_fp16; p++) compiled += check_case(&duet_cases[i], (duet_precision)p, 0);
+    compiled += check_case(&duet_cases[i], DUET_PRECISION_fp32, ~0U); /* a result for matrix units */
+    compiled += check_case(&duet_cases[i], DUET_PRECISION_bf16, ~0U);
+  }
   print_message("%zu cases\n", compiled);
   assert_true(compiled > 200);
 }

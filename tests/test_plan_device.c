@@ -69,14 +69,16 @@ static void test_told_vector_width(void **state) {
 static void test_switched_off(void **state) {
   (void)state;
   const duet_device_info info = {.id = "opencl:0:0", .type = DUET_DEVICE_CPU, .vector_width = 16, .usable = true};
-  static const char *const names[] = {"DUET_WINOGRAD", "DUET_SECTIONS"};
-  for (int i = 0; i < 3; i++) {
+  static const char *const names[] = {"DUET_WINOGRAD", "DUET_SECTIONS", "DUET_PACKED"};
+  enum { NAMES = sizeof names / sizeof *names };
+  for (int i = 0; i <= NAMES; i++) {
     duet_plan_options options = {.batch = 1, .sections = true}, alone = {.batch = 1};
-    if (i < 2) assert_int_equal(setenv(names[i], "off", 1), 0);
+    if (i < NAMES) assert_int_equal(setenv(names[i], "off", 1), 0);
     OK(duet_plan_for(&info, &options, &error));
     OK(duet_plan_for(&info, &alone, &error));
-    if (i < 2) assert_int_equal(unsetenv(names[i]), 0);
+    if (i < NAMES) assert_int_equal(unsetenv(names[i]), 0);
     assert_int_equal(options.direct, i == 0);
+    assert_int_equal(options.unpacked, i == 2);
     assert_int_equal(options.sections, i != 1);
     assert_false(alone.sections);
   }

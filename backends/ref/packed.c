@@ -1,4 +1,5 @@
-/* Tensors that lie in bf16 (constant PACKED), two values a word: a stage's twin works on copies in fp32. */
+/* Tensors that lie in bf16 (constant PACKED), two values a word, and factors that matrix units round (MATRICES): a
+   stage's twin works on copies in fp32. */
 #include "backends/ref/ref.h"
 
 #include <stdlib.h>
@@ -14,19 +15,34 @@ static float value_of(uint32_t bits) {
   return value;
 }
 
+/* Whether matrix units round an operand: the weights of a convolution are factors already (fragment_weights). */
+static bool is_factor(const duet_stage *stage, int operand) {
+  const char *name = duet_stage_infos[stage->kind].operands[operand];
+  const bool convolves = stage->kind == DUET_STAGE_conv_forward || stage->kind == DUET_STAGE_conv_backward;
+  if (!stage->constants.MATRICES || !name || duet_stage_infos[stage->kind].access[operand] == 'w') return false;
+  if (stage->kind == DUET_STAGE_conv_backward || stage->kind == DUET_STAGE_dense_backward)
+    return !strcmp(name, "dy") || (!strcmp(name, "w") && !convolves); /* x is a mask */
+  return !strcmp(name, "x") || !strcmp(name, "dy") || (!strcmp(name, "w") && !convolves);
+}
+
 duet_status ref_unpack(const duet_stage *stage, const size_t extents[], ref_call *call, ref_packed *packed,
                        duet_error *error) {
-  *packed = (ref_packed){0};
+  const int lacking = stage->constants.PRECISION == DUET_PRECISION_bf16 ? REF_BF16 : REF_TF32;
   for (int i = 0; i < DUET_MAX_OPERANDS; i++) {
-    if (!(stage->constants.PACKED >> i & 1) || !call->operand[i]) continue;
-    const size_t blocks = blocks_of(stage, call, i), count = 2 * extents[i];
+    const bool packs = stage->constants.PACKED >> i & 1;
+    if (!call->operand[i] || !(packs || is_factor(stage, i))) continue;
+    const bool picture = stage->constants.RESIDENT && i == 0; /* of all blocks that the call sees, one after another */
+    const size_t blocks = blocks_of(stage, call, i), count = picture ? call->stride[i] : extents[i] * (packs ? 2 : 1);
     float *values = packed->values[i] = calloc(blocks * count, sizeof *values);
-    packed->words[i] = call->operand[i];
-    if (!values) return duet_fail(error, DUET_OUT_OF_MEMORY, "ref: %s: no memory to unpack", stage->label);
+    const uint32_t *words = packed->words[i] = call->operand[i];
+    if (!values) return duet_fail(error, DUET_OUT_OF_MEMORY, "ref: %s: no memory for factors", stage->label);
     for (size_t b = 0; b < blocks; b++)
       for (size_t j = 0; j < count; j++) {
-        const uint32_t word = packed->words[i][b * call->stride[i] + j / 2];
-        values[b * count + j] = value_of(j % 2 ? word & 0xffff0000 : word << 16);
+        const uint32_t word = words[b * call->stride[i] + (packs ? j / 2 : j)];
+        const uint32_t bits = !packs  ? ref_rounded((double)value_of(word), lacking)
+                              : j % 2 ? word & 0xffff0000
+                                      : word << 16;
+        values[b * count + j] = value_of(bits);
       }
     call->operand[i] = values;
     call->stride[i] = count;

@@ -91,7 +91,8 @@ REF_INLINE uint32_t ref_rounded(double value, int lacking) {
   return bits >> lacking << lacking;
 }
 
-/* Tensors in bf16 (PACKED) while a stage runs: its operands, and copies of them in fp32. */
+/* Tensors in bf16 (PACKED), and factors that matrix units round, while a stage runs: its operands, and copies of them
+   in fp32. Zeroed before use. */
 typedef struct ref_packed {
   uint32_t *words[DUET_MAX_OPERANDS];
   float *values[DUET_MAX_OPERANDS];

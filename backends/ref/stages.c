@@ -288,10 +288,10 @@ duet_status ref_stage_run(const duet_stage *stage, size_t index, duet_buffer *co
                      "ref: %s: block or task %zu: a sample, step or channel lies outside its memory", stage->label,
                      index);
   ref_real *pictures = NULL;
-  ref_packed packed;
+  ref_packed packed = {0};
   const bool resident = stage->constants.RESIDENT && stage->kind != DUET_STAGE_gather;
-  duet_status status = ref_unpack(stage, extents, &call, &packed, error);
-  if (!status && resident) status = take_pictures(stage, &call, rest, &pictures, error);
+  duet_status status = resident ? take_pictures(stage, &call, rest, &pictures, error) : DUET_OK;
+  if (!status) status = ref_unpack(stage, extents, &call, &packed, error);
   const size_t tasks = stage->by_block ? duet_stage_tasks(stage) : 1; /* all of them for the block */
   for (size_t i = 0; !status && i < tasks; i++) {
     if (stage->by_block) call.index = i;

@@ -105,6 +105,23 @@ deed deed_of(const std::string &name) {
   return row == table.end() ? deed::unknown : row->second;
 }
 
+/* That has the instruction: 90 for sm_90. */
+unsigned first_architecture(deed what) {
+  switch (what) {
+    case deed::round_f16:
+    case deed::widen_f16:
+    case deed::fma_f16:
+    case deed::permute:
+      return 53;
+    case deed::turn:
+      return 75;
+    case deed::round_tf32_even:
+      return 90;
+    default:
+      return 80;
+  }
+}
+
 const known &known_of(const char *text, unsigned count) {
   for (const auto &k : known_texts)
     if (k->text == text) return *k;
@@ -113,11 +130,8 @@ const known &known_of(const char *text, unsigned count) {
     for (const token &t : vector)
       if (!t.immediate && t.value >= count) refuse(text, "names an operand that the statement has not");
   const deed what = deed_of(made.name);
-  const bool everywhere = what == deed::round_f16 || what == deed::widen_f16 ||
-                          what == deed::fma_f16 /* from sm_53 */ || what == deed::permute ||
-                          what == deed::turn; /* sm_75 */
-  const unsigned first = everywhere ? 0 : what == deed::round_tf32_even ? 90 : 80;
-  if (place.running->module->architecture < first) refuse(text, first == 90 ? "needs sm_90" : "needs sm_80");
+  const unsigned first = first_architecture(what);
+  if (place.running->module->architecture < first) refuse(text, ("needs sm_" + std::to_string(first)).c_str());
   known_texts.push_back(std::make_unique<known>(known{text, std::move(made), what}));
   return *known_texts.back();
 }
