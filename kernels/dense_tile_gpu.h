@@ -31,10 +31,10 @@ INLINE_FN void JOIN(STAGE, _sums)(float acc[TO], LOCAL_PTR float *scratch, X_SOU
 #if IC % 4 == 0 && FORWARD
   UNROLL_WIDE_4 for (int s = begin; s < end; s += 4) {
     const float4 v = X_LOAD4(x, s);
-    UNROLL for (int o = 0; o < TO; o++) {
-      const float4 q = LOAD4(w + MIN(d0 + o, DC - 1) * SC + s);
-      acc[o] = fma(q.w, v.w, fma(q.z, v.z, fma(q.y, v.y, fma(q.x, v.x, acc[o]))));
-    }
+    float4 q[TO];
+    UNROLL for (int o = 0; o < TO; o++) q[o] = LOAD4(w + MIN(d0 + o, DC - 1) * SC + s);
+    LOADS_FIRST
+    UNROLL for (int o = 0; o < TO; o++) acc[o] = fma(q[o].w, v.w, fma(q[o].z, v.z, fma(q[o].y, v.y, fma(q[o].x, v.x, acc[o]))));
   }
 #elif IC % 4 == 0
   UNROLL_WIDE_8 for (int s = begin; s < end; s++) {

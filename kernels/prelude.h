@@ -159,10 +159,23 @@ typedef int ilanes;
 typedef u32 ulanes;
 #define ITEM ITEM_ID
 #define LANE (ITEM & 15)
-#define LOAD(p, i) ((p)[(i) * 16 + LANE])
-#define STORE(p, i, v) ((p)[(i) * 16 + LANE] = (v))
-#define LOAD_INDEX(p, i) ((i32)(p)[(i) * 16 + LANE])
-#define STORE_INDEX(p, i, v) ((p)[(i) * 16 + LANE] = (u8)(v))
+/* All loads before it are on their way before what stands behind it waits for one: AMD's compiler, sparing registers, else loads one by one. */
+#define LOADS_FIRST
+#ifdef __AMDGCN__
+#if __has_builtin(__builtin_amdgcn_sched_barrier)
+#undef LOADS_FIRST
+#define LOADS_FIRST __builtin_amdgcn_sched_barrier(0);
+#endif
+#endif
+#ifdef __AMDGCN__ /* adds an offset of 32 bits, in bytes, to a pointer that all items share, as it loads; other sums of addresses are of 64 bits, three instructions each */
+#define LANE_OF(type, p, i) (*(GLOBAL type *)((GLOBAL char *)(p) + ((u32)(i) * 16u + (u32)LANE) * (u32)sizeof(type)))
+#else
+#define LANE_OF(type, p, i) (p)[(i) * 16 + LANE]
+#endif
+#define LOAD(p, i) LANE_OF(const float, p, i)
+#define STORE(p, i, v) (LANE_OF(float, p, i) = (v))
+#define LOAD_INDEX(p, i) ((i32)LANE_OF(const u8, p, i))
+#define STORE_INDEX(p, i, v) (LANE_OF(u8, p, i) = (u8)(v))
 #define AS_ULANES(v) as_uint(v)
 #define TO_LANES(v) ((float)(v))
 #define LANE_IDS LANE

@@ -44,6 +44,7 @@ INLINE_FN void JOIN(STAGE, _row)(float (*acc)[TO], TILE_PARAMETERS, TILE_SOURCE 
       window[j] = WORD(TILE_LOAD(x, c * PACK, sh, sw), TILE_LOAD(x, MIN(c * PACK + 1, SC - 1), sh, sw));
 #endif
     }
+    LOADS_FIRST
     JOIN(STAGE, _taps)(acc, weights + k0 * PITCH, window);
   }
 }

@@ -329,10 +329,10 @@ int main(void) {
       cmocka_unit_test(test_shifted_output_is_found),
       cmocka_unit_test(test_groups),
       cmocka_unit_test(test_peaks),
-      cmocka_unit_test(test_packed_result),
-      {"packed_conv_forward", test_packed, NULL, NULL, (void *)DUET_STAGE_conv_forward},
-      {"packed_conv_backward", test_packed, NULL, NULL, (void *)DUET_STAGE_conv_backward},
-      {"packed_conv_weights", test_packed, NULL, NULL, (void *)DUET_STAGE_conv_weights}};
+      {"packed_result_bf16", test_packed_result, NULL, NULL, NULL},
+      {"packed_conv_forward_bf16", test_packed, NULL, NULL, (void *)DUET_STAGE_conv_forward},
+      {"packed_conv_backward_bf16", test_packed, NULL, NULL, (void *)DUET_STAGE_conv_backward},
+      {"packed_conv_weights_bf16", test_packed, NULL, NULL, (void *)DUET_STAGE_conv_weights}};
   for (size_t i = 0; i < DUET_STAGE_KINDS; i++)
     tests[OTHERS + i] = (struct CMUnitTest){duet_stage_infos[i].name, test_stage, NULL, NULL, (void *)i};
   for (size_t i = 0; i < FACTORS; i++) {
