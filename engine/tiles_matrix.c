@@ -22,9 +22,9 @@ static int matrix_vectors(const duet_constants *k, bool forward) {
 /* Floats of local memory for a convolution by matrix units (kernels/tile_mma.h): two chunks where they have room, else
    one; or the sums of 16 channels a warp. Where the source lies in bf16 a chunk takes a little less. */
 static int matrix_local(const duet_constants *k, bool forward, int warps) {
-  const int chunk = PLANES * (k->TH * matrix_vectors(k, forward) * 2 * DUET_LANES + 8);
+  const int spots = k->TH * matrix_vectors(k, forward), chunk = PLANES * (spots * 2 * DUET_LANES + 8);
   const int pitch = (k->TH * rows_of(k, forward) * k->TW | 1) * DUET_LANES;
-  return at_least(2 * chunk > WARP_LOCAL ? chunk : 2 * chunk, warps / k->TH * WARP_ROWS * pitch);
+  return at_least(spots + (2 * chunk + spots > WARP_LOCAL ? chunk : 2 * chunk), warps / k->TH * WARP_ROWS * pitch);
 }
 
 /* Cycles of a compute unit for all tiles, by what takes longest of 16 source channels: products, what passes through

@@ -16,7 +16,6 @@
 #define TILE_ARGUMENTS forward, dx, index
 #define TILE_SOURCE GLOBAL const float *
 #define TILE_LOAD(dy, c, h, w) JOIN(STAGE, _slope)(dy, index, c, h, w)
-#define TILE_LOAD4(dy, c, h, w) LOAD4((dy) + (((c) * SH + (h)) * SW + (w)) * 16 + 4 * (ITEM % 4))
 #define TILE_PACKED LIES_PACKED(0)
 #if LIES_PACKED(2)
 #include "mma.h"
@@ -86,7 +85,6 @@ STAGE_FN STAGE(TEAM_PARAMETERS, GLOBAL const float *dy, GLOBAL const float *w, G
 #undef TILE_ARGUMENTS
 #undef TILE_SOURCE
 #undef TILE_LOAD
-#undef TILE_LOAD4
 #undef TILE_PACKED
 #undef ABOVE
 #undef STORE_DX

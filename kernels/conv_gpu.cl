@@ -25,7 +25,6 @@
 #include "source_gpu.h"
 #define TILE_SOURCE X_SOURCE
 #define TILE_LOAD(x, c, h, w) X_LOAD(x, ((c) * SH + (h)) * SW + (w))
-#define TILE_LOAD4(x, c, h, w) LOAD4((x) + (((c) * SH + (h)) * SW + (w)) * 16 + 4 * (ITEM % 4))
 #define TILE_ROWS (POOL ? 2 : 1)
 #define TILE_START(d) bias[MIN(d, DC - 1)]
 INLINE_FN void JOIN(STAGE, _store)(TILE_PARAMETERS, const float *sums, int d, int h, int w0) {
@@ -79,7 +78,6 @@ STAGE_FN STAGE(TEAM_PARAMETERS, GLOBAL const X_ELEMENT *x, GLOBAL const float *w
 #undef X_PIXELS
 #undef TILE_SOURCE
 #undef TILE_LOAD
-#undef TILE_LOAD4
 #undef TILE_PACKED
 #undef STORE_Y
 #undef TILE_ROWS

@@ -1,11 +1,10 @@
-/* The tile of a convolution by matrix units (mma.h): what tile_gpu.h is for fp32, with the same words given, and TILE_LOAD4 (four
-   images as TILE_LOAD has one, items side by side). A warp makes TO channels x TILE_ROWS x TW pixels of 16 images, a product's rows
+/* The tile of a convolution by matrix units (mma.h): what tile_gpu.h is for fp32, with the same words given but TILE_LOAD. A warp makes TO channels x TILE_ROWS x TW pixels of 16 images, a product's rows
    being channels, its columns images and its depth source channels. TH warps lie side by side on the pixels,
    the others take further channels. The source passes through local memory by chunks, 8 words of source channels of all pixels under the group's tiles, rounded and in the order in which
    items take it: an operand of a product is registers side by side, so what is loaded together needs no moves. Where two chunks have room one
-   is brought before the other is multiplied. Weights are read where stage `fragment_weights` has laid them out, rounded as well, as each item needs them. A pixel of the source, once read,
+   is brought before the other is multiplied; where its pixels lie is found once for all. Weights are read where stage `fragment_weights` has laid them out, rounded as well, as each item needs them. A pixel of the source, once read,
    meets all taps of a kernel row. At last the sums pass through local memory, 16 channels of each warp at a time, so that teams store them as in fp32.
-   Needs: GROUP a multiple of 32, TO of 16; TH divides WARPS; LOCAL >= CHUNK_FLOATS and SUM_FLOATS (engine/tiles_matrix.c: at least so much). */
+   Needs: GROUP a multiple of 32, TO of 16; TH divides WARPS; LOCAL >= CHUNK_FLOATS + SPOTS and SUM_FLOATS (engine/tiles_matrix.c: at least so much). */
 #include "mma.h"
 #define PIXELS (TILE_ROWS * TW)
 #define COLUMNS ((TW - 1) * STEP + WINDOW)
@@ -37,7 +36,8 @@
 #endif
 #define SUM_PITCH ((TH * PIXELS | 1) * 16) /* from channel to channel; odd, so that neighbours lie in other banks */
 #define SUM_FLOATS (WARPS / TH * 16 * SUM_PITCH)
-#define BUFFERS MIN(LOCAL / CHUNK_FLOATS, 2)
+#define SPOTS (TH * VECTORS) /* source pixels of a group; their spots lie at the end of local memory */
+#define BUFFERS MIN((LOCAL - SPOTS) / CHUNK_FLOATS, 2)
 #define SIXTEENS(channels) (((channels) + 15) / 16)
 #define CHUNK_WEIGHTS (WINDOW * WINDOW * 128) /* of 16 channels */
 #define WEIGHTS (SIXTEENS(SC) * (2 / MMA_PACK) * CHUNK_WEIGHTS)
@@ -46,22 +46,27 @@
 #define SHARES MAX(WARPS / PLANES, 1)
 #define ROOM (TO * PIXELS / 2 + TAPS_AT_ONCE * TO / 16 * 4 <= 130) /* for what comes next, in registers */
 #define STEPS_AT_ONCE (ROOM ? 2 : 1)  /* eight source pixels each */
-#if CHUNK_FLOATS > LOCAL || SUM_FLOATS > LOCAL
+#if CHUNK_FLOATS + SPOTS > LOCAL || SUM_FLOATS > LOCAL
 #error "LOCAL has no room for a chunk or the sums"
 #endif
 
-/* Source pixel `v` of those under the tiles from `first` on: its row and column on the grid that is walked. */
-typedef struct JOIN(STAGE, _spot) {
-  int h, w, inside;
-} JOIN(STAGE, _spot);
-INLINE_FN JOIN(STAGE, _spot) JOIN(STAGE, _spot_of)(int v, int first) {
-  const int at = MIN(v, TH * VECTORS - 1), tile = MIN(first + at / VECTORS, PIXEL_TILES - 1);
-  const int h = tile / ROW_TILES * TILE_ROWS * STEP + at % VECTORS / COLUMNS - P, w = tile % ROW_TILES * TW * STEP + at % COLUMNS - P;
-  const JOIN(STAGE, _spot) spot = {h, w, (h >= 0) & (h % DILATE == 0) & (h / DILATE < SH) & (w >= 0) & (w % DILATE == 0) & (w / DILATE < SW)};
-  return spot;
+/* Where source pixel `v` of those under the tiles from `first` on lies in a channel; UNPOOL: four times the place of its window, and which of that one's pixels it is.
+   NOWHERE: outside. */
+#define UNPOOL (FLIP && POOL)
+#define NOWHERE (-1)
+#define CHANNEL_PIXELS (UNPOOL ? (SH / 2) * (SW / 2) : SH * SW) /* of the source, as it lies */
+INLINE_FN int JOIN(STAGE, _spot)(int v, int first) {
+  const int tile = MIN(first + v / VECTORS, PIXEL_TILES - 1);
+  const int h = tile / ROW_TILES * TILE_ROWS * STEP + v % VECTORS / COLUMNS - P, w = tile % ROW_TILES * TW * STEP + v % VECTORS % COLUMNS - P;
+  const int row = h / DILATE, column = w / DILATE;
+  const int there = (h >= 0) & (h % DILATE == 0) & (row < (UNPOOL ? SH / 2 * 2 : SH)) & (w >= 0) & (w % DILATE == 0) & (column < (UNPOOL ? SW / 2 * 2 : SW));
+  if (!there) return NOWHERE;
+  return UNPOOL ? (row / 2 * (SW / 2) + column / 2) * 4 + row % 2 * 2 + column % 2 : row * SW + column;
+}
+INLINE_FN void JOIN(STAGE, _find)(LOCAL_PTR int *spots, int first) {
+  NO_UNROLL for (int v = ITEM; v < SPOTS; v += GROUP) spots[v] = JOIN(STAGE, _spot)(v, first);
 }
 
-#define UNPOOL (FLIP && POOL)
 #define CHANNELS_OF_PLANE (2 * MMA_PACK) /* those of word p, then of p + 4 */
 #define PLANE(i) ((i) * WARPS + WARP % PLANES)
 #if TILE_PACKED
@@ -77,27 +82,26 @@ typedef struct JOIN(STAGE, _eight) {
   float4 v;
   float2 winners;
 } JOIN(STAGE, _eight);
-INLINE_FN void JOIN(STAGE, _load_eight)(JOIN(STAGE, _eight) *to, TILE_PARAMETERS, GLOBAL const float *x, int c, JOIN(STAGE, _spot) spot) {
+INLINE_FN void JOIN(STAGE, _load_eight)(JOIN(STAGE, _eight) *to, TILE_PARAMETERS, GLOBAL const float *x, int c, int spot) {
   const float4 none = {0.0f, 0.0f, 0.0f, 0.0f};
   const float2 nobody = {0.0f, 0.0f};
-  const int h = spot.h / DILATE, w = spot.w / DILATE;
-  const int at = ((c * (SH / 2) + h / 2) * (SW / 2) + w / 2) * 16 + 8 * HALF, there = spot.inside && c < SC && h < SH / 2 * 2 && w < SW / 2 * 2;
+  const int at = (c * CHANNEL_PIXELS + spot / 4) * 16 + 8 * HALF, there = spot != NOWHERE && c < SC;
   to->v = there ? LOAD4(x + at / 2) : none;
   to->winners = there ? LOAD2(index + at) : nobody;
 }
-INLINE_FN float4 JOIN(STAGE, _value)(const JOIN(STAGE, _eight) *from, JOIN(STAGE, _spot) spot) {
-  const u32 q = (u32)(spot.h / DILATE % 2 * 2 + spot.w / DILATE % 2);
+INLINE_FN float4 JOIN(STAGE, _value)(const JOIN(STAGE, _eight) *from, int spot) {
+  const u32 q = (u32)spot & 3;
   const float2 low = {from->v.x, from->v.y}, high = {from->v.z, from->v.w};
   const float2 first = mma_won_packed(low, as_uint(from->winners.x), q), last = mma_won_packed(high, as_uint(from->winners.y), q);
   const float4 won = {first.x, first.y, last.x, last.y};
   return won;
 }
-INLINE_FN void JOIN(STAGE, _source)(LOCAL_PTR float *words, TILE_PARAMETERS, GLOBAL const float *x, int chunk, int first) {
+INLINE_FN void JOIN(STAGE, _source)(LOCAL_PTR float *words, TILE_PARAMETERS, GLOBAL const float *x, int chunk, LOCAL_PTR const int *all) {
   NO_UNROLL for (int v0 = FIRST_PIXEL; v0 < TH * VECTORS; v0 += PIXELS_AT_ONCE * STEPS_AT_ONCE) {
-    JOIN(STAGE, _spot) spots[STEPS_AT_ONCE];
+    int spots[STEPS_AT_ONCE];
     JOIN(STAGE, _eight) eights[STEPS_AT_ONCE][PLANES_OF_WARP];
     UNROLL for (int s = 0; s < STEPS_AT_ONCE; s++) {
-      spots[s] = JOIN(STAGE, _spot_of)(v0 + PIXELS_AT_ONCE * s, first);
+      spots[s] = all[MIN(v0 + PIXELS_AT_ONCE * s, SPOTS - 1)];
       UNROLL for (int i = 0; i < PLANES_OF_WARP; i++)
         JOIN(STAGE, _load_eight)(&eights[s][i], TILE_ARGUMENTS, x, chunk * MMA_DEPTH + ITS_CHANNEL(i), spots[s]);
     }
@@ -106,12 +110,12 @@ INLINE_FN void JOIN(STAGE, _source)(LOCAL_PTR float *words, TILE_PARAMETERS, GLO
   }
 }
 #else
-INLINE_FN void JOIN(STAGE, _source)(LOCAL_PTR float *words, TILE_PARAMETERS, GLOBAL const float *x, int chunk, int first) {
+INLINE_FN void JOIN(STAGE, _source)(LOCAL_PTR float *words, TILE_PARAMETERS, GLOBAL const float *x, int chunk, LOCAL_PTR const int *all) {
   NO_UNROLL for (int v = FIRST_PIXEL; v < TH * VECTORS; v += PIXELS_AT_ONCE) {
-    const JOIN(STAGE, _spot) spot = JOIN(STAGE, _spot_of)(v, first);
+    const int spot = all[v];
     UNROLL for (int i = 0; i < PLANES_OF_WARP; i++) {
-      const int c = chunk * MMA_DEPTH + ITS_CHANNEL(i), there = spot.inside && c < SC;
-      copy4(ITS_PLACE(words, i, v), x + (there ? ((c * SH + spot.h / DILATE) * SW + spot.w / DILATE) * 8 + 4 * HALF : 0), there);
+      const int c = chunk * MMA_DEPTH + ITS_CHANNEL(i), there = spot != NOWHERE && c < SC;
+      copy4(ITS_PLACE(words, i, v), x + (there ? (c * CHANNEL_PIXELS + spot) * 8 + 4 * HALF : 0), there);
     }
   }
 }
@@ -124,20 +128,17 @@ typedef struct JOIN(STAGE, _four) {
   u32 winners;
 #endif
 } JOIN(STAGE, _four);
-INLINE_FN void JOIN(STAGE, _load_four)(JOIN(STAGE, _four) *to, TILE_PARAMETERS, GLOBAL const float *x, int c, JOIN(STAGE, _spot) spot) {
+INLINE_FN void JOIN(STAGE, _load_four)(JOIN(STAGE, _four) *to, TILE_PARAMETERS, GLOBAL const float *x, int c, int spot) {
   const float4 none = {0.0f, 0.0f, 0.0f, 0.0f};
-  const int h = spot.h / DILATE, w = spot.w / DILATE;
-#if UNPOOL
-  const int at = ((c * (SH / 2) + h / 2) * (SW / 2) + w / 2) * 16 + 4 * (ITEM % 4), there = spot.inside && c < SC && h < SH / 2 * 2 && w < SW / 2 * 2;
+  const int at = (c * CHANNEL_PIXELS + (UNPOOL ? spot / 4 : spot)) * 16 + 4 * (ITEM % 4), there = spot != NOWHERE && c < SC;
   to->v = there ? LOAD4(x + at) : none;
+#if UNPOOL
   to->winners = there ? *(GLOBAL const u32 *)(index + at) : 0;
-#else
-  to->v = spot.inside && c < SC ? TILE_LOAD4(x, c, h, w) : none;
 #endif
 }
-INLINE_FN float4 JOIN(STAGE, _value)(const JOIN(STAGE, _four) *from, JOIN(STAGE, _spot) spot) {
+INLINE_FN float4 JOIN(STAGE, _value)(const JOIN(STAGE, _four) *from, int spot) {
 #if UNPOOL
-  return mma_won(from->v, from->winners, (u32)(spot.h / DILATE % 2 * 2 + spot.w / DILATE % 2));
+  return mma_won(from->v, from->winners, (u32)spot & 3);
 #else
   return from->v;
 #endif
@@ -146,12 +147,12 @@ INLINE_FN float4 JOIN(STAGE, _value)(const JOIN(STAGE, _four) *from, JOIN(STAGE,
 /* Brings a chunk: a warp has some planes, its items eight pixels at a time, four images each. */
 #define FIRST_PIXEL (WARP / PLANES * 8 + ITEM % 32 / 4)
 #define WORD_OF(v, half, lane) as_float(MMA_WORD(v[(half) * MMA_PACK].lane, v[(half) * MMA_PACK + MMA_PACK - 1].lane))
-INLINE_FN void JOIN(STAGE, _source)(LOCAL_PTR float *words, TILE_PARAMETERS, GLOBAL const float *x, int chunk, int first) {
+INLINE_FN void JOIN(STAGE, _source)(LOCAL_PTR float *words, TILE_PARAMETERS, GLOBAL const float *x, int chunk, LOCAL_PTR const int *all) {
   NO_UNROLL for (int v0 = FIRST_PIXEL; v0 < TH * VECTORS; v0 += 8 * SHARES * STEPS_AT_ONCE) {
-    JOIN(STAGE, _spot) spots[STEPS_AT_ONCE];
+    int spots[STEPS_AT_ONCE];
     JOIN(STAGE, _four) fours[STEPS_AT_ONCE][PLANES_OF_WARP][CHANNELS_OF_PLANE];
     UNROLL for (int s = 0; s < STEPS_AT_ONCE; s++) {
-      spots[s] = JOIN(STAGE, _spot_of)(v0 + 8 * SHARES * s, first);
+      spots[s] = all[MIN(v0 + 8 * SHARES * s, SPOTS - 1)];
       UNROLL for (int i = 0; i < PLANES_OF_WARP; i++) UNROLL for (int c = 0; c < CHANNELS_OF_PLANE; c++)
         JOIN(STAGE, _load_four)(&fours[s][i][c], TILE_ARGUMENTS, x, chunk * MMA_DEPTH + MMA_PACK * (PLANE(i) + 4 * (c / MMA_PACK)) + c % MMA_PACK, spots[s]);
     }
@@ -241,6 +242,10 @@ INLINE_FN void JOIN(STAGE, _finish)(LOCAL_PTR float *to, TILE_PARAMETERS, float 
 
 INLINE_FN void JOIN(STAGE, _unit)(LOCAL_PTR float *scratch, TILE_PARAMETERS, GLOBAL const float *x, GLOBAL const float *w, int unit) {
   const int d0 = unit / TILE_GROUPS * CHANNELS, first = unit % TILE_GROUPS * TH, channel = d0 + WARP / TH * TO;
+  LOCAL_PTR int *spots = (LOCAL_PTR int *)scratch + (LOCAL - SPOTS);
+  BARRIER();
+  JOIN(STAGE, _find)(spots, first);
+  BARRIER();
   float acc[TO / 16][PIXELS][2][4];
   const int sixteen = MIN(channel / 16, SIXTEENS(DC) - 1);
   int tile[TO / 16];
@@ -252,18 +257,17 @@ INLINE_FN void JOIN(STAGE, _unit)(LOCAL_PTR float *scratch, TILE_PARAMETERS, GLO
   float4 next[TAPS_AT_ONCE][TO / 16];
   if (ROOM) JOIN(STAGE, _load)(next, w, tile);
   PLACE source = PLACE_OF(scratch + WARP % TH * VECTORS * VECTOR + ITS_SOURCE);
-  BARRIER();
-  JOIN(STAGE, _source)(scratch, TILE_ARGUMENTS, x, 0, first);
+  JOIN(STAGE, _source)(scratch, TILE_ARGUMENTS, x, 0, spots);
   NO_UNROLL for (int chunk = 0; chunk < CHUNKS; chunk++) {
 #if TILE_PACKED && !UNPOOL
     copies_done();
 #endif
     BARRIER();
-    if (BUFFERS == 2 && chunk + 1 < CHUNKS) JOIN(STAGE, _source)(scratch + (chunk + 1) % 2 * CHUNK_FLOATS, TILE_ARGUMENTS, x, chunk + 1, first);
+    if (BUFFERS == 2 && chunk + 1 < CHUNKS) JOIN(STAGE, _source)(scratch + (chunk + 1) % 2 * CHUNK_FLOATS, TILE_ARGUMENTS, x, chunk + 1, spots);
     JOIN(STAGE, _multiply)(acc, next, PLUS(source, BUFFERS == 2 ? chunk % 2 * CHUNK_FLOATS : 0), w, tile, chunk);
     if (BUFFERS == 1 && chunk + 1 < CHUNKS) {
       BARRIER();
-      JOIN(STAGE, _source)(scratch, TILE_ARGUMENTS, x, chunk + 1, first);
+      JOIN(STAGE, _source)(scratch, TILE_ARGUMENTS, x, chunk + 1, spots);
     }
   }
   UNROLL for (int m = 0; m < TO / 16; m++) JOIN(STAGE, _finish)(scratch, TILE_ARGUMENTS, acc[m], d0, m, first);
@@ -279,6 +283,7 @@ INLINE_FN void JOIN(STAGE, _unit)(LOCAL_PTR float *scratch, TILE_PARAMETERS, GLO
 #undef CHUNK_FLOATS
 #undef SUM_PITCH
 #undef SUM_FLOATS
+#undef SPOTS
 #undef BUFFERS
 #undef SIXTEENS
 #undef CHUNK_WEIGHTS
@@ -289,6 +294,8 @@ INLINE_FN void JOIN(STAGE, _unit)(LOCAL_PTR float *scratch, TILE_PARAMETERS, GLO
 #undef ROOM
 #undef STEPS_AT_ONCE
 #undef UNPOOL
+#undef NOWHERE
+#undef CHANNEL_PIXELS
 #undef CHANNELS_OF_PLANE
 #undef FIRST_PIXEL
 #undef PIXELS_AT_ONCE
