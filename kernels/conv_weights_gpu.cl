@@ -118,7 +118,7 @@ INLINE_FN void JOIN(STAGE, _bias)(LOCAL_PTR float *scratch, GLOBAL const float *
 STAGE_FN STAGE(TASK_PARAMETERS, GLOBAL const X_ELEMENT *x, GLOBAL const float *dy, GLOBAL float *dw, GLOBAL float *dbias, GLOBAL const float *y,
                GLOBAL const u8 *index, GLOBAL const float *target) {
   const int row = task * ROWS, rows = MIN(ROWS, OC - row);
-  dy += (size_t)row * (PIXELS * 16) / (LIES_PACKED(1) ? 2 : 1);
+  dy += FLOATS_OF(1, (size_t)row * (PIXELS * 16));
   index += (size_t)row * (PIXELS * 16);
   dw += (size_t)row * (IC * K * K);
   dbias += row;

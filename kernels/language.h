@@ -41,7 +41,7 @@ typedef ulong u64;
 #endif
 /* Two or four floats at once, from an address that is a multiple of their size. */
 #define LOAD2(p) (*(GLOBAL const float2 *)(p))
-#define LOAD2_LOCAL(p) (*(LOCAL_PTR const float2 *)(p))
+#define STORE2_LOCAL(p, v) (*(LOCAL_PTR float2 *)(p) = (v))
 #define LOAD4(p) (*(GLOBAL const float4 *)(p))
 #define LOAD4_LOCAL(p) (*(LOCAL_PTR const float4 *)(p))
 #define STORE4_LOCAL(p, v) (*(LOCAL_PTR float4 *)(p) = (v))

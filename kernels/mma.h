@@ -59,6 +59,8 @@ INLINE_FN void mma_words(const int precision, u32 words[4], float4 v) {
     words[0] = mma_tf32_word(v.x), words[1] = mma_tf32_word(v.y), words[2] = mma_tf32_word(v.z), words[3] = mma_tf32_word(v.w);
   }
 }
+/* ... which lie packed: they are words. */
+INLINE_FN void mma_words(const int precision, u32 words[4], float2 v) { words[0] = as_uint(v.x), words[1] = as_uint(v.y); }
 /* d += a b from the words of rows MMA_ROW and MMA_ROW + 8 of a and those of column MMA_ROW of b. */
 INLINE_FN void mma_16(const int precision, float d[4], const u32 upper[4], const u32 lower[4], const u32 b[4]) {
   UNROLL for (int i = 0; i < (precision == PRECISION_bf16 ? 2 : 4); i += 2) {
@@ -76,7 +78,7 @@ INLINE_FN float4 mma_images(float (*d)[4], int half) {
 INLINE_FN void mma_store_halves(LOCAL_PTR float *to, float (*d)[4], int half) {
   UNROLL for (int i = 0; i < 2; i++) {
     const float2 v = {d[i][2 * half], d[i][2 * half + 1]};
-    *(LOCAL_PTR float2 *)(to + 8 * i + 2 * MMA_PLACE) = v;
+    STORE2_LOCAL(to + 8 * i + 2 * MMA_PLACE, v);
   }
 }
 
@@ -111,7 +113,7 @@ INLINE_FN float4 mma_won(float4 v, u32 winners, u32 q) {
   return kept;
 }
 /* ... of four that lie in two words: `lost` has the sign of a byte where another pixel won, which is spread over each value. */
-INLINE_FN float2 mma_won_packed(float2 v, u32 winners, u32 q) {
+INLINE_FN float2 mma_won(float2 v, u32 winners, u32 q) {
   const u32 lost = (winners ^ q * 0x01010101u) + 0x7f7f7f7fu;
   u32 first, second;
   asm("prmt.b32 %0, %1, %1, 0x9988;" : "=r"(first) : "r"(lost));

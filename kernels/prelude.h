@@ -182,6 +182,7 @@ typedef u32 ulanes;
 #define FOR_LANES(l) for (int l = LANE; l == LANE; l += 16)
 #define TEAM_PARAMETERS int block, int team, int teams, LOCAL_PTR float *scratch
 #define LIES_PACKED(operand) (PACKED >> (operand) & 1) /* an operand in bf16 (mma.h) */
+#define FLOATS_OF(operand, elements) ((elements) / (LIES_PACKED(operand) ? 2 : 1)) /* that so many of its elements take */
 #define TASK_PARAMETERS int task, int slice, int slices, LOCAL_PTR float *scratch
 /* A function that is called and holds a barrier runs wrongly, without a word, on PoCL 3.1. */
 #define STAGE_FN INLINE_FN void

@@ -92,7 +92,7 @@ INLINE_FN void JOIN(STAGE, _load_eight)(JOIN(STAGE, _eight) *to, TILE_PARAMETERS
 INLINE_FN float4 JOIN(STAGE, _value)(const JOIN(STAGE, _eight) *from, int spot) {
   const u32 q = (u32)spot & 3;
   const float2 low = {from->v.x, from->v.y}, high = {from->v.z, from->v.w};
-  const float2 first = mma_won_packed(low, as_uint(from->winners.x), q), last = mma_won_packed(high, as_uint(from->winners.y), q);
+  const float2 first = mma_won(low, as_uint(from->winners.x), q), last = mma_won(high, as_uint(from->winners.y), q);
   const float4 won = {first.x, first.y, last.x, last.y};
   return won;
 }

@@ -26,28 +26,27 @@
 #define DY_CHANNEL (DY_HEIGHT * DY_WIDTH * 16)
 #define WORDS (PRECISION == PRECISION_bf16 ? 2 : 4) /* of four images */
 
-/* Four images of dy as words of factors. */
+/* Four images, of x and of dy, as they lie; `at` counts elements. */
+#if LIES_PACKED(0)
+#define IMAGES float2
+#define LOAD_IMAGES(x, at) LOAD2((x) + FLOATS_OF(0, at))
+#else
+#define IMAGES float4
+#define LOAD_IMAGES(x, at) LOAD4((x) + (at))
+#endif
 #if LIES_PACKED(1)
 #define SLOPES float2
-#define LOAD_SLOPES(dy, at) LOAD2((dy) + (at) / 2)
+#define LOAD_SLOPES(dy, at) LOAD2((dy) + FLOATS_OF(1, at))
 #else
 #define SLOPES float4
 #define LOAD_SLOPES(dy, at) LOAD4((dy) + (at))
 #endif
+
+/* Words of dy, which two rows give to one operand. */
 INLINE_FN void JOIN(STAGE, _slope_words)(u32 words[4], SLOPES v) {
-#if LIES_PACKED(1)
-  words[0] = as_uint(v.x) | MMA_NOTHING, words[1] = as_uint(v.y) | MMA_NOTHING;
-#else
   mma_words(PRECISION, words, v);
-#endif
-}
-INLINE_FN SLOPES JOIN(STAGE, _won)(SLOPES v, u32 winners, u32 q) {
-#if SIDE == 1
-  return v;
-#elif LIES_PACKED(1)
-  return mma_won_packed(v, winners, q);
-#else
-  return mma_won(v, winners, q);
+#if LIES_PACKED(1)
+  words[0] |= MMA_NOTHING, words[1] |= MMA_NOTHING;
 #endif
 }
 /* Adds a row's sums of dy in each column: a product with ones. */
@@ -59,24 +58,6 @@ INLINE_FN void JOIN(STAGE, _add_bias)(float (*bias)[4], const SLOPES slopes[ROWS
     JOIN(STAGE, _slope_words)(lower, slopes[2 * m + 1]);
     mma_16(PRECISION, bias[m], upper, lower, ones);
   }
-}
-
-/* ... and of x. */
-#if LIES_PACKED(0)
-#define IMAGES float2
-#define LOAD_IMAGES(x, at) LOAD2((x) + (at) / 2)
-#define STEP_X(x, elements) ((x) + (elements) / 2)
-#else
-#define IMAGES float4
-#define LOAD_IMAGES(x, at) LOAD4((x) + (at))
-#define STEP_X(x, elements) ((x) + (elements))
-#endif
-INLINE_FN void JOIN(STAGE, _image_words)(u32 words[4], IMAGES v) {
-#if LIES_PACKED(0)
-  words[0] = as_uint(v.x), words[1] = as_uint(v.y);
-#else
-  mma_words(PRECISION, words, v);
-#endif
 }
 
 #if BY_CHANNELS
@@ -119,24 +100,24 @@ INLINE_FN void JOIN(STAGE, _row)(float (*acc)[TAPS][4], float (*bias)[4], int bi
   UNROLL for (int j = 0; j < KEPT; j++) {
     IMAGES v[WINDOW_ROWS];
     JOIN(STAGE, _column)(v, x, j, ih, -P);
-    UNROLL for (int r = 0; r < WINDOW_ROWS; r++) JOIN(STAGE, _image_words)(window[j][r], v[r]);
+    UNROLL for (int r = 0; r < WINDOW_ROWS; r++) mma_words(PRECISION, window[j][r], v[r]);
   }
   JOIN(STAGE, _fresh) next;
-  x = STEP_X(x, KEPT * 16);
+  x += FLOATS_OF(0, KEPT * 16);
   JOIN(STAGE, _load)(&next, x, dy, index, rows, ih, KEPT - P);
   NO_UNROLL for (int w0 = 0; w0 < DY_WIDTH; w0 += TURN) UNROLL for (int turn = 0; turn < TURN; turn++) if (DY_WIDTH % TURN == 0 || w0 + turn < DY_WIDTH) {
     SLOPES slopes[ROWS / 8];
     u32 winners[ROWS / 8];
     UNROLL for (int r = 0; r < ROWS / 8; r++) slopes[r] = next.slopes[r], winners[r] = next.winners[r];
     UNROLL for (int j = 0; j < FRESH; j++) UNROLL for (int r = 0; r < WINDOW_ROWS; r++)
-      JOIN(STAGE, _image_words)(window[IN_RING(KEPT + j)][r], next.columns[j][r]);
+      mma_words(PRECISION, window[IN_RING(KEPT + j)][r], next.columns[j][r]);
     const int more = w0 + turn + 1 < DY_WIDTH; /* else once again what is there: a load under a condition takes moves */
-    dy += more ? (LIES_PACKED(1) ? 8 : 16) : 0, x = STEP_X(x, more ? SIDE * STEP * 16 : 0), index += more && SIDE == 2 ? 16 : 0;
+    dy += more ? FLOATS_OF(1, 16) : 0, x += more ? FLOATS_OF(0, SIDE * STEP * 16) : 0, index += more && SIDE == 2 ? 16 : 0;
     JOIN(STAGE, _load)(&next, x, dy, index, rows, ih, MIN(w0 + turn + 1, DY_WIDTH - 1) * SIDE * STEP + KEPT - P); /* on its way meanwhile */
     if (biased) JOIN(STAGE, _add_bias)(bias, slopes);
     UNROLL for (int q = 0; q < SIDE * SIDE; q++) {
       u32 a[ROWS / 8][4];
-      UNROLL for (int r = 0; r < ROWS / 8; r++) JOIN(STAGE, _slope_words)(a[r], JOIN(STAGE, _won)(slopes[r], winners[r], (u32)q));
+      UNROLL for (int r = 0; r < ROWS / 8; r++) JOIN(STAGE, _slope_words)(a[r], SIDE == 2 ? mma_won(slopes[r], winners[r], (u32)q) : slopes[r]);
       UNROLL for (int t = 0; t < TAPS; t++) UNROLL for (int m = 0; m < ROWS / 16; m++)
         mma_16(PRECISION, acc[m][t], a[2 * m], a[2 * m + 1], window[IN_RING(q % 2 * STEP + t % WINDOW)][q / 2 * STEP + t / WINDOW]);
     }
@@ -172,10 +153,10 @@ INLINE_FN void JOIN(STAGE, _window)(float (*acc)[TO][4], float (*bias)[4], int b
   if (biased) JOIN(STAGE, _add_bias)(bias, slopes);
   NO_UNROLL for (int q = 0; q < SIDE * SIDE; q++) {
     u32 a[ROWS / 8][4];
-    UNROLL for (int r = 0; r < ROWS / 8; r++) JOIN(STAGE, _slope_words)(a[r], JOIN(STAGE, _won)(slopes[r], winners[r], (u32)q));
+    UNROLL for (int r = 0; r < ROWS / 8; r++) JOIN(STAGE, _slope_words)(a[r], SIDE == 2 ? mma_won(slopes[r], winners[r], (u32)q) : slopes[r]);
     UNROLL for (int j = 0; j < TO; j++) {
       u32 b[4];
-      JOIN(STAGE, _image_words)(b, JOIN(STAGE, _under)(x, MIN(column + j * 8 + MMA_ROW, ALL - 1), h * SIDE + q / 2, w * SIDE + q % 2));
+      mma_words(PRECISION, b, JOIN(STAGE, _under)(x, MIN(column + j * 8 + MMA_ROW, ALL - 1), h * SIDE + q / 2, w * SIDE + q % 2));
       UNROLL for (int m = 0; m < ROWS / 16; m++) mma_16(PRECISION, acc[m][j], a[2 * m], a[2 * m + 1], b);
     }
   }
@@ -199,7 +180,7 @@ INLINE_FN void JOIN(STAGE, _group)(LOCAL_PTR float *scratch, GLOBAL const X_ELEM
 #if BY_CHANNELS
     const int at = MMA_ROW * DY_CHANNEL + h * (DY_WIDTH * 16) + 4 * MMA_PLACE, ih = h * SIDE * STEP + FIRST_ROW(unit) - P;
     const int from = (MIN(FIRST_CHANNEL(unit) + MMA_ROW, IC - 1) * SH + ih) * (SW * 16) - P * 16 + 4 * MMA_PLACE; /* perhaps before the first */
-    JOIN(STAGE, _row)(acc, bias, first == 0, STEP_X(xb, from), LIES_PACKED(1) ? dyb + at / 2 : dyb + at, winners + (SIDE == 2 ? at : 0), rows, ih);
+    JOIN(STAGE, _row)(acc, bias, first == 0, xb + FLOATS_OF(0, from), dyb + FLOATS_OF(1, at), winners + (SIDE == 2 ? at : 0), rows, ih);
 #else
     NO_UNROLL for (int w = 0; w < DY_WIDTH; w++) JOIN(STAGE, _window)(acc, bias, first == 0, xb, dyb, winners, rows, unit * UNIT, h, w);
 #endif
@@ -245,7 +226,6 @@ INLINE_FN void JOIN(STAGE, _group)(LOCAL_PTR float *scratch, GLOBAL const X_ELEM
 #undef LOAD_SLOPES
 #undef IMAGES
 #undef LOAD_IMAGES
-#undef STEP_X
 #undef TURN
 #undef UNROLLED
 #undef IN_RING

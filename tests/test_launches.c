@@ -205,16 +205,23 @@ static void test_one_large_picture(void **state) {
   duet_network_destroy(network);
 }
 
+/* Of a GPU with matrix units. */
+static duet_plan *matrix_plan(const duet_network *network, int batch, bool train, duet_precision precision) {
+  return plan_of(network, (duet_plan_options){.batch = batch,
+                                              .train = train,
+                                              .kernel_class = DUET_CLASS_GPU,
+                                              .precision = precision,
+                                              .roomy = true,
+                                              .sections = true,
+                                              .compute_units = 132});
+}
+
 /* With matrix units, weights of an evaluation are laid out once for all its steps. */
 static void test_preparation_of_a_gpu(void **state) {
   (void)state;
   duet_network *network;
   OK(duet_network_load("reference", 28, 28, &network, &error));
-  duet_plan *plan = plan_of(network, (duet_plan_options){.batch = 512,
-                                                         .kernel_class = DUET_CLASS_GPU,
-                                                         .sections = true,
-                                                         .precision = DUET_PRECISION_bf16,
-                                                         .compute_units = 132});
+  duet_plan *plan = matrix_plan(network, 512, false, DUET_PRECISION_bf16);
   check_preparation(plan);
   assert_int_equal(plan->preparing_stages, count_kind(plan, DUET_STAGE_fragment_weights));
   assert_true(plan->preparing_stages > 4 && plan->preparing_launches == 1);
@@ -223,31 +230,18 @@ static void test_preparation_of_a_gpu(void **state) {
 }
 
 /* Operands in bf16 of the stage with this label (bit i: number i). */
-static int packed_of(const duet_plan *plan, const char *label) {
-  for (size_t i = 0; i < plan->stage_count; i++)
-    if (!strcmp(plan->stages[i].label, label)) return plan->stages[i].constants.PACKED;
-  fail_msg("no stage %s", label);
-  return 0;
-}
+static int packed_of(const duet_plan *plan, const char *label) { return stage_of(plan, label)->constants.PACKED; }
 
 /* In bf16, what lies between convolutions by matrix units takes half the memory; what others read too stays fp32. */
 static void test_packed_tensors(void **state) {
   (void)state;
   duet_network *network;
   OK(duet_network_load("reference", 28, 28, &network, &error));
-  duet_plan_options options = {.batch = 128,
-                               .train = true,
-                               .kernel_class = DUET_CLASS_GPU,
-                               .precision = DUET_PRECISION_tf32,
-                               .roomy = true,
-                               .sections = true,
-                               .compute_units = 132};
-  duet_plan *plan = plan_of(network, options);
+  duet_plan *plan = matrix_plan(network, 128, true, DUET_PRECISION_tf32);
   const size_t whole = plan->work;
   for (size_t i = 0; i < plan->stage_count; i++) assert_int_equal(plan->stages[i].constants.PACKED, 0);
   duet_plan_destroy(plan);
-  options.precision = DUET_PRECISION_bf16;
-  plan = plan_of(network, options);
+  plan = matrix_plan(network, 128, true, DUET_PRECISION_bf16);
   enum { X = 1, DY = 1, DY_OF_WEIGHTS = 2, MASK = 4, Y = 8, DX = 8 };
   assert_int_equal(packed_of(plan, "conv1 forward"), Y); /* of pictures, in fp32 */
   assert_int_equal(packed_of(plan, "conv2 forward"), X | Y);
@@ -271,13 +265,7 @@ static void test_tensors_that_others_read_stay(void **state) {
       "c1 = conv image channels=16 kernel=3 pad=1\nr1 = relu c1\nc2 = conv r1 channels=16 kernel=3 pad=1\n"
       "s = add c2 r1\nf = flatten s\ndigit = dense f units=10\n" PLAIN_HEADS;
   OK(duet_network_parse("added.net", text, 28, 28, &network, &error));
-  duet_plan *plan = plan_of(network, (duet_plan_options){.batch = 128,
-                                                         .train = true,
-                                                         .kernel_class = DUET_CLASS_GPU,
-                                                         .precision = DUET_PRECISION_bf16,
-                                                         .roomy = true,
-                                                         .sections = true,
-                                                         .compute_units = 132});
+  duet_plan *plan = matrix_plan(network, 128, true, DUET_PRECISION_bf16);
   for (size_t i = 0; i < plan->stage_count; i++) assert_int_equal(plan->stages[i].constants.PACKED, 0);
   duet_plan_destroy(plan);
   duet_network_destroy(network);

@@ -1,6 +1,7 @@
 /* Tensors that lie in bf16 (engine/packed.c) on the device $DUET_TEST_DEVICE, which has that precision: training and
    evaluation give the same bits as with these tensors in fp32, since whoever reads them rounds them to bf16 anyway. */
 #include "tests/check.h"
+#include "tests/plans.h"
 #include "tests/small.h"
 
 #include <setjmp.h>
@@ -49,18 +50,16 @@ static outcome train(const char *network, bool packed) {
 /* Tensors in bf16 of the plan that trains. */
 static int packed_operands(const char *network) {
   duet_network *parsed;
-  duet_plan *plan;
-  const duet_plan_options options = {.batch = 16,
-                                     .train = true,
-                                     .kernel_class = DUET_CLASS_GPU,
-                                     .precision = DUET_PRECISION_bf16,
-                                     .roomy = true,
-                                     .sections = true,
-                                     .compute_units = 4,
-                                     .max_group = 256};
   int count = 0;
   OK(duet_network_parse("small.net", network, 12, 12, &parsed, &error));
-  OK(duet_plan_create(parsed, &options, &plan, &error));
+  duet_plan *plan = plan_of(parsed, (duet_plan_options){.batch = 16,
+                                                        .train = true,
+                                                        .kernel_class = DUET_CLASS_GPU,
+                                                        .precision = DUET_PRECISION_bf16,
+                                                        .roomy = true,
+                                                        .sections = true,
+                                                        .compute_units = 4,
+                                                        .max_group = 256});
   for (size_t i = 0; i < plan->stage_count; i++) count += plan->stages[i].constants.PACKED != 0;
   duet_plan_destroy(plan);
   duet_network_destroy(parsed);

@@ -30,10 +30,7 @@ static double factor_at(const duet_constants *k, const ref_real *words, ptrdiff_
   uint32_t bits;
   const float word = (float)words[at / 2];
   memcpy(&bits, &word, sizeof bits);
-  bits = at % 2 ? bits & 0xffff0000 : bits << 16;
-  float value;
-  memcpy(&value, &bits, sizeof value);
-  return (double)value;
+  return ref_half(bits, at);
 }
 static void set_factor(const duet_constants *k, ref_real *words, ptrdiff_t at, double value) {
   uint32_t bits = ref_rounded(value, k->PRECISION == DUET_PRECISION_bf16 ? REF_BF16 : REF_TF32), word = 0;

@@ -9,20 +9,13 @@ static size_t blocks_of(const duet_stage *stage, const ref_call *call, int opera
   return ref_stage_is_task(stage) && call->stride[operand] ? (size_t)stage->constants.BLOCKS : 1;
 }
 
-static float value_of(uint32_t bits) {
-  float value;
-  memcpy(&value, &bits, sizeof value);
-  return value;
-}
-
 /* Whether matrix units round an operand: the weights of a convolution are factors already (fragment_weights). */
 static bool is_factor(const duet_stage *stage, int operand) {
   const char *name = duet_stage_infos[stage->kind].operands[operand];
   const bool convolves = stage->kind == DUET_STAGE_conv_forward || stage->kind == DUET_STAGE_conv_backward;
-  if (!stage->constants.MATRICES || !name || duet_stage_infos[stage->kind].access[operand] == 'w') return false;
-  if (stage->kind == DUET_STAGE_conv_backward || stage->kind == DUET_STAGE_dense_backward)
-    return !strcmp(name, "dy") || (!strcmp(name, "w") && !convolves); /* x is a mask */
-  return !strcmp(name, "x") || !strcmp(name, "dy") || (!strcmp(name, "w") && !convolves);
+  const bool masks = stage->kind == DUET_STAGE_conv_backward || stage->kind == DUET_STAGE_dense_backward; /* by x */
+  if (!stage->constants.MATRICES || !name) return false;
+  return !strcmp(name, "dy") || (!strcmp(name, "x") && !masks) || (!strcmp(name, "w") && !convolves);
 }
 
 duet_status ref_unpack(const duet_stage *stage, const size_t extents[], ref_call *call, ref_packed *packed,
@@ -39,10 +32,8 @@ duet_status ref_unpack(const duet_stage *stage, const size_t extents[], ref_call
     for (size_t b = 0; b < blocks; b++)
       for (size_t j = 0; j < count; j++) {
         const uint32_t word = words[b * call->stride[i] + (packs ? j / 2 : j)];
-        const uint32_t bits = !packs  ? ref_rounded((double)value_of(word), lacking)
-                              : j % 2 ? word & 0xffff0000
-                                      : word << 16;
-        values[b * count + j] = value_of(bits);
+        const double value = packs ? ref_half(word, (ptrdiff_t)j) : ref_float(ref_rounded(ref_float(word), lacking));
+        values[b * count + j] = (float)value;
       }
     call->operand[i] = values;
     call->stride[i] = count;

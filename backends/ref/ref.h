@@ -80,6 +80,15 @@ void REF_TWIN(picture)(const uint8_t *pixels, size_t count, size_t lane, ref_rea
    memory); then nothing was written. */
 duet_status ref_stage_run(const duet_stage *stage, size_t index, duet_buffer *const memories[], duet_error *error);
 
+/* What a word holds that is a float's bits; and value `at` of words that hold two in bf16 each, the first in the low
+   half. */
+REF_INLINE double ref_float(uint32_t bits) {
+  float value;
+  memcpy(&value, &bits, sizeof value);
+  return (double)value;
+}
+REF_INLINE double ref_half(uint32_t word, ptrdiff_t at) { return ref_float(at % 2 ? word & 0xffff0000 : word << 16); }
+
 /* The bits of a value rounded to nearest, the number of bits that its format lacks of fp32's mantissa being 0; ties to
    even. */
 enum { REF_TF32 = 13, REF_BF16 = 16 };
@@ -106,13 +115,6 @@ void ref_pack(const duet_stage *stage, const size_t extents[], ref_packed *packe
 /* Operand `i` of a TASK stage at `block`. */
 REF_INLINE void *ref_at(const ref_call *call, int i, int block) {
   return call->operand[i] ? (ref_real *)call->operand[i] + (size_t)block * call->stride[i] : NULL;
-}
-
-/* A word of control that holds a float's bits. */
-REF_INLINE double ref_float(uint32_t bits) {
-  float value;
-  memcpy(&value, &bits, sizeof value);
-  return (double)value;
 }
 
 /* Images in the batch of `step`. */
