@@ -140,7 +140,6 @@ static bool fits_gpu(const duet_stage *stage, int group, bool roomy) {
   const int teams = group / DUET_LANES, step = k->POOL ? 2 : 1;
   if (k->MATRICES) return fits_matrices(stage, group / WARP);
   if (k->LOCAL > (roomy ? ROOMY_LOCAL : LOCAL_FLOATS)) return false;
-  const bool plain = k->TH == 1 && k->TW == 1; /* where a template does not read them */
   switch (stage->kind) {
     case DUET_STAGE_conv_forward:
       return k->ROWS == 1 && within(k->TO, k->OC) && divides(k->TH, teams) && divides(step, k->TW) &&
@@ -153,9 +152,10 @@ static bool fits_gpu(const duet_stage *stage, int group, bool roomy) {
              k->ROWS * k->TO * k->TW <= MOST_ITEM_SUMS && k->TILES <= k->OH / step;
     case DUET_STAGE_dense_forward:
     case DUET_STAGE_dense_backward:
-      return plain && k->ROWS == 1 && k->LOCAL > 0 && divides(4, k->TO) && k->TO <= MOST_ITEM_SUMS / 2;
+      return k->ROWS == 1 && k->TW == 1 && k->TO > 1 && k->TO <= MOST_ITEM_SUMS / 4 && divides(4 * k->TH, group);
     case DUET_STAGE_dense_weights:
-      return plain && k->TO == 1 && within(k->ROWS, k->OC) && k->ROWS <= MOST_ITEM_SUMS / 2;
+      return k->TH == 1 && divides(4 * k->TO * k->TW, group) && divides(k->TO, k->ROWS) &&
+             k->ROWS / k->TO <= MOST_ITEM_SUMS / 4;
     default:
       return false;
   }

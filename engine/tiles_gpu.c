@@ -19,6 +19,13 @@ enum {
   TAP_FLOATS = 4096,   /* ... for which there is local memory in any case, a kernel row of weights */
   SMALL_SUM = 16,      /* source features of a small dense layer that are worth a team of their own */
   SMALL_FEATURES = 10, /* ... and features of which an item has the sums at once */
+  DENSE_FEATURES = 4,  /* features, or rows, of which an item of another has the sums, */
+  DENSE_ROOMY = 8,     /* ... of devices with registers to spare, */
+  DENSE_IMAGES = 4,    /* ... of so many images, */
+  DENSE_ROWS = 64,     /* ... rows of a group, */
+  DENSE_SOURCES = 4,   /* ... and source features that it has at once (kernels/dense_tile_gpu.h) */
+  DENSE_END = 300,     /* cycles at its end */
+  FETCH_BYTES = 24,    /* of the second-level cache a cycle and compute unit */
 };
 
 /* Groups of the gpu class: eight teams where the device allows. */
@@ -211,22 +218,48 @@ static int small_local(const duet_constants *k, int items, bool roomy) {
   return !roomy ? 0 : sums + (sums + weights <= LOCAL_FLOATS ? weights : 0);
 }
 
-static void gpu_dense(duet_stage *stage, int teams, int wanted_groups) {
+/* Of a group of the other layers: as many features for a block as cost least, by what comes from the second-level cache
+   or by sums. */
+static void gpu_dense(duet_stage *stage, int teams, int units, bool roomy) {
   duet_constants *k = &stage->constants;
   if (suits_small(k)) {
     small_dense(stage, teams);
     return;
   }
-  k->TO = GPU_CHANNELS;
-  if (ceil_divide(features_of(stage), k->TO) * k->BLOCKS < wanted_groups) k->TO /= 2;
+  const int items = teams * DUET_LANES, features = features_of(stage), sources = is_forward(stage) ? k->IC : k->OC;
+  double least = 0;
+  k->TO = roomy ? DENSE_ROOMY : DENSE_FEATURES;
+  for (int th = 1; DENSE_IMAGES * th <= items; th *= 2) {
+    const int groups = ceil_divide(features, k->TO * th) * k->BLOCKS, shares = items / (DENSE_IMAGES * th);
+    const double turns = ceil_divide(sources, DENSE_SOURCES * shares) * DENSE_SOURCES, lines = DUET_LANES + k->TO * th;
+    const double fetched = sources * lines * sizeof(float) / FETCH_BYTES, summed = turns * k->TO * DENSE_IMAGES;
+    const double cost = ceil_divide(groups, at_least(units, 1)) * ((fetched > summed ? fetched : summed) + DENSE_END);
+    if (least == 0 || cost < least) least = cost, k->TH = th;
+  }
 }
 
-static int dense_weights_slices(const duet_constants *k, int group) { return ceil_divide(k->IC, group); }
+static int dense_weights_slices(const duet_constants *k) { return ceil_divide(k->IC, DENSE_SOURCES * k->TW); }
 
-static void gpu_dense_weights(duet_constants *k, int group, int wanted_groups) {
-  k->ROWS = near_divisor(k->OC, GPU_CHANNELS);
-  while (ceil_divide(k->OC, k->ROWS) * dense_weights_slices(k, group) < wanted_groups && k->ROWS > 1) k->ROWS /= 2;
+/* The tile of a group that costs least: its rows, features and shares of the blocks. */
+static void gpu_dense_weights(duet_constants *k, int items, int units, bool roomy) {
+  const int mine = near_divisor(k->OC, roomy ? DENSE_ROOMY : DENSE_FEATURES);
+  duet_constants tile = *k;
+  double least = 0;
+  for (tile.TO = 1; DENSE_IMAGES * tile.TO <= items && mine * tile.TO <= DENSE_ROWS; tile.TO *= 2)
+    for (tile.TW = 1; DENSE_IMAGES * tile.TO * tile.TW <= items; tile.TW *= 2) {
+      tile.ROWS = mine * tile.TO;
+      const int groups = ceil_divide(k->OC, tile.ROWS) * dense_weights_slices(&tile);
+      const int shares = items / (DENSE_IMAGES * tile.TO * tile.TW), lines = tile.ROWS + DENSE_SOURCES * tile.TW;
+      if (shares > k->BLOCKS) continue;
+      const double fetched = (double)k->BLOCKS * lines * DUET_LANES * sizeof(float) / FETCH_BYTES;
+      const double summed = (double)ceil_divide(k->BLOCKS, shares) * mine * DENSE_SOURCES * DENSE_IMAGES;
+      const double cost = ceil_divide(groups, at_least(units, 1)) * ((fetched > summed ? fetched : summed) + DENSE_END);
+      if (least == 0 || cost < least) least = cost, *k = tile;
+    }
 }
+
+/* Floats of local memory for the sums of a dense layer's items, of so many features or rows each. */
+static int dense_local(int mine, int items) { return DENSE_IMAGES * mine * (items + 4); }
 
 /* Floats of local memory for the tile that a stage has. */
 void duet_tiles_local(duet_stage *stage, size_t group, bool roomy) {
@@ -236,7 +269,6 @@ void duet_tiles_local(duet_stage *stage, size_t group, bool roomy) {
     return;
   }
   const int items = (int)group, teams = items / DUET_LANES;
-  const int words = DUET_LANES / (k->PRECISION ? 2 : 1); /* of a block's images, pairs of halves */
   switch (stage->kind) {
     case DUET_STAGE_conv_forward:
     case DUET_STAGE_conv_backward:
@@ -247,10 +279,10 @@ void duet_tiles_local(duet_stage *stage, size_t group, bool roomy) {
       break;
     case DUET_STAGE_dense_forward:
     case DUET_STAGE_dense_backward:
-      k->LOCAL = duet_tiles_small(stage) ? small_local(k, items, roomy) : items * k->TO;
+      k->LOCAL = duet_tiles_small(stage) ? small_local(k, items, roomy) : dense_local(k->TO, items);
       break;
     case DUET_STAGE_dense_weights:
-      k->LOCAL = items * (words + 4) + k->ROWS * words;
+      k->LOCAL = dense_local(k->ROWS / k->TO, items);
       break;
     case DUET_STAGE_fragment_weights: /* a row: 16 channels at some taps */
       k->LOCAL = DUET_LANES * (DUET_LANES * at_most(k->K * k->K, TAPS_AT_ONCE) | 1);
@@ -291,7 +323,7 @@ void duet_tiles_gpu(duet_stage *stage, int group, const duet_plan *plan) {
   switch (stage->kind) {
     case DUET_STAGE_dense_forward:
     case DUET_STAGE_dense_backward:
-      gpu_dense(stage, teams, wanted_groups);
+      gpu_dense(stage, teams, units, plan->options.roomy);
       break;
     case DUET_STAGE_conv_forward:
     case DUET_STAGE_conv_backward:
@@ -304,7 +336,7 @@ void duet_tiles_gpu(duet_stage *stage, int group, const duet_plan *plan) {
       gpu_conv_weights(k, teams, wanted_groups, plan->options.roomy);
       break;
     case DUET_STAGE_dense_weights:
-      gpu_dense_weights(k, group, wanted_groups);
+      gpu_dense_weights(k, group, units, plan->options.roomy);
       break;
     case DUET_STAGE_peak:
       k->TO = DUET_PEAK_CHAINS;
@@ -325,12 +357,12 @@ size_t duet_tiles_groups(const duet_stage *stage, size_t group) {
       return (size_t)tile_groups(k, destination(stage), teams);
     case DUET_STAGE_dense_forward:
     case DUET_STAGE_dense_backward:
-      return duet_tiles_small(stage) ? 1 : (size_t)ceil_divide(features_of(stage), k->TO);
+      return duet_tiles_small(stage) ? 1 : (size_t)ceil_divide(features_of(stage), k->TO * k->TH);
     case DUET_STAGE_conv_weights:
       return (size_t)(k->MATRICES ? duet_matrix_slices(k, teams) : conv_weights_slices(k, teams));
     case DUET_STAGE_dense_weights:
       if (k->MATRICES) return (size_t)duet_matrix_slices(k, teams);
-      return (size_t)dense_weights_slices(k, (int)group);
+      return (size_t)dense_weights_slices(k);
     case DUET_STAGE_fragment_weights:
       return (size_t)duet_sixteens(k->BACK ? k->OC : k->IC);
     case DUET_STAGE_transpose:

@@ -1,6 +1,8 @@
-/* Stage dense_weights, gpu class (see kernels.def; by matrix units in weights_mma.h, a convolution of one pixel). An item sums ROWS rows of one input feature over all images; a block's x of GROUP features
-   and dy of the rows pass through local memory. Needs: as many groups a task as its features fill; LOCAL >= GROUP * PITCH + ROWS * 16. */
+/* Stage dense_weights, gpu class (see kernels.def; by matrix units in weights_mma.h, a convolution of one pixel). An item sums ROWS / TO rows of four input features over four images of its share of the blocks. A group
+   has ROWS rows of 4 TW features, and shares of the blocks for the items that are left; items of the same sums are added in order through local memory.
+   Needs: as many groups a task as its features fill; TO divides ROWS; 4 TO TW divides GROUP; LOCAL >= 4 ROWS / TO (GROUP + 4). */
 #define X_PIXELS IC
+#define X_FOURS
 #include "source_gpu.h"
 #if MATRICES
 #define WINDOW 1
@@ -24,63 +26,84 @@
 #undef INDEX_STRIDE
 #else
 #include "words.h"
-#define IMAGES (16 / PACK)  /* words of a block's images */
-#define PITCH (IMAGES + 4) /* whole vectors of four, eight of them in different banks */
-/* A team has PACK features (or rows) a turn, an item one word of them. */
-#define TURN_FEATURES (TEAMS_IN_GROUP * PACK)
-#define MY_FEATURE(turn) ((turn) * TURN_FEATURES + TEAM_IN_GROUP * PACK + LANE / IMAGES)
-#define TURNS (GROUP / TURN_FEATURES)
-#define ROW_TURNS ((ROWS + TURN_FEATURES - 1) / TURN_FEATURES)
-#if PACK == 2
-#define X_WORD(x, f) half_word((x)[(f) * 16 + LANE % 8 * 2], (x)[(f) * 16 + LANE % 8 * 2 + 1])
-#else
-#define X_WORD(x, f) X_LOAD(x, f)
-#endif
+#define MINE (ROWS / TO)                 /* rows of an item */
+#define FEATURES (4 * TW)                /* of a group */
+#define BESIDE (RESIDENT && IC % 4 == 0) /* an item's features: of pictures, whose bytes come four at a time */
+#define FEATURE(j) (BESIDE ? ITEM / 4 % TW * 4 + (j) : (j) * TW + ITEM / 4 % TW)
+#define ROW(r) ((r) * TO + ITEM / (4 * TW) % TO)
+#define SHARE (ITEM / (4 * TW * TO))     /* of the blocks */
+#define SHARES (GROUP / (4 * TW * TO))
+#define PITCH (GROUP + 4)                /* of local memory, from sum to sum: neither way two items meet in a bank */
 
-/* A block's words on their way: x[TURNS] of the group's features from `first` on, dy[ROW_TURNS] of its rows, which are added to the bias's gradient. */
-INLINE_FN void JOIN(STAGE, _fetch)(float v[TURNS], float d[ROW_TURNS], float bias[ROW_TURNS], X_SOURCE x, GLOBAL const float *dy, int row, int first) {
-  UNROLL for (int k = 0; k < TURNS; k++) v[k] = X_WORD(x, MIN(first + MY_FEATURE(k), IC - 1)); /* beyond the last: not wanted */
-  UNROLL for (int k = 0; k < ROW_TURNS; k++) {
-    GLOBAL const float *from = dy + MIN(row + MY_FEATURE(k), OC - 1) * 16 + LANE % IMAGES * PACK;
-    d[k] = WORD(from[0], from[1]);
-    bias[k] += PACK == 2 ? from[0] + from[1] : from[0];
+#define UP_TO(f, many) (IC % FEATURES ? MIN(f, IC - (many)) : (f)) /* the last so many */
+
+/* v[feature]: the item's four images of its features from `first` on, beyond the last of that one. */
+INLINE_FN void JOIN(STAGE, _sources)(float4 v[4], X_SOURCE x, int first) {
+#if BESIDE
+  float4 p[4];
+  UNROLL for (int i = 0; i < 4; i++) p[i] = pixels_at(x.of[i], UP_TO(first + FEATURE(0), 4));
+  const float4 a = {p[0].x, p[1].x, p[2].x, p[3].x}, b = {p[0].y, p[1].y, p[2].y, p[3].y};
+  const float4 c = {p[0].z, p[1].z, p[2].z, p[3].z}, d = {p[0].w, p[1].w, p[2].w, p[3].w};
+  v[0] = a, v[1] = b, v[2] = c, v[3] = d;
+#else
+  UNROLL for (int j = 0; j < 4; j++) {
+    const int f = UP_TO(first + FEATURE(j), 1);
+#if RESIDENT
+    const float4 pixels = {PIXEL(x.of[0], f), PIXEL(x.of[1], f), PIXEL(x.of[2], f), PIXEL(x.of[3], f)};
+    v[j] = pixels;
+#else
+    v[j] = LOAD4(x + f * 16 + 4 * QUAD);
+#endif
+  }
+#endif
+}
+
+INLINE_FN void JOIN(STAGE, _sums)(float acc[MINE][4], GLOBAL const X_ELEMENT *x, GLOBAL const float *dy, GLOBAL const float *target, int row, int first) {
+  UNROLL_WIDE_2 for (int b = SHARE; b < BLOCKS; b += SHARES) {
+    float4 v[4], q[MINE];
+    JOIN(STAGE, _sources)(v, X_OF_BLOCK(x, b), first);
+    UNROLL for (int r = 0; r < MINE; r++) q[r] = LOAD4(dy + (size_t)b * DY_STRIDE + (OC % ROWS ? MIN(row + ROW(r), OC - 1) : row + ROW(r)) * 16 + 4 * QUAD);
+    LOADS_FIRST
+    UNROLL for (int r = 0; r < MINE; r++) UNROLL for (int j = 0; j < 4; j++) {
+#if PACK == 2
+      acc[r][j] = MULTIPLY(WORD(q[r].z, q[r].w), WORD(v[j].z, v[j].w), MULTIPLY(WORD(q[r].x, q[r].y), WORD(v[j].x, v[j].y), acc[r][j]));
+#else
+      acc[r][j] = fma(q[r].w, v[j].w, fma(q[r].z, v[j].z, fma(q[r].y, v[j].y, fma(q[r].x, v[j].x, acc[r][j]))));
+#endif
+    }
   }
 }
 
-/* scratch[GROUP features][PITCH], then [ROWS][IMAGES]. */
-INLINE_FN void JOIN(STAGE, _put)(LOCAL_PTR float *scratch, const float v[TURNS], const float d[ROW_TURNS]) {
-  UNROLL for (int k = 0; k < TURNS; k++) scratch[MY_FEATURE(k) * PITCH + LANE % IMAGES] = v[k];
-  UNROLL for (int k = 0; k < ROW_TURNS; k++) if (MY_FEATURE(k) < ROWS) scratch[GROUP * PITCH + MY_FEATURE(k) * IMAGES + LANE % IMAGES] = d[k];
+/* The sums of dy over all images. */
+INLINE_FN void JOIN(STAGE, _bias)(LOCAL_PTR float *scratch, GLOBAL const float *dy, GLOBAL float *dbias, int row) {
+  for (int r = TEAM_IN_GROUP; r < (ROWS + TEAMS_IN_GROUP - 1) / TEAMS_IN_GROUP * TEAMS_IN_GROUP; r += TEAMS_IN_GROUP) { /* as often for every team */
+    float sum = 0.0f;
+    for (int b = 0; b < BLOCKS; b++) sum += LOAD(dy + (size_t)b * DY_STRIDE, MIN(row + r, OC - 1));
+    sum = LANE_SUM(sum);
+    if (LANE == 0 && r < ROWS && row + r < OC) dbias[row + r] = sum;
+  }
 }
 
 INLINE_FN void JOIN(STAGE, _group)(LOCAL_PTR float *scratch, GLOBAL const X_ELEMENT *x, GLOBAL const float *dy, GLOBAL const float *target, GLOBAL float *dw,
                                    GLOBAL float *dbias, int row, int first) {
-  float acc[ROWS], v[TURNS], d[ROW_TURNS], bias[ROW_TURNS];
-  UNROLL for (int o = 0; o < ROWS; o++) acc[o] = 0.0f;
-  UNROLL for (int k = 0; k < ROW_TURNS; k++) bias[k] = 0.0f;
-  JOIN(STAGE, _fetch)(v, d, bias, X_OF_BLOCK(x, 0), dy, row, first);
-  NO_UNROLL for (int b = 0; b < BLOCKS; b++) {
-    BARRIER();
-    JOIN(STAGE, _put)(scratch, v, d);
-    BARRIER();
-    if (b + 1 < BLOCKS) JOIN(STAGE, _fetch)(v, d, bias, X_OF_BLOCK(x, b + 1), dy + (size_t)(b + 1) * DY_STRIDE, row, first);
-    UNROLL_WIDE for (int l = 0; l < IMAGES; l += 4) {
-      const float4 mine = LOAD4_LOCAL(scratch + ITEM * PITCH + l);
-      UNROLL for (int o = 0; o < ROWS; o++) {
-        const float4 q = LOAD4_LOCAL(scratch + GROUP * PITCH + o * IMAGES + l);
-        acc[o] = MULTIPLY(q.w, mine.w, MULTIPLY(q.z, mine.z, MULTIPLY(q.y, mine.y, MULTIPLY(q.x, mine.x, acc[o]))));
-      }
-    }
-  }
-  UNROLL for (int o = 0; o < ROWS; o++) if (row + o < OC && first + ITEM < IC) dw[(size_t)(row + o) * IC + first + ITEM] = acc[o];
+  float acc[MINE][4];
+  UNROLL for (int i = 0; i < MINE * 4; i++) acc[i / 4][i % 4] = 0.0f;
+  JOIN(STAGE, _sums)(acc, x, dy, target, row, first);
   BARRIER();
-  UNROLL for (int k = 0; k < ROW_TURNS; k++) if (MY_FEATURE(k) < ROWS) scratch[MY_FEATURE(k) * IMAGES + LANE % IMAGES] = bias[k];
+  UNROLL for (int i = 0; i < MINE * 4; i++) scratch[i * PITCH + ITEM] = acc[i / 4][i % 4];
   BARRIER();
-  for (int o = ITEM; o < (first == 0 ? MIN(ROWS, OC - row) : 0); o += GROUP) {
+  for (int i = ITEM; i < ROWS * FEATURES; i += GROUP) {
+    const int f = i % FEATURES, r = i / FEATURES;
+    const int j = BESIDE ? f % 4 : f / TW, tile = BESIDE ? f / 4 : f % TW;
+    LOCAL_PTR const float *sums = scratch + (r / TO * 4 + j) * PITCH + (r % TO * TW + tile) * 4;
     float sum = 0.0f;
-    for (int l = 0; l < IMAGES; l++) sum += scratch[o * IMAGES + l];
-    dbias[row + o] = sum;
+    for (int s = 0; s < SHARES; s++) {
+      const float4 v = LOAD4_LOCAL(sums + s * (4 * TW * TO));
+      sum += v.x + v.y + (v.z + v.w);
+    }
+    if (row + r < OC && first + f < IC) dw[(size_t)(row + r) * IC + first + f] = sum;
   }
+  if (first == 0) JOIN(STAGE, _bias)(scratch, dy, dbias, row); /* last: PoCL 3.1 breaks the sums of a loop that follows a conditional with barriers */
 }
 #endif
 
@@ -90,15 +113,18 @@ STAGE_FN STAGE(TASK_PARAMETERS, GLOBAL const X_ELEMENT *x, GLOBAL const float *x
 #if MATRICES
   JOIN(STAGE, _group)(scratch, x, dy + (size_t)row * 16, 0, target, dw + (size_t)row * IC, dbias + row, MIN(ROWS, OC - row), slice * UNITS_IN_GROUP);
 #else
-  JOIN(STAGE, _group)(scratch, x, dy, target, dw, dbias, row, slice * GROUP);
+  JOIN(STAGE, _group)(scratch, x, dy, target, dw, dbias, row, slice * FEATURES);
 #endif
 }
-#undef IMAGES
 #undef X_PIXELS
+#undef X_FOURS
 #undef UNITS_IN_GROUP
+#undef MINE
+#undef FEATURES
+#undef BESIDE
+#undef FEATURE
+#undef UP_TO
+#undef ROW
+#undef SHARE
+#undef SHARES
 #undef PITCH
-#undef TURN_FEATURES
-#undef MY_FEATURE
-#undef TURNS
-#undef ROW_TURNS
-#undef X_WORD

@@ -13,12 +13,10 @@
 /* Where it takes many registers: NVIDIA's devices have them, and few groups of a small batch that could work while one waits. */
 #ifdef __CUDACC__
 #define UNROLL_WIDE UNROLL
-#define UNROLL_WIDE_4 UNROLL_4
-#define UNROLL_WIDE_8 _Pragma("unroll 8")
+#define UNROLL_WIDE_2 _Pragma("unroll 2")
 #else
 #define UNROLL_WIDE NO_UNROLL
-#define UNROLL_WIDE_4 NO_UNROLL
-#define UNROLL_WIDE_8 NO_UNROLL
+#define UNROLL_WIDE_2 NO_UNROLL
 #endif
 #define JOIN_(a, b) a##b
 #define JOIN(a, b) JOIN_(a, b)
@@ -217,14 +215,14 @@ INLINE_FN picture picture_of_batch(GLOBAL const u8 *images, GLOBAL const u32 *or
 INLINE_FN picture picture_of_target(GLOBAL const u8 *images, GLOBAL const float *target, int l, int pixels) {
   return picture_at(images, as_uint(target[48 + l]), target[32 + l] > 0.0f, pixels);
 }
-/* Images side by side, for stages whose items do not keep to one: two from `i` of the batch on, four from `l` of a block on. */
+/* Images side by side, for stages whose items do not keep to one: at most four from `i` of the batch on, or from `l` of a block on. */
+#define QUAD (ITEM % 4) /* four of a block's images */
 typedef struct pictures {
   picture of[4];
 } pictures;
 INLINE_FN pictures pictures_of_batch(GLOBAL const u8 *images, GLOBAL const u32 *order, GLOBAL const u32 *control, int i, int batch, int pixels) {
   pictures p;
-  p.of[0] = p.of[2] = picture_of_batch(images, order, control, i, batch, pixels);
-  p.of[1] = p.of[3] = picture_of_batch(images, order, control, i + 1, batch, pixels);
+  UNROLL for (int k = 0; k < 4; k++) p.of[k] = picture_of_batch(images, order, control, i + k, batch, pixels);
   return p;
 }
 INLINE_FN pictures pictures_of_target(GLOBAL const u8 *images, GLOBAL const float *target, int l, int pixels) {

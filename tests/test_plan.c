@@ -127,7 +127,7 @@ static void check_matrix_tile(const duet_stage *stage, int group, int local) {
 /* `local`: floats of local memory that there are. */
 static void check_gpu_tile(const duet_stage *stage, int group, int local) {
   const duet_constants *k = &stage->constants;
-  const int teams = group / DUET_LANES, words = DUET_LANES / (k->PRECISION ? 2 : 1); /* pairs of halves */
+  const int teams = group / DUET_LANES;
   if (k->LOCAL > local) fail_msg("%s: %d floats of local memory", stage->label, k->LOCAL);
   switch (stage->kind) {
     case DUET_STAGE_conv_forward:
@@ -142,7 +142,7 @@ static void check_gpu_tile(const duet_stage *stage, int group, int local) {
         assert_true(teams % k->TH == 0 && (k->LOCAL == 0 || group * k->TW <= k->LOCAL));
         assert_true(k->TH > 1 || (stage->kind == DUET_STAGE_dense_forward ? k->OC : k->IC) % k->TW == 0);
       } else {
-        assert_true(group * k->TO <= k->LOCAL && k->TO % 4 == 0);
+        assert_true(k->TO % 4 == 0 && group % (4 * k->TH) == 0 && 4 * k->TO * (group + 4) <= k->LOCAL);
       }
       break;
     case DUET_STAGE_conv_weights:
@@ -150,7 +150,8 @@ static void check_gpu_tile(const duet_stage *stage, int group, int local) {
       assert_true(k->ROWS * k->TO * k->TW * (group + 1) <= k->LOCAL);
       break;
     case DUET_STAGE_dense_weights:
-      assert_true(group * (words + 4) + k->ROWS * words <= k->LOCAL);
+      assert_true(k->ROWS % k->TO == 0 && group % (4 * k->TO * k->TW) == 0);
+      assert_true(4 * k->ROWS / k->TO * (group + 4) <= k->LOCAL);
       break;
     default:
       break;
