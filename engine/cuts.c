@@ -117,8 +117,9 @@ static bool fits_matrices(const duet_stage *stage, int warps) {
   switch (stage->kind) {
     case DUET_STAGE_conv_forward:
     case DUET_STAGE_conv_backward:
-      return k->ROWS == 1 && fits_rows(k->TO, features) && divides(side, k->TW) &&
-             within(k->TW, forward ? k->OW : k->IW) && k->TO * side * k->TW / 2 <= MOST_WARP_SUMS;
+      return fits_rows(k->TO, features) && divides(side, k->TW) && divides(side, k->ROWS) &&
+             within(k->TW, forward ? k->OW : k->IW) && within(k->ROWS, forward ? k->OH : k->IH) &&
+             k->TO * k->ROWS * k->TW / 2 <= MOST_WARP_SUMS;
     case DUET_STAGE_conv_weights:
       if (k->TW != 1 || !fits_rows(k->ROWS, k->OC)) return false;
       if (goes_by_channels(k)) return divides(k->TO, k->K) && k->ROWS * k->TO * k->K / 4 <= MOST_WARP_SUMS;

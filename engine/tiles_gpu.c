@@ -25,7 +25,6 @@ enum {
   DENSE_ROWS = 64,     /* ... rows of a group, */
   DENSE_SOURCES = 4,   /* ... and source features that it has at once (kernels/dense_tile_gpu.h) */
   DENSE_END = 300,     /* cycles at its end */
-  FETCH_BYTES = 24,    /* of the second-level cache a cycle and compute unit */
 };
 
 /* Groups of the gpu class: eight teams where the device allows. */
@@ -42,10 +41,21 @@ size_t duet_plan_group(const duet_plan *plan) {
 static int pixel_teams(duet_constants k, extent e, int teams) {
   int best = teams, fewest = 0;
   for (k.TH = teams; k.TH > 0; k.TH /= 2) {
-    const int groups = tile_groups(&k, e, teams);
+    const int groups = tile_groups(&k, e, 1, teams);
     if (fewest == 0 || groups < fewest) best = k.TH, fewest = groups;
   }
   return best;
+}
+
+double duet_tile_inside(const duet_constants *k, bool forward, int to, int from) {
+  const int padding = forward ? k->PAD : k->K - 1 - k->PAD, dilate = forward ? 1 : k->STRIDE;
+  int inside = 0;
+  for (int i = 0; i < to; i++)
+    for (int tap = 0; tap < k->K; tap++) {
+      const int at = i * step_of(k, forward) + tap - padding;
+      inside += at >= 0 && at % dilate == 0 && at / dilate < from;
+    }
+  return (double)inside / (to * k->K);
 }
 
 /* Floats of local memory for a tap of all channels of a group (kernels/tile_gpu.h). */
@@ -56,7 +66,8 @@ static void gpu_tile(duet_constants *k, extent e, int step, int teams, int wante
   const int window = at_least(k->K, 1);
   k->TW = near_divisor(e.width / step, GPU_COLUMNS / step) * step;
   k->TO = near_divisor(e.channels, at_most(GPU_CHANNELS, GPU_CHANNELS * GPU_COLUMNS / (k->TW * step)));
-  while (k->TH = pixel_teams(*k, e, teams), tile_groups(k, e, teams) * k->BLOCKS < wanted_groups && k->TO * k->TW > 2) {
+  while (k->TH = pixel_teams(*k, e, teams),
+         tile_groups(k, e, 1, teams) * k->BLOCKS < wanted_groups && k->TO * k->TW > 2) {
     const bool columns = k->TW >= 2 * step && k->TW >= k->TO;
     if (!columns && k->TO == 1) break;
     *(columns ? &k->TW : &k->TO) /= 2;
@@ -111,10 +122,11 @@ static double tile_cost(const duet_constants *k, bool forward, extent e, int tea
   const int slab = slab_floats(k, k->K, rows, step, teams), channels = forward ? k->IC : k->OC;
   const double sums = rows * k->TW * k->TO, weights = k->TO % 4 ? k->TO : k->TO / 4, items = teams * DUET_LANES;
   const double source = ((rows - 1) * step + k->K) * ((k->TW - 1) * step + k->K);
+  const double used = k->TW < e.width ? 1 : duet_tile_inside(k, forward, e.width, grid_of(k, forward, k->IW, k->OW));
   const int bring = k->RESIDENT && !tile_near(k, forward, teams) ? SCATTERED : BRING;
-  const double work = channels * (taps * (sums + weights) + source + bring * slab / items) + STORE * sums;
+  const double work = channels * (taps * (used * sums + weights) + used * source + bring * slab / items) + STORE * sums;
   const double wait = WAIT * ((double)channels * slab / LOCAL_FLOATS + 1);
-  const int groups = tile_groups(k, e, teams) * k->BLOCKS;
+  const int groups = tile_groups(k, e, 1, teams) * k->BLOCKS;
   if (forward) return ceil_divide(groups, at_least(units, 1)) * work + wait;
   const double beside = (double)k->BLOCKS * DUET_LANES * k->OC * k->OH * k->OW * k->IC * taps / items;
   const double even = (groups * work + beside) / at_least(units, 1);
@@ -354,7 +366,8 @@ size_t duet_tiles_groups(const duet_stage *stage, size_t group) {
   switch (stage->kind) {
     case DUET_STAGE_conv_forward:
     case DUET_STAGE_conv_backward:
-      return (size_t)tile_groups(k, destination(stage), teams);
+      return (size_t)tile_groups(k, destination(stage), k->MATRICES ? k->ROWS / rows_of(k, is_forward(stage)) : 1,
+                                 teams);
     case DUET_STAGE_dense_forward:
     case DUET_STAGE_dense_backward:
       return duet_tiles_small(stage) ? 1 : (size_t)ceil_divide(features_of(stage), k->TO * k->TH);

@@ -9,6 +9,7 @@ enum {
   LOCAL_FLOATS = 8000,  /* local memory that every device has: 32 KiB, but for what drivers need of it */
   ROOMY_LOCAL = 12000,  /* floats of local memory of devices with registers to spare (duet_device_info): 48 KiB, but for
                            a  little */
+  FETCH_BYTES = 24,     /* a cycle and compute unit that the second-level cache gives when all ask (Hopper) */
   SMALL_PRODUCT = 10240 /* multiplications per image of a dense layer that one group does for a block */
 };
 
@@ -47,9 +48,19 @@ static inline bool is_forward(const duet_stage *stage) {
 static inline int rows_of(const duet_constants *k, bool forward) { return forward && k->POOL ? 2 : 1; }
 static inline int step_of(const duet_constants *k, bool forward) { return forward ? k->STRIDE : 1; }
 
-/* Groups that a block of a tiled stage takes (kernels/tile_gpu.h), when each makes one unit. */
-static inline int tile_groups(const duet_constants *k, extent e, int teams) {
-  return ceil_divide(e.height * ceil_divide(e.width, k->TW), k->TH) * ceil_divide(e.channels, teams / k->TH * k->TO);
+/* Groups that a block of a tiled stage takes (kernels/tile_gpu.h), when each makes one unit, of so many rows. */
+static inline int tile_groups(const duet_constants *k, extent e, int rows, int teams) {
+  const int tiles = ceil_divide(e.height, rows) * ceil_divide(e.width, k->TW);
+  return ceil_divide(tiles, k->TH) * ceil_divide(e.channels, teams / k->TH * k->TO);
+}
+
+/* Share of the taps of a convolution along one side, `to` long, that meet a pixel of the source, `from` long; the
+   others' products may be left out (kernels/tile_groups.h). */
+double duet_tile_inside(const duet_constants *k, bool forward, int to, int from);
+
+/* Pixels of the source along one side, as its grid has them: odd edges behind a pooling are dropped. */
+static inline int grid_of(const duet_constants *k, bool forward, int forward_size, int size) {
+  return forward ? forward_size : k->POOL ? size / 2 * 2 : size;
 }
 
 /* Channels or features that a stage makes. */

@@ -3,12 +3,12 @@
 
 enum {
   PLANES = 4,           /* of a chunk in local memory (kernels/tile_mma.h) */
-  WARP_SUMS = 224,      /* channels times pixels of a convolution that a warp sums; */
+  WARP_SUMS = 240,      /* channels times pixels of a convolution that a warp sums; */
   WARP_TILES = 8,       /* ... tiles of 16 rows by 16 columns of another product */
   WARP_REGISTERS = 200, /* of an item, for a weight gradient by channels */
   READ_TURNS = 4,       /* cycles of the port to local memory and the first-level cache for 16 x 16 factors in bf16, */
   BRING_TURNS = 12,     /* ... for what it takes to bring such to local memory, instructions included */
-  FETCH_TURNS = 16,     /* ... of the second-level cache, at 32 bytes a cycle and unit */
+  FETCH_TURNS = 512 / FETCH_BYTES, /* ... of the second-level cache */
   WARP_CHANNELS =
       4, /* source channels of a convolution from which matrix units are worth their trouble: they take eight at once */
 };
@@ -16,15 +16,16 @@ enum {
 /* Source pixels under a tile for matrix units. */
 static int matrix_vectors(const duet_constants *k, bool forward) {
   const int step = step_of(k, forward);
-  return ((rows_of(k, forward) - 1) * step + k->K) * ((k->TW - 1) * step + k->K);
+  return ((k->ROWS - 1) * step + k->K) * ((k->TW - 1) * step + k->K);
 }
 
 /* Floats of local memory for a convolution by matrix units (kernels/tile_mma.h): two chunks where they have room, else
-   one; or the sums of 16 channels a warp. Where the source lies in bf16 a chunk takes a little less. */
+   one; or the sums of 8 channels a warp. Where the source lies in bf16 a chunk takes a little less. */
 static int matrix_local(const duet_constants *k, bool forward, int warps) {
   const int spots = k->TH * matrix_vectors(k, forward), chunk = PLANES * (spots * 2 * DUET_LANES + 8);
-  const int pitch = (k->TH * rows_of(k, forward) * k->TW | 1) * DUET_LANES;
-  return at_least(spots + (2 * chunk + spots > WARP_LOCAL ? chunk : 2 * chunk), warps / k->TH * WARP_ROWS * pitch);
+  const int pitch = (k->TH * k->ROWS * k->TW | 1) * DUET_LANES;
+  return at_least(spots + (2 * chunk + spots > WARP_LOCAL ? chunk : 2 * chunk),
+                  warps / k->TH * (WARP_ROWS / 2) * pitch);
 }
 
 /* Cycles of a compute unit for all tiles, by what takes longest of 16 source channels: products, what passes through
@@ -35,32 +36,37 @@ static int matrix_local(const duet_constants *k, bool forward, int warps) {
  */
 static double matrix_cost(const duet_constants *k, bool forward, extent e, int warps, int units) {
   static const double PRODUCT = 3.25;
-  const int rows = rows_of(k, forward), step = step_of(k, forward), taps = k->K * k->K;
-  const int sixteens = k->TO / WARP_ROWS, vectors = k->TH * matrix_vectors(k, forward);
-  const double products = PRODUCT * warps * sixteens * rows * k->TW * taps;
-  const double pixels =
-      (double)k->K * rows * ((k->TW - 1) * step + k->K); /* as often as rows of the kernel meet them */
-  const double read = READ_TURNS * warps * (sixteens * taps + pixels) + BRING_TURNS * vectors;
-  const double fetched = FETCH_TURNS * ((double)warps / k->TH * sixteens * taps + vectors);
+  const int rows = k->ROWS, side = rows_of(k, forward), step = step_of(k, forward), taps = k->K * k->K;
+  const int sixteens = k->TO / WARP_ROWS;
+  const int height = grid_of(k, forward, k->IH, k->OH), width = grid_of(k, forward, k->IW, k->OW),
+            all = e.height * side;
+  const double columns = k->TW < e.width ? 1 : duet_tile_inside(k, forward, e.width, width);
+  const double used = (5 * height <= 4 * all ? duet_tile_inside(k, forward, all, height) : 1) * columns;
+  const double products = PRODUCT * warps * sixteens * rows * k->TW * taps * used;
+  const double pixels = k->K * rows * ((k->TW - 1) * step + k->K) * used; /* as often as rows of the kernel meet them */
+  const int brought = k->TH * at_most(matrix_vectors(k, forward), height * width);
+  const double read = READ_TURNS * warps * (sixteens * taps + pixels) + BRING_TURNS * brought;
+  const double fetched = FETCH_TURNS * ((double)warps / k->TH * sixteens * taps + at_most(brought, height * width));
   const double longest = products > read ? products : read;
   const double chunks = ceil_divide(forward ? k->IC : k->OC, WARP_ROWS);
-  return ceil_divide(tile_groups(k, e, warps) * k->BLOCKS, at_least(units, 1)) * chunks *
+  return ceil_divide(tile_groups(k, e, rows / side, warps) * k->BLOCKS, at_least(units, 1)) * chunks *
          (longest > fetched ? longest : fetched);
 }
 
 /* The tile for matrix units that costs least; false when none has room: a large window. */
 static bool matrix_tile(duet_constants *k, bool forward, extent e, int warps, int units) {
-  const int rows = rows_of(k, forward);
+  const int side = rows_of(k, forward);
   const int most = ceil_divide(e.channels, WARP_ROWS) > 1 ? 2 * WARP_ROWS : WARP_ROWS;
   duet_constants tile = *k;
   double least = 0;
   for (tile.TO = WARP_ROWS; tile.TO <= most; tile.TO += WARP_ROWS)
-    for (tile.TW = rows; tile.TW <= e.width && tile.TO * rows * tile.TW <= WARP_SUMS; tile.TW += rows)
-      for (tile.TH = warps; tile.TH > 0; tile.TH /= 2) {
-        tile.LOCAL = matrix_local(&tile, forward, warps);
-        const double cost = matrix_cost(&tile, forward, e, warps, units);
-        if (tile.LOCAL <= WARP_LOCAL && (least == 0 || cost < least)) least = cost, *k = tile;
-      }
+    for (tile.ROWS = side; tile.ROWS <= side * e.height && tile.TO * tile.ROWS * side <= WARP_SUMS; tile.ROWS += side)
+      for (tile.TW = side; tile.TW <= e.width && tile.TO * tile.ROWS * tile.TW <= WARP_SUMS; tile.TW += side)
+        for (tile.TH = warps; tile.TH > 0; tile.TH /= 2) {
+          tile.LOCAL = matrix_local(&tile, forward, warps);
+          const double cost = matrix_cost(&tile, forward, e, warps, units);
+          if (tile.LOCAL <= WARP_LOCAL && (least == 0 || cost < least)) least = cost, *k = tile;
+        }
   return least > 0;
 }
 

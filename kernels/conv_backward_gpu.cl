@@ -32,7 +32,8 @@
 #if ADD && LIES_PACKED(3)
 #error "nothing is added to a gradient in bf16"
 #endif
-#define TILE_ROWS 1
+#define STORED_ROWS 1
+#define TILE_ROWS (MATRICES ? ROWS : STORED_ROWS)
 #define TILE_START(d) 0.0f
 INLINE_FN void JOIN(STAGE, _store)(TILE_PARAMETERS, const float *sums, int d, int h, int w0) {
   UNROLL for (int i = 0; i < TW; i++) if (DW % TW == 0 || w0 + i < DW) {
@@ -88,5 +89,6 @@ STAGE_FN STAGE(TEAM_PARAMETERS, GLOBAL const float *dy, GLOBAL const float *w, G
 #undef TILE_PACKED
 #undef ABOVE
 #undef STORE_DX
+#undef STORED_ROWS
 #undef TILE_ROWS
 #undef TILE_START

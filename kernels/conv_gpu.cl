@@ -25,7 +25,8 @@
 #include "source_gpu.h"
 #define TILE_SOURCE X_SOURCE
 #define TILE_LOAD(x, c, h, w) X_LOAD(x, ((c) * SH + (h)) * SW + (w))
-#define TILE_ROWS (POOL ? 2 : 1)
+#define STORED_ROWS (POOL ? 2 : 1) /* at once, by <stage>_store */
+#define TILE_ROWS (MATRICES ? ROWS : STORED_ROWS)
 #define TILE_START(d) bias[MIN(d, DC - 1)]
 INLINE_FN void JOIN(STAGE, _store)(TILE_PARAMETERS, const float *sums, int d, int h, int w0) {
 #if POOL
@@ -80,5 +81,6 @@ STAGE_FN STAGE(TEAM_PARAMETERS, GLOBAL const X_ELEMENT *x, GLOBAL const float *w
 #undef TILE_LOAD
 #undef TILE_PACKED
 #undef STORE_Y
+#undef STORED_ROWS
 #undef TILE_ROWS
 #undef TILE_START

@@ -74,11 +74,11 @@ INLINE_FN float4 mma_images(float (*d)[4], int half) {
   const float4 v = {d[0][2 * half], d[1][2 * half], d[0][2 * half + 1], d[1][2 * half + 1]};
   return v;
 }
-/* ... or images c and c + 8: the same row to `to`, of 16 images. */
-INLINE_FN void mma_store_halves(LOCAL_PTR float *to, float (*d)[4], int half) {
+/* ... or images c and c + 8: the same row to `to`, of 16 images, perhaps the last 8 first. */
+INLINE_FN void mma_store_halves(LOCAL_PTR float *to, float (*d)[4], int half, int swapped) {
   UNROLL for (int i = 0; i < 2; i++) {
     const float2 v = {d[i][2 * half], d[i][2 * half + 1]};
-    STORE2_LOCAL(to + 8 * i + 2 * MMA_PLACE, v);
+    STORE2_LOCAL(to + 8 * (i ^ swapped) + 2 * MMA_PLACE, v);
   }
 }
 

@@ -131,9 +131,9 @@ INLINE_FN void JOIN(STAGE, _bring)(LOCAL_PTR float *to, TILE_PARAMETERS, TILE_SO
   }
 }
 
-/* Adds a slab: the team's weights[tap][PITCH] and its tile's source. Each source row serves all rows of the tile. */
-INLINE_FN void JOIN(STAGE, _slab)(float (*acc)[TO], LOCAL_PTR const float *weights, LOCAL_PTR const float *source) {
-  UNROLL for (int r = 0; r < SOURCE_ROWS(KERNEL_ROWS); r++) {
+/* Adds a slab: the team's weights[tap][PITCH] and its tile's source, whose first row is row `top` of the grid. Each source row serves all rows of the tile. */
+INLINE_FN void JOIN(STAGE, _slab)(float (*acc)[TO], LOCAL_PTR const float *weights, LOCAL_PTR const float *source, int top) {
+  UNROLL for (int r = 0; r < SOURCE_ROWS(KERNEL_ROWS); r++) if (!SKIPS || JOIN(STAGE, _has_row)(top + r)) {
     float window[COLUMNS];
     UNROLL for (int j = 0; j < COLUMNS; j++) window[j] = source[(r * COLUMNS + j) * 16 + LANE];
     UNROLL for (int i = 0; i < TILE_ROWS; i++) if (r >= i * STEP && r - i * STEP < KERNEL_ROWS)
@@ -150,6 +150,7 @@ INLINE_FN void JOIN(STAGE, _unit)(LOCAL_PTR float *scratch, TILE_PARAMETERS, TIL
   scratch += NEAR_FLOATS;
 #endif
   LOCAL_PTR const float *source = scratch + CHUNK * SLAB_TAPS * PITCH;
+  const int h = tile / ROW_TILES * TILE_ROWS, w0 = tile % ROW_TILES * TW;
   float acc[TILE_ROWS * TW][TO];
   UNROLL for (int i = 0; i < TILE_ROWS * TW; i++) UNROLL for (int o = 0; o < TO; o++) acc[i][o] = TILE_START(d0 + mine + o);
   NO_UNROLL for (int s0 = 0; s0 < SLABS; s0 += CHUNK) {
@@ -158,10 +159,10 @@ INLINE_FN void JOIN(STAGE, _unit)(LOCAL_PTR float *scratch, TILE_PARAMETERS, TIL
     BARRIER();
     const int slabs = SLABS % CHUNK ? MIN(CHUNK, SLABS - s0) : CHUNK;
     NO_UNROLL for (int s = 0; s < slabs; s++)
-      JOIN(STAGE, _slab)(acc, scratch + s * (SLAB_TAPS * PITCH) + mine, source + (s * TH + TEAM_IN_GROUP % TH) * SOURCE_FLOATS(KERNEL_ROWS));
+      JOIN(STAGE, _slab)(acc, scratch + s * (SLAB_TAPS * PITCH) + mine, source + (s * TH + TEAM_IN_GROUP % TH) * SOURCE_FLOATS(KERNEL_ROWS),
+                         h * STEP - P + (s0 + s) % PARTS * KERNEL_ROWS);
   }
   if (tile >= PIXEL_TILES) return;
-  const int h = tile / ROW_TILES * TILE_ROWS, w0 = tile % ROW_TILES * TW;
 #if FLIP && MASK /* all at once, for what one waits */
   float above[TW][TO];
   UNROLL for (int o = 0; o < TO; o++) UNROLL for (int i = 0; i < TW; i++)
@@ -177,6 +178,7 @@ INLINE_FN void JOIN(STAGE, _unit)(LOCAL_PTR float *scratch, TILE_PARAMETERS, TIL
 #undef TAPS
 #undef SEGMENT
 #undef CHANNELS
+#undef IS_USED
 #undef PITCH
 #undef COLUMNS
 #undef SOURCE_ROWS

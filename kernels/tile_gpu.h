@@ -30,7 +30,7 @@ INLINE_FN void JOIN(STAGE, _stage)(LOCAL_PTR float *scratch, GLOBAL const float 
 /* Adds kernel row `kh` of source word `c`: weights[tap][PITCH], pixels from column w0 of destination row `h` on. */
 INLINE_FN void JOIN(STAGE, _row)(float (*acc)[TO], TILE_PARAMETERS, TILE_SOURCE x, LOCAL_PTR const float *weights, int c, int kh, int h, int w0) {
   const int sh = h * STEP + kh - P;
-  if (sh < 0 || sh % DILATE != 0 || sh / DILATE >= SH) return;
+  if (!JOIN(STAGE, _has_row)(sh)) return;
   for (int k0 = 0; k0 < WINDOW; k0 += SEGMENT) {
     float window[COLUMNS];
     UNROLL for (int j = 0; j < COLUMNS; j++) {
@@ -75,5 +75,6 @@ INLINE_FN void JOIN(STAGE, _unit)(LOCAL_PTR float *scratch, TILE_PARAMETERS, TIL
 #undef SEGMENT
 #undef COLUMNS
 #undef CHANNELS
+#undef IS_USED
 #undef PITCH
 #undef CHUNK

@@ -4,10 +4,22 @@
 #undef PIXEL_TILES
 #undef TILE_GROUPS
 #undef TILE_UNITS
+#undef GRID_HEIGHT
+#undef GRID_WIDTH
+#undef MAY_BE_INSIDE
+#undef SKIPS
 #define ROW_TILES ((DW + TW - 1) / TW)
-#define PIXEL_TILES (DH / TILE_ROWS * ROW_TILES)
+#define PIXEL_TILES ((DH + TILE_ROWS - 1) / TILE_ROWS * ROW_TILES)
 #define TILE_GROUPS ((PIXEL_TILES + TH - 1) / TH)
 #define TILE_UNITS ((DC + CHANNELS - 1) / CHANNELS * TILE_GROUPS)
+/* The source on the grid that is walked, DILATE apart; odd edges behind a pooling are dropped. */
+#define GRID_HEIGHT (FLIP && POOL ? SH / 2 * 2 : SH)
+#define GRID_WIDTH (FLIP && POOL ? SW / 2 * 2 : SW)
+/* False where column `j` of the source under a tile is known to be outside: under a tile of whole rows all are known. Its products are left out. */
+#define MAY_BE_INSIDE(j) (ROW_TILES > 1 || ((j) >= P && ((j) - P) % DILATE == 0 && ((j) - P) / DILATE < GRID_WIDTH))
+/* Whether the source has a row of the grid. Where it has far fewer than the destination, most of all on the way back of small maps, the others are worth a branch. */
+#define SKIPS (5 * GRID_HEIGHT <= 4 * DH)
+INLINE_FN int JOIN(STAGE, _has_row)(int row) { return row >= 0 && row % DILATE == 0 && row / DILATE < GRID_HEIGHT; }
 
 INLINE_FN void JOIN(STAGE, _unit)(LOCAL_PTR float *scratch, TILE_PARAMETERS, TILE_SOURCE x, GLOBAL const float *w, int unit);
 

@@ -3,8 +3,8 @@
    the others take further channels. The source passes through local memory by chunks, 8 words of source channels of all pixels under the group's tiles, rounded and in the order in which
    items take it: an operand of a product is registers side by side, so what is loaded together needs no moves. Where two chunks have room one
    is brought before the other is multiplied; where its pixels lie is found once for all. Weights are read where stage `fragment_weights` has laid them out, rounded as well, as each item needs them. A pixel of the source, once read,
-   meets all taps of a kernel row. At last the sums pass through local memory, 16 channels of each warp at a time, so that teams store them as in fp32.
-   Needs: GROUP a multiple of 32, TO of 16; TH divides WARPS; LOCAL >= CHUNK_FLOATS + SPOTS and SUM_FLOATS (engine/tiles_matrix.c: at least so much). */
+   meets all taps of a kernel row. At last the sums pass through local memory, 8 channels of each warp at a time, so that teams store them as in fp32.
+   Needs: GROUP a multiple of 32, TO of 16, TILE_ROWS of STORED_ROWS; TH divides WARPS; LOCAL >= CHUNK_FLOATS + SPOTS and SUM_FLOATS (engine/tiles_matrix.c: at least so much). */
 #include "mma.h"
 #define PIXELS (TILE_ROWS * TW)
 #define COLUMNS ((TW - 1) * STEP + WINDOW)
@@ -35,7 +35,8 @@
 #define PLUS(place, floats) ((place) + (floats))
 #endif
 #define SUM_PITCH ((TH * PIXELS | 1) * 16) /* from channel to channel; odd, so that neighbours lie in other banks */
-#define SUM_FLOATS (WARPS / TH * 16 * SUM_PITCH)
+#define SUM_FLOATS (WARPS / TH * 8 * SUM_PITCH)
+#define SWAPPED(channel) (TILE_PACKED ? 8 * ((channel) / 2 % 2) : 0) /* images 8 to 15 of every second pair of channels come first: banks once more */
 #define SPOTS (TH * VECTORS) /* source pixels of a group; their spots lie at the end of local memory */
 #define BUFFERS MIN((LOCAL - SPOTS) / CHUNK_FLOATS, 2)
 #define SIXTEENS(channels) (((channels) + 15) / 16)
@@ -44,11 +45,13 @@
 #define TAPS_AT_ONCE (WINDOW <= 5 ? WINDOW : 1) /* of a kernel row, whose weights are in registers */
 #define PLANES_OF_WARP (PLANES / MIN(WARPS, PLANES)) /* of a chunk that a warp brings, as one of SHARES on the pixels */
 #define SHARES MAX(WARPS / PLANES, 1)
-#define ROOM (TO * PIXELS / 2 + TAPS_AT_ONCE * TO / 16 * 4 <= 130) /* for what comes next, in registers */
+#define ROOM (TO * PIXELS / 2 + TAPS_AT_ONCE * TO / 16 * 4 <= 132) /* for what comes next, in registers */
 #define STEPS_AT_ONCE (ROOM ? 2 : 1)  /* eight source pixels each */
 #if CHUNK_FLOATS + SPOTS > LOCAL || SUM_FLOATS > LOCAL
 #error "LOCAL has no room for a chunk or the sums"
 #endif
+
+#define IS_WANTED(spot) ((spot) != NOWHERE || !SKIPS || ROW_TILES > 1 || TAPS_AT_ONCE < WINDOW) /* else never read */
 
 /* Where source pixel `v` of those under the tiles from `first` on lies in a channel; UNPOOL: four times the place of its window, and which of that one's pixels it is.
    NOWHERE: outside. */
@@ -59,7 +62,7 @@ INLINE_FN int JOIN(STAGE, _spot)(int v, int first) {
   const int tile = MIN(first + v / VECTORS, PIXEL_TILES - 1);
   const int h = tile / ROW_TILES * TILE_ROWS * STEP + v % VECTORS / COLUMNS - P, w = tile % ROW_TILES * TW * STEP + v % VECTORS % COLUMNS - P;
   const int row = h / DILATE, column = w / DILATE;
-  const int there = (h >= 0) & (h % DILATE == 0) & (row < (UNPOOL ? SH / 2 * 2 : SH)) & (w >= 0) & (w % DILATE == 0) & (column < (UNPOOL ? SW / 2 * 2 : SW));
+  const int there = (h >= 0) & (h % DILATE == 0) & (row < GRID_HEIGHT) & (w >= 0) & (w % DILATE == 0) & (column < GRID_WIDTH);
   if (!there) return NOWHERE;
   return UNPOOL ? (row / 2 * (SW / 2) + column / 2) * 4 + row % 2 * 2 + column % 2 : row * SW + column;
 }
@@ -105,7 +108,7 @@ INLINE_FN void JOIN(STAGE, _source)(LOCAL_PTR float *words, TILE_PARAMETERS, GLO
       UNROLL for (int i = 0; i < PLANES_OF_WARP; i++)
         JOIN(STAGE, _load_eight)(&eights[s][i], TILE_ARGUMENTS, x, chunk * MMA_DEPTH + ITS_CHANNEL(i), spots[s]);
     }
-    UNROLL for (int s = 0; s < STEPS_AT_ONCE; s++) if (v0 + PIXELS_AT_ONCE * s < TH * VECTORS) UNROLL for (int i = 0; i < PLANES_OF_WARP; i++)
+    UNROLL for (int s = 0; s < STEPS_AT_ONCE; s++) if (v0 + PIXELS_AT_ONCE * s < TH * VECTORS && IS_WANTED(spots[s])) UNROLL for (int i = 0; i < PLANES_OF_WARP; i++)
       STORE4_LOCAL(ITS_PLACE(words, i, v0 + PIXELS_AT_ONCE * s), JOIN(STAGE, _value)(&eights[s][i], spots[s]));
   }
 }
@@ -113,7 +116,7 @@ INLINE_FN void JOIN(STAGE, _source)(LOCAL_PTR float *words, TILE_PARAMETERS, GLO
 INLINE_FN void JOIN(STAGE, _source)(LOCAL_PTR float *words, TILE_PARAMETERS, GLOBAL const float *x, int chunk, LOCAL_PTR const int *all) {
   NO_UNROLL for (int v = FIRST_PIXEL; v < TH * VECTORS; v += PIXELS_AT_ONCE) {
     const int spot = all[v];
-    UNROLL for (int i = 0; i < PLANES_OF_WARP; i++) {
+    if (IS_WANTED(spot)) UNROLL for (int i = 0; i < PLANES_OF_WARP; i++) {
       const int c = chunk * MMA_DEPTH + ITS_CHANNEL(i), there = spot != NOWHERE && c < SC;
       copy4(ITS_PLACE(words, i, v), x + (there ? (c * CHANNEL_PIXELS + spot) * 8 + 4 * HALF : 0), there);
     }
@@ -156,7 +159,7 @@ INLINE_FN void JOIN(STAGE, _source)(LOCAL_PTR float *words, TILE_PARAMETERS, GLO
       UNROLL for (int i = 0; i < PLANES_OF_WARP; i++) UNROLL for (int c = 0; c < CHANNELS_OF_PLANE; c++)
         JOIN(STAGE, _load_four)(&fours[s][i][c], TILE_ARGUMENTS, x, chunk * MMA_DEPTH + MMA_PACK * (PLANE(i) + 4 * (c / MMA_PACK)) + c % MMA_PACK, spots[s]);
     }
-    UNROLL for (int s = 0; s < STEPS_AT_ONCE; s++) if (v0 + 8 * SHARES * s < TH * VECTORS) UNROLL for (int i = 0; i < PLANES_OF_WARP; i++) {
+    UNROLL for (int s = 0; s < STEPS_AT_ONCE; s++) if (v0 + 8 * SHARES * s < TH * VECTORS && IS_WANTED(spots[s])) UNROLL for (int i = 0; i < PLANES_OF_WARP; i++) {
       LOCAL_PTR float *to = words + PLANE(i) * SOURCE_PITCH + (v0 + 8 * SHARES * s) * VECTOR + 8 * (ITEM % 4);
       float4 v[CHANNELS_OF_PLANE];
       UNROLL for (int c = 0; c < CHANNELS_OF_PLANE; c++) v[c] = JOIN(STAGE, _value)(&fours[s][i][c], spots[s]);
@@ -185,9 +188,9 @@ INLINE_FN void JOIN(STAGE, _load)(float4 v[TAPS_AT_ONCE][TO / 16], GLOBAL const 
 }
 
 /* Adds a chunk: the source of the warp's tile, `source` the item's place, and the weights of its channels, w the item's, of which those for the first taps are in `next`; leaves those for the
-   next chunk there, where there is one. */
+   next chunk there, where there is one. `top`: the grid's row under the tile's first. */
 INLINE_FN void JOIN(STAGE, _multiply)(float (*acc)[PIXELS][2][4], float4 next[TAPS_AT_ONCE][TO / 16], PLACE source, GLOBAL const float *w,
-                                      const int *tile, int chunk) {
+                                      const int *tile, int chunk, int top) {
   NO_UNROLL for (int tap = 0; tap < WINDOW * WINDOW; tap += TAPS_AT_ONCE) {
     u32 a[TAPS_AT_ONCE][TO / 16][4];
     if (!ROOM) JOIN(STAGE, _load)(next, w + chunk * CHUNK_WEIGHTS + tap * 128, tile);
@@ -198,7 +201,8 @@ INLINE_FN void JOIN(STAGE, _multiply)(float (*acc)[PIXELS][2][4], float4 next[TA
     const int after = tap + TAPS_AT_ONCE < WINDOW * WINDOW ? 0 : 1, ahead = MIN(chunk + after, CHUNKS - 1);
     if (ROOM) JOIN(STAGE, _load)(next, w + ahead * CHUNK_WEIGHTS + (after ? 0 : (tap + TAPS_AT_ONCE) * 128), tile);
     PLACE row = PLUS(source, (tap / WINDOW * COLUMNS + tap % WINDOW) * VECTOR);
-    UNROLL for (int i = 0; i < TILE_ROWS; i++) UNROLL for (int j = 0; j < (TW - 1) * STEP + TAPS_AT_ONCE; j++) {
+    UNROLL for (int i = 0; i < TILE_ROWS; i++) if (!SKIPS || JOIN(STAGE, _has_row)(top + i * STEP + tap / WINDOW))
+      UNROLL for (int j = 0; j < (TW - 1) * STEP + TAPS_AT_ONCE; j++) if (TAPS_AT_ONCE < WINDOW || MAY_BE_INSIDE(j)) {
       u32 b[2][2];
       JOIN(STAGE, _images)(b, PLUS(row, (i * STEP * COLUMNS + j) * VECTOR));
       UNROLL for (int k = 0; k < TAPS_AT_ONCE; k++) if (j >= k && (j - k) % STEP == 0 && (j - k) / STEP < TW) UNROLL for (int m = 0; m < TO / 16; m++) {
@@ -212,31 +216,34 @@ INLINE_FN void JOIN(STAGE, _multiply)(float (*acc)[PIXELS][2][4], float4 next[TA
 /* to[16 images] = the item's of row MMA_ROW + 8 r of a pixel's products. */
 INLINE_FN void JOIN(STAGE, _put)(LOCAL_PTR float *to, float (*d)[4], int r) {
 #if TILE_PACKED
-  mma_store_halves(to, d, r);
+  mma_store_halves(to, d, r, MMA_ROW / 2 % 2);
 #else
   STORE4_LOCAL(to + 4 * MMA_PLACE, mma_images(d, r));
 #endif
 }
 
-/* Stores the sums of channels 16 m... of each warp; to[16 channels of each] (SUM_PITCH) [TH][PIXELS][16 images]. */
-INLINE_FN void JOIN(STAGE, _finish)(LOCAL_PTR float *to, TILE_PARAMETERS, float (*acc)[2][4], int d0, int m, int first) {
-  LOCAL_PTR float *mine = to + WARP / TH * 16 * SUM_PITCH + WARP % TH * PIXELS * 16;
+/* Stores the sums of channels 8 r... of each warp; to[8 channels of each] (SUM_PITCH) [TH][PIXELS][16 images]. */
+INLINE_FN void JOIN(STAGE, _finish)(LOCAL_PTR float *to, TILE_PARAMETERS, float (*acc)[2][4], int d0, int r, int first) {
+  LOCAL_PTR float *mine = to + (WARP / TH * 8 + MMA_ROW) * SUM_PITCH + WARP % TH * PIXELS * 16;
   BARRIER();
-  UNROLL for (int i = 0; i < PIXELS; i++) UNROLL for (int r = 0; r < 2; r++)
-    JOIN(STAGE, _put)(mine + (r * 8 + MMA_ROW) * SUM_PITCH + i * 16, acc[i], r);
+  UNROLL for (int i = 0; i < PIXELS; i++) JOIN(STAGE, _put)(mine + i * 16, acc[i], r % 2);
   BARRIER();
-  for (int i = TEAM_IN_GROUP; i < 16 * WARPS; i += TEAMS_IN_GROUP) {
-    const int d = d0 + i / TH / 16 * TO + m * 16 + i / TH % 16, tile = first + i % TH;
+  for (int i = TEAM_IN_GROUP; i < 8 * WARPS; i += TEAMS_IN_GROUP) {
+    const int d = d0 + i / TH / 8 * TO + r * 8 + i / TH % 8, tile = first + i % TH;
     if (d >= DC || tile >= PIXEL_TILES) continue;
     const int h = tile / ROW_TILES * TILE_ROWS, w0 = tile % ROW_TILES * TW;
     float sums[PIXELS];
-    UNROLL for (int j = 0; j < PIXELS; j++) sums[j] = TILE_START(d) + to[i / TH * SUM_PITCH + (i % TH * PIXELS + j) * 16 + LANE];
+    UNROLL for (int j = 0; j < PIXELS; j++) sums[j] = TILE_START(d) + to[i / TH * SUM_PITCH + (i % TH * PIXELS + j) * 16 + (LANE ^ SWAPPED(i / TH % 8))];
 #if FLIP && MASK /* all at once, for what one waits */
     float above[PIXELS];
-    UNROLL for (int j = 0; j < TW; j++) above[j] = ABOVE((d * DH + h) * DW + (DW % TW ? MIN(w0 + j, DW - 1) : w0 + j));
-    UNROLL for (int j = 0; j < TW; j++) sums[j] = above[j] > 0.0f ? sums[j] : 0.0f;
+    UNROLL for (int j = 0; j < PIXELS; j++) {
+      const int row = DH % TILE_ROWS ? MIN(h + j / TW, DH - 1) : h + j / TW;
+      above[j] = ABOVE((d * DH + row) * DW + (DW % TW ? MIN(w0 + j % TW, DW - 1) : w0 + j % TW));
+    }
+    UNROLL for (int j = 0; j < PIXELS; j++) sums[j] = above[j] > 0.0f ? sums[j] : 0.0f;
 #endif
-    JOIN(STAGE, _store)(TILE_ARGUMENTS, sums, d, h, w0);
+    UNROLL for (int r = 0; r < TILE_ROWS; r += STORED_ROWS)
+      if (DH % TILE_ROWS == 0 || h + r < DH) JOIN(STAGE, _store)(TILE_ARGUMENTS, sums + r * TW, d, h + r, w0);
   }
 }
 
@@ -254,6 +261,7 @@ INLINE_FN void JOIN(STAGE, _unit)(LOCAL_PTR float *scratch, TILE_PARAMETERS, GLO
     tile[m] = MIN(m, SIXTEENS(DC) - 1 - sixteen) * WEIGHTS;
     UNROLL for (int i = 0; i < PIXELS * 8; i++) acc[m][i / 8][i / 4 % 2][i % 4] = 0.0f;
   }
+  const int top = (first + WARP % TH) / ROW_TILES * TILE_ROWS * STEP - P;
   float4 next[TAPS_AT_ONCE][TO / 16];
   if (ROOM) JOIN(STAGE, _load)(next, w, tile);
   PLACE source = PLACE_OF(scratch + WARP % TH * VECTORS * VECTOR + ITS_SOURCE);
@@ -264,13 +272,13 @@ INLINE_FN void JOIN(STAGE, _unit)(LOCAL_PTR float *scratch, TILE_PARAMETERS, GLO
 #endif
     BARRIER();
     if (BUFFERS == 2 && chunk + 1 < CHUNKS) JOIN(STAGE, _source)(scratch + (chunk + 1) % 2 * CHUNK_FLOATS, TILE_ARGUMENTS, x, chunk + 1, spots);
-    JOIN(STAGE, _multiply)(acc, next, PLUS(source, BUFFERS == 2 ? chunk % 2 * CHUNK_FLOATS : 0), w, tile, chunk);
+    JOIN(STAGE, _multiply)(acc, next, PLUS(source, BUFFERS == 2 ? chunk % 2 * CHUNK_FLOATS : 0), w, tile, chunk, top);
     if (BUFFERS == 1 && chunk + 1 < CHUNKS) {
       BARRIER();
       JOIN(STAGE, _source)(scratch, TILE_ARGUMENTS, x, chunk + 1, spots);
     }
   }
-  UNROLL for (int m = 0; m < TO / 16; m++) JOIN(STAGE, _finish)(scratch, TILE_ARGUMENTS, acc[m], d0, m, first);
+  UNROLL for (int r = 0; r < TO / 8; r++) JOIN(STAGE, _finish)(scratch, TILE_ARGUMENTS, acc[r / 2], d0, r, first);
 }
 #undef PIXELS
 #undef COLUMNS
@@ -283,6 +291,7 @@ INLINE_FN void JOIN(STAGE, _unit)(LOCAL_PTR float *scratch, TILE_PARAMETERS, GLO
 #undef CHUNK_FLOATS
 #undef SUM_PITCH
 #undef SUM_FLOATS
+#undef SWAPPED
 #undef SPOTS
 #undef BUFFERS
 #undef SIXTEENS
@@ -292,6 +301,7 @@ INLINE_FN void JOIN(STAGE, _unit)(LOCAL_PTR float *scratch, TILE_PARAMETERS, GLO
 #undef PLANES_OF_WARP
 #undef SHARES
 #undef ROOM
+#undef IS_WANTED
 #undef STEPS_AT_ONCE
 #undef UNPOOL
 #undef NOWHERE

@@ -94,14 +94,14 @@ enum { LEAST_LOCAL = 32768 / sizeof(float), CUDA_LOCAL = 49152 / sizeof(float) }
 /* What kernels/tile_mma.h, weights_mma.h and dense_tile_mma.h need. */
 static void check_matrix_tile(const duet_stage *stage, int group, int local) {
   const duet_constants *k = &stage->constants;
-  const int warps = group / 32, rows = stage->kind == DUET_STAGE_conv_forward && k->POOL ? 2 : 1;
+  const int warps = group / 32, side = stage->kind == DUET_STAGE_conv_forward && k->POOL ? 2 : 1, rows = k->ROWS;
   const int step = stage->kind == DUET_STAGE_conv_forward ? k->STRIDE : 1;
   assert_true(warps > 0 && k->LOCAL <= local);
   switch (stage->kind) {
     case DUET_STAGE_conv_forward:
     case DUET_STAGE_conv_backward:
-      assert_true(k->TO % 16 == 0 && warps % k->TH == 0 && k->TW % rows == 0);
-      assert_true(warps * 16 * rows * k->TW * DUET_LANES <= k->LOCAL);
+      assert_true(k->TO % 16 == 0 && warps % k->TH == 0 && k->TW % side == 0 && rows % side == 0);
+      assert_true(warps * 8 * rows * k->TW * DUET_LANES <= k->LOCAL);
       assert_true(8 * k->TH * ((rows - 1) * step + k->K) * ((k->TW - 1) * step + k->K) * DUET_LANES < k->LOCAL);
       assert_true(k->TO * rows * k->TW <= 256); /* registers */
       break;
