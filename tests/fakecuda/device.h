@@ -65,14 +65,14 @@ FAKECUDA_UNSEEN static inline fakecuda_operand fakecuda_bind(const char (&constr
   return {constraint[0], constraint[1], sizeof operand, (void *)&operand};
 }
 template <class... T>
-FAKECUDA_UNSEEN static inline void fakecuda_assembly(int line, const char *text, T... operands) {
+__attribute__((noinline)) FAKECUDA_UNSEEN static void fakecuda_assembly(int line, const char *text, T... operands) {
   const fakecuda_operand list[sizeof...(T) + 1] = {operands...};
-  fakecuda.services.assembly(text, list, sizeof...(T), line);
+  fakecuda.services.assembly(text, list, sizeof...(T), line, __builtin_return_address(0));
 }
 
 template <class T>
 __attribute__((noinline)) FAKECUDA_UNSEEN static T atomicAdd(T *at, T v) {
-  if (fakecuda.checked) fakecuda.services.access(at, sizeof *at, FAKECUDA_ATOMIC);
+  if (fakecuda.checked) fakecuda.services.access(at, sizeof *at, FAKECUDA_ATOMIC, __builtin_return_address(0));
   const T before = *at;
   *at = before + v;
   return before;
@@ -80,7 +80,7 @@ __attribute__((noinline)) FAKECUDA_UNSEEN static T atomicAdd(T *at, T v) {
 
 template <class T>
 __attribute__((noinline)) FAKECUDA_UNSEEN static T atomicOr(T *at, T v) {
-  if (fakecuda.checked) fakecuda.services.access(at, sizeof *at, FAKECUDA_ATOMIC);
+  if (fakecuda.checked) fakecuda.services.access(at, sizeof *at, FAKECUDA_ATOMIC, __builtin_return_address(0));
   const T before = *at;
   *at = before | v;
   return before;
@@ -109,7 +109,7 @@ struct fakecuda_caller<function, void(A...)> {
 
 #define FAKECUDA_SEEN(kind, suffix, bytes, what)                                               \
   FAKECUDA_UNSEEN __attribute__((visibility("hidden"))) void __tsan_##kind##suffix(void *at) { \
-    fakecuda.services.access(at, bytes, what);                                                 \
+    fakecuda.services.access(at, bytes, what, __builtin_return_address(0));                    \
   }
 #define FAKECUDA_SEEN_SIZE(bytes)                            \
   FAKECUDA_SEEN(read, bytes, bytes, FAKECUDA_READ)           \
@@ -123,10 +123,10 @@ FAKECUDA_SEEN_SIZE(4)
 FAKECUDA_SEEN_SIZE(8)
 FAKECUDA_SEEN_SIZE(16)
 FAKECUDA_UNSEEN __attribute__((visibility("hidden"))) void __tsan_read_range(void *at, size_t bytes) {
-  fakecuda.services.access(at, bytes, FAKECUDA_READ);
+  fakecuda.services.access(at, bytes, FAKECUDA_READ, __builtin_return_address(0));
 }
 FAKECUDA_UNSEEN __attribute__((visibility("hidden"))) void __tsan_write_range(void *at, size_t bytes) {
-  fakecuda.services.access(at, bytes, FAKECUDA_WRITE);
+  fakecuda.services.access(at, bytes, FAKECUDA_WRITE, __builtin_return_address(0));
 }
 FAKECUDA_UNSEEN __attribute__((visibility("hidden"))) void __tsan_init() {}
 }

@@ -8,13 +8,15 @@
      ptx.cpp       inline PTX: conversions, copies to shared memory, products of matrices by warps
      memory.cpp    device and pinned memory between guards; freed memory stays forbidden
      races.cpp     every access of a kernel checked for bounds and for conflicts with others ($FAKECUDA_CHECK)
+     traffic.cpp   what accesses ask of a GPU's memory ($FAKECUDA_TRAFFIC, for scripts/kernel-traffic)
      cublaslt.cpp  matrix products with sums in double
      failures.cpp  planned failures of calls; findings
 
    A *finding* is a fault of the caller or of a kernel: it goes to stderr, what was found at fails with an error that
    stays (as a device's own does), and the process ends with a status that is not 0.
 
-   Environment: FAKECUDA_CHECK=1 checks every access of a kernel; FAKECUDA_ORDER=reverse or a number: the order in which
+   Environment: FAKECUDA_CHECK=1 checks every access of a kernel; FAKECUDA_TRAFFIC=FOLDER counts them there instead;
+   FAKECUDA_UNITS=4: multiprocessors; FAKECUDA_ORDER=reverse or a number: the order in which
    groups and items run (a number seeds a random one); FAKECUDA_FAIL="cudaMalloc:3=2,any:70=700": the third cudaMalloc
    and the seventieth call of all return these codes; FAKECUDA_DEVICES=0..8; FAKECUDA_DRIVER=12040: the driver's version
    (an older one than the runtime's is refused); FAKECUDA_CAPABILITY=90. One thread at a time may call. */
@@ -25,6 +27,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <cuda_runtime_api.h>
 #include <functional>
 #include <set>
@@ -132,7 +135,7 @@ void meet(const char *text, int line, const fakecuda_operand *operands, void (*m
 
 /* ---- ptx.cpp ---- */
 
-void assembly(const char *text, const fakecuda_operand *operands, unsigned count, int line);
+void assembly(const char *text, const fakecuda_operand *operands, unsigned count, int line, const void *code);
 void begin_group(); /* nothing of an earlier one is left */
 bool has_copies();  /* whether some of the running work-item are under way */
 
@@ -140,8 +143,20 @@ bool has_copies();  /* whether some of the running work-item are under way */
 
 /* The running work-item's FAKECUDA_COPY has arrived: from now on its own write. */
 void copy_arrived(const volatile void *at, unsigned long bytes);
-void check_access(const volatile void *at, unsigned long bytes, fakecuda_access what);
+void check_access(const volatile void *at, unsigned long bytes, fakecuda_access what, const void *code);
 void forget_checks(const fakecuda_module *m); /* before it is unloaded */
+
+/* ---- traffic.cpp ---- */
+
+const char *traffic_folder();                  /* nullptr: accesses are not counted */
+bool begin_traffic(const fakecuda_module *m);  /* false: its launch has been counted */
+void forget_traffic(const fakecuda_module *m); /* before it is unloaded */
+void note_traffic(const volatile void *at, unsigned long bytes, fakecuda_access deed, const void *code);
+void end_traffic_of_group();
+void end_traffic(const launch &l);
+
+/* Whether kernels tell of each access. */
+inline bool watches_accesses() { return traffic_folder() || strcmp(setting("FAKECUDA_CHECK", "0"), "0") != 0; }
 
 /* ---- streams.cpp ---- */
 

@@ -195,6 +195,7 @@ void run_group(unsigned index) {
     for (unsigned i : item_order)
       if (items[i].state == item_state::ready) enter(i);
   } while (make_of_warps() || pass_barrier());
+  if (traffic_folder()) end_traffic_of_group();
 }
 
 /* $FAKECUDA_ORDER: as they are numbered, the other way round, or at random. */
@@ -209,13 +210,21 @@ void make_order(std::vector<unsigned> *order, size_t count) {
     std::shuffle(order->begin(), order->end(), random);
 }
 
+/* Some groups far apart stand for all whose traffic is counted. */
+void sample_groups() {
+  constexpr size_t most = 4;
+  const size_t count = group_order.size();
+  for (size_t i = 0; i < most && count > most; i++) group_order[i] = group_order[i * count / most];
+  group_order.resize(std::min(count, most));
+}
+
 void prepare(const launch &l) {
   catch_faults();
   make_order(&item_order, size_t{l.block.x} * l.block.y * l.block.z);
   make_order(&group_order, size_t{l.grid.x} * l.grid.y * l.grid.z);
   arguments.clear();
   for (const std::vector<char> &a : l.arguments) arguments.push_back((void *)a.data());
-  l.module->services = {barrier, check_access, assembly};
+  l.module->services = {barrier, traffic_folder() ? note_traffic : check_access, assembly};
   l.module->ids.block_size = {l.block.x, l.block.y, l.block.z};
   l.module->ids.grid_size = {l.grid.x, l.grid.y, l.grid.z};
   place.running = &l;
@@ -246,10 +255,13 @@ void stop(cudaError_t code, const char *what) {
 }
 
 cudaError_t run(const launch &l) {
+  if (traffic_folder() && !begin_traffic(l.module)) return cudaSuccess;
   prepare(l);
+  if (traffic_folder()) sample_groups();
   stop_code = cudaSuccess;
   if (!sigsetjmp(stop_point, 1))
     for (unsigned g : group_order) run_group(g);
+  if (traffic_folder()) end_traffic(l);
   place.running = nullptr;
   if (stop_code == cudaSuccess && !slack_is_whole(l.name)) stop_code = cudaErrorIllegalAddress;
   return stop_code;

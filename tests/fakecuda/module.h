@@ -22,8 +22,8 @@ struct fakecuda_operand {
 
 struct fakecuda_services {
   void (*barrier)(int line);
-  void (*access)(const volatile void *address, unsigned long bytes, fakecuda_access what);
-  void (*assembly)(const char *text, const fakecuda_operand *operands, unsigned count, int line);
+  void (*access)(const volatile void *address, unsigned long bytes, fakecuda_access what, const void *code);
+  void (*assembly)(const char *text, const fakecuda_operand *operands, unsigned count, int line, const void *code);
 };
 
 struct fakecuda_entry {

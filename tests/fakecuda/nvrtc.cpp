@@ -140,6 +140,20 @@ void translate_assembly(std::string *text) {
   }
 }
 
+/* Where traffic is counted: a copy of the text for whoever looks up lines, and loops unrolled as NVRTC does, so that
+   what is loaded twice is loaded once. */
+std::string kept_text(const std::string &text) {
+  static unsigned texts;
+  const std::string path = std::string(fakecuda::traffic_folder()) + "/" + std::to_string(texts++) + ".cu";
+  write_file(path, text);
+  return path;
+}
+
+void unroll(std::string *text) {
+  *text = std::regex_replace(*text, std::regex(R"(#pragma unroll *\n)"), "#pragma GCC unroll 65534\n");
+  *text = std::regex_replace(*text, std::regex(R"(#pragma unroll (\d+))"), "#pragma GCC unroll $1");
+}
+
 /* Takes __global__ and __launch_bounds__(N) out of the text and returns the entry points as a table in C++. */
 std::string take_entries(std::string *text) {
   static const std::regex form(R"(__global__\s+(?:__launch_bounds__\s*\(([^,)]*)[^)]*\)\s*)?void\s+(\w+)\s*\()");
@@ -181,16 +195,18 @@ words compiler_flags(bool checked) {
   if (checked)
     flags.insert(flags.end(), {"-fsanitize=thread", "--param=tsan-instrument-func-entry-exit=0", "-fno-tree-vectorize",
                                "-fno-tree-loop-distribute-patterns", "-fno-tree-sra"});
+  if (fakecuda::traffic_folder()) flags.insert(flags.end(), {"-O2", "-g1"});
   return flags;
 }
 
 nvrtcResult compile(_nvrtcProgram *p, const words &options, int architecture) {
   scratch_folder folder;
   if (!folder.good()) return NVRTC_ERROR_OUT_OF_MEMORY;
-  const bool checked = atoi(setting("FAKECUDA_CHECK", "0")) != 0;
+  const bool checked = fakecuda::watches_accesses();
   const std::string source = folder.file("text.cu"), expanded = folder.file("text.ii"), image = folder.file("text.so"),
                     says = folder.file("log");
-  write_file(source, "# 1 \"" + p->name + "\"\n" + p->text);
+  const std::string name = fakecuda::traffic_folder() ? kept_text(p->text) : p->name;
+  write_file(source, "# 1 \"" + name + "\"\n" + p->text);
   words command = {FAKECUDA_COMPILER, "-std=c++17",           "-E",   "-x", "c++",
                    "-include",        FAKECUDA_DEVICE_HEADER, source, "-o", expanded};
   command.insert(command.end(), options.begin(), options.end());
@@ -198,6 +214,7 @@ nvrtcResult compile(_nvrtcProgram *p, const words &options, int architecture) {
   if (good) {
     std::string text = read_file(expanded);
     translate_assembly(&text);
+    if (fakecuda::traffic_folder()) unroll(&text);
     const std::string entries = take_entries(&text);
     write_file(expanded, text + module_text(entries, architecture, checked));
     command = {FAKECUDA_COMPILER, "-std=c++17", "-x", "c++-cpp-output", expanded, "-shared", "-nostdlib", "-o", image};

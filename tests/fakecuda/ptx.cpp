@@ -360,15 +360,15 @@ struct copy {
 std::vector<copy> under_way[1024]; /* by work-item */
 
 /* Until it has arrived there is nothing (as floats: NaN). */
-void start_copy(const lane &l, const char *text) {
+void start_copy(const lane &l, const char *text, const void *code) {
   const fakecuda_module *m = place.running->module;
   const uint64_t to = l.read(0, 0, 'r'), from = l.read(1, 0, 'l'), bytes = l.read(3, 0, 'r');
   if (l.read(2, 0, 'r') != copy_size || bytes > copy_size) refuse(text, "copies 16 bytes, of at most 16");
   if (to % copy_size != 0 || from % copy_size != 0) refuse(text, "an address is not a multiple of 16");
   if (to + copy_size > (size_t)(m->shared_end - m->shared)) refuse(text, "writes outside of shared memory");
   const copy c = {m->shared + to, (const char *)from, bytes};
-  if (m->checked && bytes) check_access(c.from, bytes, FAKECUDA_READ);
-  if (m->checked) check_access(c.to, copy_size, FAKECUDA_COPY);
+  if (m->checked && bytes) m->services.access(c.from, bytes, FAKECUDA_READ, code);
+  if (m->checked) m->services.access(c.to, copy_size, FAKECUDA_COPY, code);
   memset(c.to, 0xff, copy_size);
   under_way[place.item].push_back(c);
 }
@@ -377,7 +377,7 @@ void finish_copies() {
   for (const copy &c : under_way[place.item]) {
     memset(c.to, 0, copy_size);
     memcpy(c.to, c.from, c.bytes);
-    if (place.running->module->checked) copy_arrived(c.to, copy_size);
+    if (place.running->module->checked && !traffic_folder()) copy_arrived(c.to, copy_size);
   }
   under_way[place.item].clear();
 }
@@ -391,7 +391,7 @@ void begin_group() {
 
 bool has_copies() { return !under_way[place.item].empty(); }
 
-void assembly(const char *text, const fakecuda_operand *operands, unsigned count, int line) {
+void assembly(const char *text, const fakecuda_operand *operands, unsigned count, int line, const void *code) {
   const known &k = known_of(text, count);
   const lane l(k, operands);
   switch (k.what) {
@@ -419,12 +419,13 @@ void assembly(const char *text, const fakecuda_operand *operands, unsigned count
               permuted((uint32_t)l.read(1, 0, 'r'), (uint32_t)l.read(2, 0, 'r'), (uint32_t)l.read(3, 0, 'r')));
       break;
     case deed::turn:
-      if (place.running->module->checked) check_access(row_at(l), row_bytes, FAKECUDA_READ);
+      if (place.running->module->checked)
+        place.running->module->services.access(row_at(l), row_bytes, FAKECUDA_READ, code);
       making = &k;
       meet(text, line, operands, turn_matrices);
       break;
     case deed::copy:
-      start_copy(l, text);
+      start_copy(l, text, code);
       break;
     case deed::wait:
       finish_copies();

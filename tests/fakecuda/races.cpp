@@ -163,7 +163,7 @@ void copy_arrived(const volatile void *at, unsigned long bytes) {
   for (unsigned long i = 0; i < bytes; i++) note(&cells[i], FAKECUDA_WRITE);
 }
 
-void check_access(const volatile void *at, unsigned long bytes, fakecuda_access what) {
+void check_access(const volatile void *at, unsigned long bytes, fakecuda_access what, const void *) {
   bool shared = false;
   access_cell *cells = cells_of(at, bytes, what, &shared);
   if (cells && !is_aligned(at, bytes)) stop_at(at, bytes, "misaligned", shared, cudaErrorMisalignedAddress);

@@ -72,13 +72,14 @@ size_t image_size(const void *image) {
 
 /* Loads the image from a file of its own: dlopen takes equal names for equal libraries. */
 void *load(const void *image, size_t bytes) {
-  std::string path = std::string(setting("TMPDIR", "/tmp")) + "/fakecuda-module-XXXXXX";
+  std::string path =
+      std::string(traffic_folder() ? traffic_folder() : setting("TMPDIR", "/tmp")) + "/fakecuda-module-XXXXXX";
   const int file = mkstemp(path.data());
   if (file < 0) return nullptr;
   const bool written = write(file, image, bytes) == (ssize_t)bytes;
   close(file);
   void *code = written ? dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL) : nullptr;
-  unlink(path.c_str());
+  if (!traffic_folder()) unlink(path.c_str()); /* whoever reads the traffic wants the lines of code */
   return code;
 }
 
@@ -144,7 +145,7 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp *p, int device) {
   (void)snprintf(p->name, sizeof p->name, "fakecuda (CPU stand-in, not a GPU)");
   p->major = capability() / 10;
   p->minor = capability() % 10;
-  p->multiProcessorCount = 4;
+  p->multiProcessorCount = number("FAKECUDA_UNITS", 4);
   p->warpSize = 32;
   p->maxThreadsPerBlock = 1024;
   p->maxThreadsPerMultiProcessor = 2048;
@@ -169,7 +170,7 @@ cudaError_t cudaDeviceGetAttribute(int *value, cudaDeviceAttr attribute, int dev
       *value = capability() % 10;
       return cudaSuccess;
     case cudaDevAttrMultiProcessorCount:
-      *value = 4;
+      *value = number("FAKECUDA_UNITS", 4);
       return cudaSuccess;
     case cudaDevAttrMaxSharedMemoryPerBlockOptin:
       *value = 48 << 10;
@@ -234,8 +235,7 @@ cudaError_t cudaLibraryLoadData(cudaLibrary_t *library, const void *image, cudaJ
   const size_t bytes = image_size(image);
   void *code = bytes ? load(image, bytes) : nullptr;
   fakecuda_module *module = code ? (fakecuda_module *)dlsym(code, "fakecuda") : nullptr;
-  const bool fits =
-      module && (int)module->architecture == capability() && module->checked == (number("FAKECUDA_CHECK", 0) != 0);
+  const bool fits = module && (int)module->architecture == capability() && module->checked == watches_accesses();
   if (!fits) {
     if (code) dlclose(code);
     return fail(module ? cudaErrorNoKernelImageForDevice : cudaErrorInvalidKernelImage);
@@ -270,6 +270,7 @@ cudaError_t cudaLibraryUnload(cudaLibrary_t library) {
   if (!record) return fail(cudaErrorInvalidResourceHandle);
   for (CUkern_st *k : record->kernels) kernels.remove(k);
   forget_checks(record->library->module);
+  forget_traffic(record->library->module);
   dlclose(record->library->code);
   record->library->code = nullptr;
   libraries.remove(record);
