@@ -9,6 +9,7 @@ enum {
   READ_TURNS = 4,       /* cycles of the port to local memory and the first-level cache for 16 x 16 factors in bf16, */
   BRING_TURNS = 12,     /* ... for what it takes to bring such to local memory, instructions included */
   FETCH_TURNS = 512 / FETCH_BYTES, /* ... of the second-level cache */
+  WARP_FEATURES = 64,              /* at most of a group of a dense layer */
   WARP_CHANNELS =
       4, /* source channels of a convolution from which matrix units are worth their trouble: they take eight at once */
 };
@@ -136,11 +137,16 @@ static bool matrix_weights(duet_constants *k, int depth, int warps, int wanted_g
   return true;
 }
 
-static void matrix_dense(duet_stage *stage, int wanted_groups) {
+/* Features of a group for which least comes from the second-level cache: a dense layer waits for its factors. */
+static void matrix_dense(duet_stage *stage, int units) {
   duet_constants *k = &stage->constants;
-  const int features = features_of(stage);
-  k->TO = 2 * WARP_ROWS;
-  if (ceil_divide(features, k->TO) * k->BLOCKS < wanted_groups) k->TO = WARP_ROWS;
+  int least = 0;
+  for (int features = WARP_ROWS; features <= WARP_FEATURES && features < features_of(stage) + WARP_ROWS;
+       features *= 2) {
+    const int groups = ceil_divide(features_of(stage), features) * k->BLOCKS;
+    const int cost = ceil_divide(groups, at_least(units, 1)) * (DUET_LANES + features);
+    if (least == 0 || cost < least) least = cost, k->TO = features;
+  }
 }
 
 bool duet_matrix_tiles(duet_stage *stage, int group, int units, int wanted_groups) {
@@ -157,7 +163,7 @@ bool duet_matrix_tiles(duet_stage *stage, int group, int units, int wanted_group
       return matrix_weights(k, k->BLOCKS, warps, wanted_groups);
     case DUET_STAGE_dense_forward:
     case DUET_STAGE_dense_backward:
-      matrix_dense(stage, wanted_groups);
+      matrix_dense(stage, units);
       return true;
     default:
       return false;
