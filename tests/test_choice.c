@@ -64,10 +64,10 @@ static void check_matrices(const duet_stage *stage) {
     assert_true(k->LOCAL >= WARPS * k->TO * 16);
     return;
   }
-  const int rows = forward && k->POOL ? 2 : 1, pixels = rows * k->TW, step = forward ? k->STRIDE : 1;
+  const int side = forward && k->POOL ? 2 : 1, rows = k->ROWS, pixels = rows * k->TW, step = forward ? k->STRIDE : 1;
   const int source = k->TH * ((rows - 1) * step + k->K) * ((k->TW - 1) * step + k->K) * 16;
-  assert_int_equal(k->TW % rows, 0);
-  assert_true(k->LOCAL > 8 * source && k->LOCAL >= WARPS * 16 * pixels * 16);
+  assert_true(k->TW % side == 0 && rows % side == 0);
+  assert_true(k->LOCAL > 8 * source && k->LOCAL >= WARPS * 8 * pixels * 16);
 }
 
 /* A record may hold any tile: none with a 0 in it is cut in the gpu class, nor divided by. */
