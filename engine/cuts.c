@@ -172,11 +172,12 @@ duet_tile duet_tile_of(const duet_stage *stage) {
 /* Gives a stage a tile; false where its template does not take it. */
 static bool apply(const duet_plan *plan, duet_stage *stage, const duet_tile *tile) {
   constants *k = &stage->constants;
+  const bool gpu = plan->options.kernel_class == DUET_CLASS_GPU;
   if ((double)tile->TO * tile->TH * tile->TW > MOST_RESULTS) return false;
+  if (gpu && duet_tiles_small(stage)) return false; /* done among other work of a group */
   k->TO = tile->TO, k->TH = tile->TH, k->TW = tile->TW, k->ROWS = tile->ROWS, k->TILES = tile->TILES,
   k->WIDTH = tile->WIDTH;
-  if (plan->options.kernel_class != DUET_CLASS_GPU)
-    return plan->options.kernel_class == DUET_CLASS_CPU && fits_cpu(stage, duet_tiles_width(plan));
+  if (!gpu) return plan->options.kernel_class == DUET_CLASS_CPU && fits_cpu(stage, duet_tiles_width(plan));
   const size_t group = duet_plan_group(plan);
   if (k->ROWS > MOST_ITEM_SUMS || k->TO < 1 || k->TH < 1 || k->TW < 1 || k->ROWS < 1) return false;
   duet_tiles_local(stage, group, plan->options.roomy);
