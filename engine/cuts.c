@@ -155,8 +155,8 @@ static bool fits_gpu(const duet_stage *stage, int group, bool roomy) {
     case DUET_STAGE_dense_backward:
       return k->ROWS == 1 && k->TW == 1 && k->TO > 1 && k->TO <= MOST_ITEM_SUMS / 4 && divides(4 * k->TH, group);
     case DUET_STAGE_dense_weights:
-      return k->TH == 1 && divides(4 * k->TO * k->TW, group) && divides(k->TO, k->ROWS) &&
-             k->ROWS / k->TO <= MOST_ITEM_SUMS / 4;
+      return k->TO == 1 && divides(4 * k->TH * k->TW, group) && divides(k->TH, k->ROWS) &&
+             k->ROWS / k->TH <= MOST_ITEM_SUMS / 4 && k->ROWS < k->OC + k->ROWS / k->TH;
     default:
       return false;
   }

@@ -47,15 +47,22 @@ static int pixel_teams(duet_constants k, extent e, int teams) {
   return best;
 }
 
-double duet_tile_inside(const duet_constants *k, bool forward, int to, int from) {
+/* Share of the taps of a convolution along one side, `to` long, that meet a pixel of the source, `from` long. */
+static double inside(const duet_constants *k, bool forward, int to, int from) {
   const int padding = forward ? k->PAD : k->K - 1 - k->PAD, dilate = forward ? 1 : k->STRIDE;
-  int inside = 0;
+  int met = 0;
   for (int i = 0; i < to; i++)
     for (int tap = 0; tap < k->K; tap++) {
       const int at = i * step_of(k, forward) + tap - padding;
-      inside += at >= 0 && at % dilate == 0 && at / dilate < from;
+      met += at >= 0 && at % dilate == 0 && at / dilate < from;
     }
-  return (double)inside / (to * k->K);
+  return (double)met / (to * k->K);
+}
+
+double duet_tile_used(const duet_constants *k, bool forward, extent e) {
+  const extent source = source_of(k, forward);
+  const double columns = k->TW < e.width ? 1 : inside(k, forward, e.width, source.width);
+  return columns * (skips_rows(k, forward, e) ? inside(k, forward, e.height * rows_of(k, forward), source.height) : 1);
 }
 
 /* Floats of local memory for a tap of all channels of a group (kernels/tile_gpu.h). */
@@ -122,7 +129,7 @@ static double tile_cost(const duet_constants *k, bool forward, extent e, int tea
   const int slab = slab_floats(k, k->K, rows, step, teams), channels = forward ? k->IC : k->OC;
   const double sums = rows * k->TW * k->TO, weights = k->TO % 4 ? k->TO : k->TO / 4, items = teams * DUET_LANES;
   const double source = ((rows - 1) * step + k->K) * ((k->TW - 1) * step + k->K);
-  const double used = k->TW < e.width ? 1 : duet_tile_inside(k, forward, e.width, grid_of(k, forward, k->IW, k->OW));
+  const double used = duet_tile_used(k, forward, e);
   const int bring = k->RESIDENT && !tile_near(k, forward, teams) ? SCATTERED : BRING;
   const double work = channels * (taps * (used * sums + weights) + used * source + bring * slab / items) + STORE * sums;
   const double wait = WAIT * ((double)channels * slab / LOCAL_FLOATS + 1);
@@ -149,7 +156,7 @@ static void cuda_tile(duet_constants *k, bool forward, extent e, int teams, int 
       }
 }
 
-/* Whether pairs of halves are: one channel has no neighbour, a small dense layer no tile in local memory. */
+/* Whether pairs of halves are: one channel has no neighbour, a small dense layer no words. */
 static bool suits_halves(const duet_stage *stage) {
   const duet_constants *k = &stage->constants;
   if (stage->kind == DUET_STAGE_conv_weights) return true;
@@ -230,8 +237,15 @@ static int small_local(const duet_constants *k, int items, bool roomy) {
   return !roomy ? 0 : sums + (sums + weights <= LOCAL_FLOATS ? weights : 0);
 }
 
-/* Of a group of the other layers: as many features for a block as cost least, by what comes from the second-level cache
-   or by sums. */
+/* Cycles of a group of a dense layer: those of loads, of `mine` features or rows and four of the other factor, each of
+   four floats, through a port that gives 128 bytes a cycle (what is multiplied takes less), or those of the bytes that
+   come from the second-level cache. */
+static double dense_cost(double turns, int mine, int items, double bytes) {
+  const double loads = turns * (mine + DENSE_SOURCES) * items * 16 / 128, fetched = bytes / FETCH_BYTES;
+  return (loads > fetched ? loads : fetched) + DENSE_END;
+}
+
+/* Of a group of the other layers as many features for a block as cost least. */
 static void gpu_dense(duet_stage *stage, int teams, int units, bool roomy) {
   duet_constants *k = &stage->constants;
   if (suits_small(k)) {
@@ -239,14 +253,16 @@ static void gpu_dense(duet_stage *stage, int teams, int units, bool roomy) {
     return;
   }
   const int items = teams * DUET_LANES, features = features_of(stage), sources = is_forward(stage) ? k->IC : k->OC;
+  const double pixel = k->RESIDENT ? 1 : sizeof(float);
   double least = 0;
   k->TO = roomy ? DENSE_ROOMY : DENSE_FEATURES;
   for (int th = 1; DENSE_IMAGES * th <= items; th *= 2) {
     const int groups = ceil_divide(features, k->TO * th) * k->BLOCKS, shares = items / (DENSE_IMAGES * th);
-    const double turns = ceil_divide(sources, DENSE_SOURCES * shares) * DENSE_SOURCES, lines = DUET_LANES + k->TO * th;
-    const double fetched = sources * lines * sizeof(float) / FETCH_BYTES, summed = turns * k->TO * DENSE_IMAGES;
-    const double cost = ceil_divide(groups, at_least(units, 1)) * ((fetched > summed ? fetched : summed) + DENSE_END);
-    if (least == 0 || cost < least) least = cost, k->TH = th;
+    const double turns = ceil_divide(sources, DENSE_SOURCES * shares),
+                 line = DUET_LANES * pixel + k->TO * th * (double)sizeof(float);
+    const double cost = dense_cost(turns, k->TO, items, sources * line);
+    const double all = ceil_divide(groups, at_least(units, 1)) * cost;
+    if (least == 0 || all < least) least = all, k->TH = th;
   }
 }
 
@@ -255,23 +271,25 @@ static int dense_weights_slices(const duet_constants *k) { return ceil_divide(k-
 /* The tile of a group that costs least: its rows, features and shares of the blocks. */
 static void gpu_dense_weights(duet_constants *k, int items, int units, bool roomy) {
   const int mine = near_divisor(k->OC, roomy ? DENSE_ROOMY : DENSE_FEATURES);
+  const double pixel = k->RESIDENT ? 1 : sizeof(float);
   duet_constants tile = *k;
   double least = 0;
-  for (tile.TO = 1; DENSE_IMAGES * tile.TO <= items && mine * tile.TO <= DENSE_ROWS; tile.TO *= 2)
-    for (tile.TW = 1; DENSE_IMAGES * tile.TO * tile.TW <= items; tile.TW *= 2) {
-      tile.ROWS = mine * tile.TO;
+  for (tile.TH = 1; DENSE_IMAGES * tile.TH <= items && mine * tile.TH < at_most(DENSE_ROWS, k->OC) + mine; tile.TH *= 2)
+    for (tile.TW = 1; DENSE_IMAGES * tile.TH * tile.TW <= items; tile.TW *= 2) {
+      tile.ROWS = mine * tile.TH;
       const int groups = ceil_divide(k->OC, tile.ROWS) * dense_weights_slices(&tile);
-      const int shares = items / (DENSE_IMAGES * tile.TO * tile.TW), lines = tile.ROWS + DENSE_SOURCES * tile.TW;
+      const int shares = items / (DENSE_IMAGES * tile.TH * tile.TW);
       if (shares > k->BLOCKS) continue;
-      const double fetched = (double)k->BLOCKS * lines * DUET_LANES * sizeof(float) / FETCH_BYTES;
-      const double summed = (double)ceil_divide(k->BLOCKS, shares) * mine * DENSE_SOURCES * DENSE_IMAGES;
-      const double cost = ceil_divide(groups, at_least(units, 1)) * ((fetched > summed ? fetched : summed) + DENSE_END);
-      if (least == 0 || cost < least) least = cost, *k = tile;
+      const double line = tile.ROWS * (double)sizeof(float) + DENSE_SOURCES * tile.TW * pixel;
+      const double cost = dense_cost(ceil_divide(k->BLOCKS, shares), mine, items, k->BLOCKS * DUET_LANES * line);
+      const double all = ceil_divide(groups, at_least(units, 1)) * cost;
+      if (least == 0 || all < least) least = all, *k = tile;
     }
 }
 
-/* Floats of local memory for the sums of a dense layer's items, of so many features or rows each. */
-static int dense_local(int mine, int items) { return DENSE_IMAGES * mine * (items + 4); }
+/* Floats of local memory for the sums of a dense layer's items, of so many features or rows each, `apart` more between
+   sums for the banks. */
+static int dense_local(int mine, int items, int apart) { return DENSE_IMAGES * mine * (items + apart); }
 
 /* Floats of local memory for the tile that a stage has. */
 void duet_tiles_local(duet_stage *stage, size_t group, bool roomy) {
@@ -291,10 +309,10 @@ void duet_tiles_local(duet_stage *stage, size_t group, bool roomy) {
       break;
     case DUET_STAGE_dense_forward:
     case DUET_STAGE_dense_backward:
-      k->LOCAL = duet_tiles_small(stage) ? small_local(k, items, roomy) : dense_local(k->TO, items);
+      k->LOCAL = duet_tiles_small(stage) ? small_local(k, items, roomy) : dense_local(k->TO, items, 4);
       break;
     case DUET_STAGE_dense_weights:
-      k->LOCAL = dense_local(k->ROWS / k->TO, items);
+      k->LOCAL = dense_local(k->ROWS / k->TH, items, 8);
       break;
     case DUET_STAGE_fragment_weights: /* a row: 16 channels at some taps */
       k->LOCAL = DUET_LANES * (DUET_LANES * at_most(k->K * k->K, TAPS_AT_ONCE) | 1);

@@ -54,14 +54,20 @@ static inline int tile_groups(const duet_constants *k, extent e, int rows, int t
   return ceil_divide(tiles, k->TH) * ceil_divide(e.channels, teams / k->TH * k->TO);
 }
 
-/* Share of the taps of a convolution along one side, `to` long, that meet a pixel of the source, `from` long; the
-   others' products may be left out (kernels/tile_groups.h). */
-double duet_tile_inside(const duet_constants *k, bool forward, int to, int from);
-
-/* Pixels of the source along one side, as its grid has them: odd edges behind a pooling are dropped. */
-static inline int grid_of(const duet_constants *k, bool forward, int forward_size, int size) {
-  return forward ? forward_size : k->POOL ? size / 2 * 2 : size;
+/* The source of a tiled stage, as its grid has it (kernels/tile_groups.h): odd edges behind a pooling are dropped. */
+static inline extent source_of(const duet_constants *k, bool forward) {
+  const int pooled = k->POOL ? 2 : 1;
+  return forward ? (extent){k->IC, k->IH, k->IW} : (extent){k->OC, k->OH / pooled * pooled, k->OW / pooled * pooled};
 }
+
+/* Whether rows of the grid that the source has not are skipped (SKIPS there), for what a stage makes. */
+static inline bool skips_rows(const duet_constants *k, bool forward, extent e) {
+  return 5 * source_of(k, forward).height <= 4 * e.height * rows_of(k, forward);
+}
+
+/* Share of a tile's taps whose products are made: of whole rows not those of columns outside, where rows are skipped
+   not those of rows outside. */
+double duet_tile_used(const duet_constants *k, bool forward, extent e);
 
 /* Channels or features that a stage makes. */
 static inline int features_of(const duet_stage *stage) {

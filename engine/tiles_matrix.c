@@ -39,15 +39,14 @@ static double matrix_cost(const duet_constants *k, bool forward, extent e, int w
   static const double PRODUCT = 3.25;
   const int rows = k->ROWS, side = rows_of(k, forward), step = step_of(k, forward), taps = k->K * k->K;
   const int sixteens = k->TO / WARP_ROWS;
-  const int height = grid_of(k, forward, k->IH, k->OH), width = grid_of(k, forward, k->IW, k->OW),
-            all = e.height * side;
-  const double columns = k->TW < e.width ? 1 : duet_tile_inside(k, forward, e.width, width);
-  const double used = (5 * height <= 4 * all ? duet_tile_inside(k, forward, all, height) : 1) * columns;
+  const int vectors = matrix_vectors(k, forward), map = source_of(k, forward).height * source_of(k, forward).width;
+  const double used = duet_tile_used(k, forward, e);
   const double products = PRODUCT * warps * sixteens * rows * k->TW * taps * used;
   const double pixels = k->K * rows * ((k->TW - 1) * step + k->K) * used; /* as often as rows of the kernel meet them */
-  const int brought = k->TH * at_most(matrix_vectors(k, forward), height * width);
+  const bool wanted = skips_rows(k, forward, e) && k->TW >= e.width;      /* what is outside is not brought */
+  const int brought = k->TH * (wanted ? at_most(vectors, map) : vectors);
   const double read = READ_TURNS * warps * (sixteens * taps + pixels) + BRING_TURNS * brought;
-  const double fetched = FETCH_TURNS * ((double)warps / k->TH * sixteens * taps + at_most(brought, height * width));
+  const double fetched = FETCH_TURNS * ((double)warps / k->TH * sixteens * taps + at_most(k->TH * vectors, map));
   const double longest = products > read ? products : read;
   const double chunks = ceil_divide(forward ? k->IC : k->OC, WARP_ROWS);
   return ceil_divide(tile_groups(k, e, rows / side, warps) * k->BLOCKS, at_least(units, 1)) * chunks *

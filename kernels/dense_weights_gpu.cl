@@ -1,6 +1,6 @@
-/* Stage dense_weights, gpu class (see kernels.def; by matrix units in weights_mma.h, a convolution of one pixel). An item sums ROWS / TO rows of four input features over four images of its share of the blocks. A group
+/* Stage dense_weights, gpu class (see kernels.def; by matrix units in weights_mma.h, a convolution of one pixel). An item sums ROWS / TH rows of four input features over four images of its share of the blocks. A group
    has ROWS rows of 4 TW features, and shares of the blocks for the items that are left; items of the same sums are added in order through local memory.
-   Needs: as many groups a task as its features fill; TO divides ROWS; 4 TO TW divides GROUP; LOCAL >= 4 ROWS / TO (GROUP + 4). */
+   Needs: as many groups a task as its features fill; TH divides ROWS; 4 TH TW divides GROUP; LOCAL >= 4 ROWS / TH (GROUP + 8). */
 #define X_PIXELS IC
 #define X_FOURS
 #include "source_gpu.h"
@@ -26,14 +26,14 @@
 #undef INDEX_STRIDE
 #else
 #include "words.h"
-#define MINE (ROWS / TO)                 /* rows of an item */
+#define MINE (ROWS / TH)                 /* rows of an item */
 #define FEATURES (4 * TW)                /* of a group */
 #define BESIDE (RESIDENT && IC % 4 == 0) /* an item's features: of pictures, whose bytes come four at a time */
 #define FEATURE(j) (BESIDE ? ITEM / 4 % TW * 4 + (j) : (j) * TW + ITEM / 4 % TW)
-#define ROW(r) ((r) * TO + ITEM / (4 * TW) % TO)
-#define SHARE (ITEM / (4 * TW * TO))     /* of the blocks */
-#define SHARES (GROUP / (4 * TW * TO))
-#define PITCH (GROUP + 4)                /* of local memory, from sum to sum: neither way two items meet in a bank */
+#define ROW(r) ((r) * TH + ITEM / (4 * TW) % TH)
+#define SHARE (ITEM / (4 * TW * TH))     /* of the blocks */
+#define SHARES (GROUP / (4 * TW * TH))
+#define PITCH (GROUP + 8)                /* of local memory, from sum to sum: few items meet in a bank */
 
 #define UP_TO(f, many) (IC % FEATURES ? MIN(f, IC - (many)) : (f)) /* the last so many */
 
@@ -74,7 +74,7 @@ INLINE_FN void JOIN(STAGE, _sums)(float acc[MINE][4], GLOBAL const X_ELEMENT *x,
   }
 }
 
-/* The sums of dy over all images. */
+/* The sums of dy over all images; in passing they would be a quarter more for all items, not for one group of many. */
 INLINE_FN void JOIN(STAGE, _bias)(LOCAL_PTR float *scratch, GLOBAL const float *dy, GLOBAL float *dbias, int row) {
   for (int r = TEAM_IN_GROUP; r < (ROWS + TEAMS_IN_GROUP - 1) / TEAMS_IN_GROUP * TEAMS_IN_GROUP; r += TEAMS_IN_GROUP) { /* as often for every team */
     float sum = 0.0f;
@@ -95,10 +95,10 @@ INLINE_FN void JOIN(STAGE, _group)(LOCAL_PTR float *scratch, GLOBAL const X_ELEM
   for (int i = ITEM; i < ROWS * FEATURES; i += GROUP) {
     const int f = i % FEATURES, r = i / FEATURES;
     const int j = BESIDE ? f % 4 : f / TW, tile = BESIDE ? f / 4 : f % TW;
-    LOCAL_PTR const float *sums = scratch + (r / TO * 4 + j) * PITCH + (r % TO * TW + tile) * 4;
+    LOCAL_PTR const float *sums = scratch + (r / TH * 4 + j) * PITCH + (r % TH * TW + tile) * 4;
     float sum = 0.0f;
     for (int s = 0; s < SHARES; s++) {
-      const float4 v = LOAD4_LOCAL(sums + s * (4 * TW * TO));
+      const float4 v = LOAD4_LOCAL(sums + s * (4 * TW * TH));
       sum += v.x + v.y + (v.z + v.w);
     }
     if (row + r < OC && first + f < IC) dw[(size_t)(row + r) * IC + first + f] = sum;

@@ -5,7 +5,7 @@
    P (padding), STEP (stride), DILATE (distance of source pixels on the grid that is walked; 1 unless FLIP), WD, WS (distance of two
    destination, source channels in w), the source's type TILE_SOURCE and TILE_LOAD(x, channel, row, column) of it, TILE_START(d) what the sums of a
    channel begin with, and the function <stage>_store, which takes the sums
-   [TILE_ROWS * TW] of a channel from row `h` and column w0 on (beyond DW: not wanted). TILE_ROWS divides DH.
+   [TILE_ROWS * TW] of a channel from row `h` and column w0 on (beyond DW: not wanted). TILE_ROWS divides DH, but for tile_mma.h, which stores STORED_ROWS of them at once.
    tile_cuda.h is the same for NVIDIA's devices.
    Needs: TH divides TEAMS_IN_GROUP; LOCAL floats hold a kernel row, WINDOW * PITCH. */
 #define TAPS (WINDOW * WINDOW)

@@ -17,8 +17,9 @@
 #define GRID_WIDTH (FLIP && POOL ? SW / 2 * 2 : SW)
 /* False where column `j` of the source under a tile is known to be outside: under a tile of whole rows all are known. Its products are left out. */
 #define MAY_BE_INSIDE(j) (ROW_TILES > 1 || ((j) >= P && ((j) - P) % DILATE == 0 && ((j) - P) / DILATE < GRID_WIDTH))
-/* Whether the source has a row of the grid. Where it has far fewer than the destination, most of all on the way back of small maps, the others are worth a branch. */
+/* Rows of the grid that the source has not are skipped where it has a fifth fewer than the destination, most of all on the way back of small maps (as duet_tile_inside counts). */
 #define SKIPS (5 * GRID_HEIGHT <= 4 * DH)
+/* Whether the source has a row of the grid. */
 INLINE_FN int JOIN(STAGE, _has_row)(int row) { return row >= 0 && row % DILATE == 0 && row / DILATE < GRID_HEIGHT; }
 
 INLINE_FN void JOIN(STAGE, _unit)(LOCAL_PTR float *scratch, TILE_PARAMETERS, TILE_SOURCE x, GLOBAL const float *w, int unit);

@@ -216,7 +216,7 @@ INLINE_FN void JOIN(STAGE, _multiply)(float (*acc)[PIXELS][2][4], float4 next[TA
 /* to[16 images] = the item's of row MMA_ROW + 8 r of a pixel's products. */
 INLINE_FN void JOIN(STAGE, _put)(LOCAL_PTR float *to, float (*d)[4], int r) {
 #if TILE_PACKED
-  mma_store_halves(to, d, r, MMA_ROW / 2 % 2);
+  mma_store_halves(to, d, r, SWAPPED(MMA_ROW) / 8);
 #else
   STORE4_LOCAL(to + 4 * MMA_PLACE, mma_images(d, r));
 #endif
@@ -229,11 +229,12 @@ INLINE_FN void JOIN(STAGE, _finish)(LOCAL_PTR float *to, TILE_PARAMETERS, float 
   UNROLL for (int i = 0; i < PIXELS; i++) JOIN(STAGE, _put)(mine + i * 16, acc[i], r % 2);
   BARRIER();
   for (int i = TEAM_IN_GROUP; i < 8 * WARPS; i += TEAMS_IN_GROUP) {
-    const int d = d0 + i / TH / 8 * TO + r * 8 + i / TH % 8, tile = first + i % TH;
+    const int set = i / (8 * TH), channel = i % 8, place = i / 8 % TH; /* teams side by side take channels, for the banks */
+    const int d = d0 + set * TO + r * 8 + channel, tile = first + place;
     if (d >= DC || tile >= PIXEL_TILES) continue;
     const int h = tile / ROW_TILES * TILE_ROWS, w0 = tile % ROW_TILES * TW;
     float sums[PIXELS];
-    UNROLL for (int j = 0; j < PIXELS; j++) sums[j] = TILE_START(d) + to[i / TH * SUM_PITCH + (i % TH * PIXELS + j) * 16 + (LANE ^ SWAPPED(i / TH % 8))];
+    UNROLL for (int j = 0; j < PIXELS; j++) sums[j] = TILE_START(d) + to[(set * 8 + channel) * SUM_PITCH + (place * PIXELS + j) * 16 + (LANE ^ SWAPPED(channel))];
 #if FLIP && MASK /* all at once, for what one waits */
     float above[PIXELS];
     UNROLL for (int j = 0; j < PIXELS; j++) {
@@ -242,8 +243,8 @@ INLINE_FN void JOIN(STAGE, _finish)(LOCAL_PTR float *to, TILE_PARAMETERS, float 
     }
     UNROLL for (int j = 0; j < PIXELS; j++) sums[j] = above[j] > 0.0f ? sums[j] : 0.0f;
 #endif
-    UNROLL for (int r = 0; r < TILE_ROWS; r += STORED_ROWS)
-      if (DH % TILE_ROWS == 0 || h + r < DH) JOIN(STAGE, _store)(TILE_ARGUMENTS, sums + r * TW, d, h + r, w0);
+    UNROLL for (int row = 0; row < TILE_ROWS; row += STORED_ROWS)
+      if (DH % TILE_ROWS == 0 || h + row < DH) JOIN(STAGE, _store)(TILE_ARGUMENTS, sums + row * TW, d, h + row, w0);
   }
 }
 
@@ -261,7 +262,7 @@ INLINE_FN void JOIN(STAGE, _unit)(LOCAL_PTR float *scratch, TILE_PARAMETERS, GLO
     tile[m] = MIN(m, SIXTEENS(DC) - 1 - sixteen) * WEIGHTS;
     UNROLL for (int i = 0; i < PIXELS * 8; i++) acc[m][i / 8][i / 4 % 2][i % 4] = 0.0f;
   }
-  const int top = (first + WARP % TH) / ROW_TILES * TILE_ROWS * STEP - P;
+  const int top = MIN(first + WARP % TH, PIXEL_TILES - 1) / ROW_TILES * TILE_ROWS * STEP - P; /* as _spot has it */
   float4 next[TAPS_AT_ONCE][TO / 16];
   if (ROOM) JOIN(STAGE, _load)(next, w, tile);
   PLACE source = PLACE_OF(scratch + WARP % TH * VECTORS * VECTOR + ITS_SOURCE);

@@ -212,14 +212,14 @@ static void test_peaks(void **state) {
   if (!any) skip();
 }
 
-/* The first case of a stage that is no burden and is made in this precision, alone in a set; false where there is none.
- */
+/* The first case of a stage that is no burden, has tiles and is made in this precision, alone in a set; false where
+   there is none. */
 static bool add_light_case(duet_trials *b, duet_stage_kind kind) {
   const duet_trials empty = *b;
   for (size_t i = 0; i < duet_case_count; i++) {
     const duet_case *c = &duet_cases[i];
     const bool light = c->kind == kind && is_run(c, b->precision) && duet_case_cost(c) <= (double)SMALL;
-    if (light && is_made(c, b->precision) && add(b, c)) return true;
+    if (light && is_made(c, b->precision) && add(b, c) && !duet_tiles_small(&b->list[0].stage)) return true;
     *b = empty;
   }
   return false;

@@ -150,8 +150,8 @@ static void check_gpu_tile(const duet_stage *stage, int group, int local) {
       assert_true(k->ROWS * k->TO * k->TW * (group + 1) <= k->LOCAL);
       break;
     case DUET_STAGE_dense_weights:
-      assert_true(k->ROWS % k->TO == 0 && group % (4 * k->TO * k->TW) == 0);
-      assert_true(4 * k->ROWS / k->TO * (group + 4) <= k->LOCAL);
+      assert_true(k->ROWS % k->TH == 0 && group % (4 * k->TH * k->TW) == 0);
+      assert_true(4 * k->ROWS / k->TH * (group + 8) <= k->LOCAL);
       break;
     default:
       break;

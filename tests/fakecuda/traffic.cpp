@@ -2,11 +2,17 @@
    device memory it meets sectors of 32 bytes, in lines of 128. In shared memory, 32 banks of four bytes, it takes a
    turn for each word that a bank has to give; of 8 and 16 bytes, half and quarter warps go one after another. The n-th
    accesses of a warp's items at one place of the code between two barriers are taken for one request. Of a launch some
-   groups run, once: what comes out is wrong, and said to be. For each of them FOLDER/traffic.tsv has a line
-     launch NAME RUN GROUPS ITEMS READ WRITTEN      groups run, of all; sectors that they read and wrote, each once a
-   group and one for each place that has accesses, of all groups run place MODULE OFFSET SPACE DEED BYTES REQUESTS LANES
-   SECTORS LINES TURNS LEAST       LEAST: turns without conflicts where MODULE is a file of FOLDER that has the code's
-   lines; the text that they belong to is there as well. */
+   groups run, once: what comes out is wrong, and said to be.
+
+   FOLDER/traffic.tsv has a line for each launch, with the groups that ran and the sectors that they read and wrote,
+   each counted once a group:
+
+     launch NAME RUN GROUPS ITEMS READ WRITTEN
+
+   and behind it one for each place that has accesses, with their counts in all groups that ran. LEAST are the turns
+   without conflicts. MODULE is a file of FOLDER with the code's lines; the text that they belong to is there as well:
+
+     place MODULE OFFSET SPACE DEED BYTES REQUESTS LANES SECTORS LINES TURNS LEAST */
 #include "fakecuda.h"
 
 #include <algorithm>
@@ -64,7 +70,7 @@ void count_device(counts *c, const request &r, bool written) {
 }
 
 void count_shared(counts *c, const request &r) {
-  const unsigned together = c->bytes <= bank ? warp_size : warp_size * bank / c->bytes;
+  const unsigned together = c->bytes <= bank ? warp_size : std::max(warp_size * bank / c->bytes, 1U);
   for (unsigned first = 0; first < warp_size; first += together) {
     std::set<uintptr_t> words;
     for (unsigned i = first; i < first + together; i++)
