@@ -134,7 +134,7 @@ static double tile_cost(const duet_constants *k, bool forward, extent e, int tea
   const double work = channels * (taps * (used * sums + weights) + used * source + bring * slab / items) + STORE * sums;
   const double wait = WAIT * ((double)channels * slab / LOCAL_FLOATS + 1);
   const int groups = tile_groups(k, e, 1, teams) * k->BLOCKS;
-  if (forward) return ceil_divide(groups, at_least(units, 1)) * work + wait;
+  if (forward) return groups_of_unit(groups, units) * work + wait;
   const double beside = (double)k->BLOCKS * DUET_LANES * k->OC * k->OH * k->OW * k->IC * taps / items;
   const double even = (groups * work + beside) / at_least(units, 1);
   return (even > work ? even : work) + wait;
@@ -261,7 +261,7 @@ static void gpu_dense(duet_stage *stage, int teams, int units, bool roomy) {
     const double turns = ceil_divide(sources, DENSE_SOURCES * shares),
                  line = DUET_LANES * pixel + k->TO * th * (double)sizeof(float);
     const double cost = dense_cost(turns, k->TO, items, sources * line);
-    const double all = ceil_divide(groups, at_least(units, 1)) * cost;
+    const double all = groups_of_unit(groups, units) * cost;
     if (least == 0 || all < least) least = all, k->TH = th;
   }
 }
@@ -282,7 +282,7 @@ static void gpu_dense_weights(duet_constants *k, int items, int units, bool room
       if (shares > k->BLOCKS) continue;
       const double line = tile.ROWS * (double)sizeof(float) + DENSE_SOURCES * tile.TW * pixel;
       const double cost = dense_cost(ceil_divide(k->BLOCKS, shares), mine, items, k->BLOCKS * DUET_LANES * line);
-      const double all = ceil_divide(groups, at_least(units, 1)) * cost;
+      const double all = groups_of_unit(groups, units) * cost;
       if (least == 0 || all < least) least = all, *k = tile;
     }
 }

@@ -69,6 +69,9 @@ static inline bool skips_rows(const duet_constants *k, bool forward, extent e) {
    not those of rows outside. */
 double duet_tile_used(const duet_constants *k, bool forward, extent e);
 
+/* Groups that a compute unit makes one after another, when each unit has as many. */
+static inline int groups_of_unit(int groups, int units) { return ceil_divide(groups, at_least(units, 1)); }
+
 /* Channels or features that a stage makes. */
 static inline int features_of(const duet_stage *stage) {
   return is_forward(stage) ? stage->constants.OC : stage->constants.IC;

@@ -49,7 +49,7 @@ static double matrix_cost(const duet_constants *k, bool forward, extent e, int w
   const double fetched = FETCH_TURNS * ((double)warps / k->TH * sixteens * taps + at_most(k->TH * vectors, map));
   const double longest = products > read ? products : read;
   const double chunks = ceil_divide(forward ? k->IC : k->OC, WARP_ROWS);
-  return ceil_divide(tile_groups(k, e, rows / side, warps) * k->BLOCKS, at_least(units, 1)) * chunks *
+  return groups_of_unit(tile_groups(k, e, rows / side, warps) * k->BLOCKS, units) * chunks *
          (longest > fetched ? longest : fetched);
 }
 
@@ -143,7 +143,7 @@ static void matrix_dense(duet_stage *stage, int units) {
   for (int features = WARP_ROWS; features <= WARP_FEATURES && features < features_of(stage) + WARP_ROWS;
        features *= 2) {
     const int groups = ceil_divide(features_of(stage), features) * k->BLOCKS;
-    const int cost = ceil_divide(groups, at_least(units, 1)) * (DUET_LANES + features);
+    const int cost = groups_of_unit(groups, units) * (DUET_LANES + features);
     if (least == 0 || cost < least) least = cost, k->TO = features;
   }
 }

@@ -45,12 +45,12 @@
 /* The source at a row and column of the grid that is walked, 0 outside. */
 INLINE_FN float JOIN(STAGE, _source)(TILE_PARAMETERS, int *won, TILE_SOURCE x, int c, int h, int w) {
 #if UNPOOL
-  const int inside = (h >= 0) & (h % DILATE == 0) & (h / DILATE < SH / 2 * 2) & (w >= 0) & (w % DILATE == 0) & (w / DILATE < SW / 2 * 2);
+  const int inside = JOIN(STAGE, _has_row)(h) && HAS_COLUMN(w);
   const int i = (c * (SH / 2) + h / DILATE / 2) * (SW / 2) + w / DILATE / 2;
   *won = inside ? LOAD_INDEX(index, i) : 4;
   return inside ? LOAD(x, i) : 0.0f;
 #elif P > 0 || DILATE > 1 || DW % TW
-  const int inside = (h >= 0) & (h % DILATE == 0) & (h / DILATE < SH) & (w >= 0) & (w % DILATE == 0) & (w / DILATE < SW);
+  const int inside = JOIN(STAGE, _has_row)(h) && HAS_COLUMN(w);
   return inside ? TILE_LOAD(x, c, h / DILATE, w / DILATE) : 0.0f;
 #else
   return TILE_LOAD(x, c, h, w);

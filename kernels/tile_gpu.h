@@ -36,7 +36,7 @@ INLINE_FN void JOIN(STAGE, _row)(float (*acc)[TO], TILE_PARAMETERS, TILE_SOURCE 
     UNROLL for (int j = 0; j < COLUMNS; j++) {
       const int sw = w0 * STEP + k0 + j - P;
 #if P > 0 || DILATE > 1 || DW % TW
-      const int inside = sw >= 0 && sw % DILATE == 0 && sw / DILATE < SW;
+      const int inside = HAS_COLUMN(sw);
       const int column = inside ? sw / DILATE : 0; /* a load under a condition is compiled wrongly by PoCL 3.1 */
       const float v = WORD(TILE_LOAD(x, c * PACK, sh / DILATE, column), TILE_LOAD(x, MIN(c * PACK + 1, SC - 1), sh / DILATE, column));
       window[j] = inside ? v : 0.0f;

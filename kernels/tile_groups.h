@@ -6,6 +6,8 @@
 #undef TILE_UNITS
 #undef GRID_HEIGHT
 #undef GRID_WIDTH
+#undef IS_ON_GRID
+#undef HAS_COLUMN
 #undef MAY_BE_INSIDE
 #undef SKIPS
 #define ROW_TILES ((DW + TW - 1) / TW)
@@ -15,12 +17,14 @@
 /* The source on the grid that is walked, DILATE apart; odd edges behind a pooling are dropped. */
 #define GRID_HEIGHT (FLIP && POOL ? SH / 2 * 2 : SH)
 #define GRID_WIDTH (FLIP && POOL ? SW / 2 * 2 : SW)
+/* Whether the source has a row, or column, of the grid. */
+#define IS_ON_GRID(at, size) ((at) >= 0 && (at) % DILATE == 0 && (at) / DILATE < (size))
+#define HAS_COLUMN(column) IS_ON_GRID(column, GRID_WIDTH)
+INLINE_FN int JOIN(STAGE, _has_row)(int row) { return IS_ON_GRID(row, GRID_HEIGHT); }
 /* False where column `j` of the source under a tile is known to be outside: under a tile of whole rows all are known. Its products are left out. */
-#define MAY_BE_INSIDE(j) (ROW_TILES > 1 || ((j) >= P && ((j) - P) % DILATE == 0 && ((j) - P) / DILATE < GRID_WIDTH))
-/* Rows of the grid that the source has not are skipped where it has a fifth fewer than the destination, most of all on the way back of small maps (as duet_tile_inside counts). */
+#define MAY_BE_INSIDE(j) (ROW_TILES > 1 || HAS_COLUMN((j) - P))
+/* Rows of the grid that the source has not are skipped where it has a fifth fewer than the destination, most of all on the way back of small maps (engine/tiles_gpu.h has the same rule). */
 #define SKIPS (5 * GRID_HEIGHT <= 4 * DH)
-/* Whether the source has a row of the grid. */
-INLINE_FN int JOIN(STAGE, _has_row)(int row) { return row >= 0 && row % DILATE == 0 && row / DILATE < GRID_HEIGHT; }
 
 INLINE_FN void JOIN(STAGE, _unit)(LOCAL_PTR float *scratch, TILE_PARAMETERS, TILE_SOURCE x, GLOBAL const float *w, int unit);
 

@@ -62,8 +62,7 @@ INLINE_FN int JOIN(STAGE, _spot)(int v, int first) {
   const int tile = MIN(first + v / VECTORS, PIXEL_TILES - 1);
   const int h = tile / ROW_TILES * TILE_ROWS * STEP + v % VECTORS / COLUMNS - P, w = tile % ROW_TILES * TW * STEP + v % VECTORS % COLUMNS - P;
   const int row = h / DILATE, column = w / DILATE;
-  const int there = (h >= 0) & (h % DILATE == 0) & (row < GRID_HEIGHT) & (w >= 0) & (w % DILATE == 0) & (column < GRID_WIDTH);
-  if (!there) return NOWHERE;
+  if (!JOIN(STAGE, _has_row)(h) || !HAS_COLUMN(w)) return NOWHERE;
   return UNPOOL ? (row / 2 * (SW / 2) + column / 2) * 4 + row % 2 * 2 + column % 2 : row * SW + column;
 }
 INLINE_FN void JOIN(STAGE, _find)(LOCAL_PTR int *spots, int first) {

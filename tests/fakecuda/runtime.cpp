@@ -72,8 +72,7 @@ size_t image_size(const void *image) {
 
 /* Loads the image from a file of its own: dlopen takes equal names for equal libraries. */
 void *load(const void *image, size_t bytes) {
-  std::string path =
-      std::string(traffic_folder() ? traffic_folder() : setting("TMPDIR", "/tmp")) + "/fakecuda-module-XXXXXX";
+  std::string path = std::string(setting("FAKECUDA_TRAFFIC", setting("TMPDIR", "/tmp"))) + "/fakecuda-module-XXXXXX";
   const int file = mkstemp(path.data());
   if (file < 0) return nullptr;
   const bool written = write(file, image, bytes) == (ssize_t)bytes;

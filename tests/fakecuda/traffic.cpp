@@ -113,7 +113,9 @@ const char *traffic_folder() {
 }
 
 bool begin_traffic(const fakecuda_module *m) {
-  if (counted.empty()) fprintf(stderr, "fakecuda (CPU stand-in, not a GPU): counts traffic; all results are wrong\n");
+  static bool said;
+  if (!said) fprintf(stderr, "fakecuda (CPU stand-in, not a GPU): counts traffic; all results are wrong\n");
+  said = true;
   return counted.insert(m).second;
 }
 
