@@ -30,7 +30,7 @@ static void print_stage(const duet_plan *plan, const duet_stage *stage, size_t g
   printf("%s%s\n", variant[0] ? "  " : "", variant);
 }
 
-/* How the size of the groups came to be, behind it. */
+/* How the size of the groups and the overlap came to be, behind them. */
 static const char *groups_variant(const duet_plan *plan, char text[DUET_VARIANT_TEXT]) {
   text[0] = 0;
   if (plan->group_gain > 0)
@@ -45,7 +45,8 @@ static void print_launch(const duet_plan *plan, const duet_plan_launch *launch, 
   if (duet_stage_is_product(launch->parts[0].stages))
     printf("%s: %s\n", launch->name, plan->options.library);
   else
-    printf("%s: %zu groups of %zu%s\n", launch->name, launch->groups, launch->group, groups_variant(plan, variant));
+    printf("%s: %zu groups of %zu%s%s\n", launch->name, launch->groups, launch->group,
+           plan->overlap && launch != plan->launches ? ", begins early" : "", groups_variant(plan, variant));
   for (size_t p = 0; p < launch->part_count; p++)
     for (size_t i = 0; i < launch->parts[p].stage_count; i++)
       print_stage(plan, &launch->parts[p].stages[i], duet_part_groups(&launch->parts[p]), m, peak);

@@ -13,7 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { DUET_BACKEND_VERSION = 5, DUET_LANES = 16, DUET_MAX_OPERANDS = 7 };
+enum { DUET_BACKEND_VERSION = 6, DUET_LANES = 16, DUET_MAX_OPERANDS = 7 };
 
 /* ---- what kernels are made of (kernels/kernels.def) ---- */
 
@@ -123,7 +123,8 @@ typedef struct duet_device_info {
   char library[32]; /* of an open device: that makes products of matrices (`gemm`), as people call it; empty: none */
   uint64_t global_memory;  /* bytes */
   uint64_t max_allocation; /* bytes in one buffer */
-  bool roomy; /* an item has 255 registers, of which templates for such devices make use (kernels/tile_cuda.h) */
+  bool roomy;    /* an item has 255 registers, of which templates for such devices make use (kernels/tile_cuda.h) */
+  bool overlaps; /* it heeds duet_launch's `early` */
   bool keeps_kernels; /* the driver keeps what it has compiled by itself: the backend stores nothing */
   char note[512];     /* of an open device, for people: where compiled kernels are kept, or why not...; may be empty */
 } duet_device_info;
@@ -157,6 +158,9 @@ typedef struct duet_launch {
   size_t groups;
   duet_buffer *memories[DUET_MEMORIES];
   const duet_product *product; /* borrowed */
+  /* Its groups may come to the device while those of the launch before it leave, for the kernel waits by itself
+     (AFTER_EARLIER in kernels/language.h, which every generated text begins with). The same results, perhaps sooner. */
+  bool early;
 } duet_launch;
 
 /* ---- the table ---- */

@@ -286,12 +286,14 @@ static duet_status settle(duet_planner *planner) {
   return DUET_OK;
 }
 
-/* All launches of a plan have groups of one size. */
+/* All launches of a plan have groups of one size, and overlap or not. */
 static void find_group(duet_plan *plan, const char *network) {
   const duet_record_group *tuned = duet_record_find_group(plan->options.tuned, &plan->options, network);
   plan->group_gain = DUET_UNTUNED;
+  plan->overlap = plan->options.overlap == DUET_OVERLAP_ON;
   if (!tuned || plan->options.group) return;
   plan->group_gain = tuned->gain;
+  plan->overlap = plan->overlap || (tuned->overlap && plan->options.overlap == DUET_OVERLAP_TUNED);
   if ((size_t)tuned->group != duet_plan_group(plan)) plan->options.group = (size_t)tuned->group;
 }
 
@@ -400,6 +402,20 @@ static duet_status find_library(const duet_device_info *info, duet_plan_options 
   return DUET_OK;
 }
 
+static duet_status find_overlap(const duet_device_info *info, duet_plan_options *options, duet_error *error) {
+  const char *told = getenv("DUET_OVERLAP");
+  if (!told || !*told || options->kernel_class == DUET_CLASS_PLAIN) return DUET_OK;
+  if (strcmp(told, "on") != 0 && strcmp(told, "off") != 0)
+    return duet_fail(error, DUET_USAGE, "DUET_OVERLAP=%.20s: neither on nor off", told);
+  options->overlap = strcmp(told, "on") == 0 ? DUET_OVERLAP_ON : DUET_OVERLAP_OFF;
+  if (options->overlap == DUET_OVERLAP_ON && !info->overlaps)
+    return duet_fail(error, DUET_USAGE,
+                     "DUET_OVERLAP=on: launches of %s do not overlap; those of NVIDIA GPUs from compute capability 9.0 "
+                     "on do, by CUDA (unset it)",
+                     info->id);
+  return DUET_OK;
+}
+
 /* Whether the environment switches off what is on by itself. */
 static bool is_off(const char *variable) {
   const char *value = getenv(variable);
@@ -410,6 +426,7 @@ duet_status duet_plan_for(const duet_device_info *info, duet_plan_options *optio
   duet_status s = duet_plan_class(info, &options->kernel_class, error);
   if (!s) s = duet_plan_vector_width(info, &options->vector_width, error);
   if (!s) s = find_library(info, options, error);
+  if (!s) s = find_overlap(info, options, error);
   if (s) return s;
   options->compute_units = info->compute_units;
   options->max_group = info->max_group;

@@ -15,6 +15,13 @@ typedef enum duet_kernel_class { DUET_CLASS_PLAIN, DUET_CLASS_CPU, DUET_CLASS_GP
 /* Which dense layers of the gpu class the vendor's library makes, where the device has one. */
 typedef enum duet_gemm_use { DUET_GEMM_NEVER, DUET_GEMM_LARGE, DUET_GEMM_ALWAYS } duet_gemm_use;
 
+/* Whether launches of a step begin early (duet_launch), on a device where they can. */
+typedef enum duet_overlap {
+  DUET_OVERLAP_TUNED /* where that was measured to be faster */,
+  DUET_OVERLAP_OFF,
+  DUET_OVERLAP_ON
+} duet_overlap;
+
 typedef struct duet_plan_options {
   int batch;
   bool train;   /* else forward and scores only */
@@ -30,9 +37,10 @@ typedef struct duet_plan_options {
   char library[32]; /* by what name people know it */
   int library_gain; /* percent, of measured parameters over its own; 0: its own */
   unsigned compute_units;
-  size_t max_group;      /* work-items per group that the device takes */
-  bool roomy;            /* as the device is: duet_device_info */
-  size_t group;          /* that groups of the gpu class have; 0: as `tuned` has it, else as the rule */
+  size_t max_group; /* work-items per group that the device takes */
+  bool roomy;       /* as the device is: duet_device_info */
+  size_t group;     /* that groups of the gpu class have; 0: as `tuned` has it, else as the rule */
+  duet_overlap overlap;
   unsigned vector_width; /* floats in a vector register of the device (cpu class) */
   duet_precision
       precision;     /* of the convolutions and dense layers that have it (engine/tiles_gpu.c); the others are fp32 */
@@ -65,7 +73,9 @@ struct duet_plan {
   duet_plan_options options;
   int blocks;         /* ceil(batch / 16) */
   double block_flops; /* nominal, of a step over a whole block, or all of the batch */
-  int group_gain;     /* percent by which the groups' size was faster than the rule's; DUET_UNTUNED: was not measured */
+  int group_gain; /* percent by which the groups' size and overlap were faster than the rule's; DUET_UNTUNED: was not
+                     measured */
+  bool overlap;   /* launches begin early */
   duet_parameters parameters;
   duet_stage *stages; /* all of them, in the order in which they run */
   int *gains;         /* [stage_count]: of the choice that cut it (duet_choice) */
@@ -94,7 +104,7 @@ void duet_plan_destroy(duet_plan *plan); /* takes NULL */
    too), compute units, groups, vectors, library; and takes away what $DUET_WINOGRAD or $DUET_SECTIONS switches off.
    Errors: NO_DEVICE when it has not options->precision, USAGE when $DUET_KERNEL_CLASS is wrong or asks for kernels
    without it, $DUET_VECTOR_WIDTH is none, or $DUET_GEMM is neither on nor off, or asks for a library where there is
-   none. */
+   none, or $DUET_OVERLAP likewise. */
 duet_status duet_plan_for(const duet_device_info *info, duet_plan_options *options, duet_error *error);
 
 /* The precision of this name, of those to train in. Errors: USAGE. */

@@ -118,12 +118,14 @@ const int duet_record_groups[] = {64, 128, 256, 0};
 
 static bool parse_group(const json_t *object, duet_record_group *g) {
   const char *network = NULL, *precision = NULL;
+  int overlap = 0;
   duet_error ignored;
-  if (json_unpack((json_t *)object, "{s:s, s:i, s:s, s:i, s:i}", "network", &network, "batch", &g->batch, "precision",
-                  &precision, "group", &g->group, "gain_percent", &g->gain) ||
+  if (json_unpack((json_t *)object, "{s:s, s:i, s:s, s:i, s:i, s?b}", "network", &network, "batch", &g->batch,
+                  "precision", &precision, "group", &g->group, "gain_percent", &g->gain, "overlap", &overlap) ||
       strlen(network) >= sizeof g->network || duet_precision_parse(precision, &g->precision, &ignored))
     return false;
   (void)snprintf(g->network, sizeof g->network, "%s", network);
+  g->overlap = overlap;
   for (const int *known = duet_record_groups; *known; known++)
     if (g->group == *known) return g->batch > 0 && g->gain >= DUET_UNTUNED && g->gain <= MOST_GAIN;
   return false;

@@ -18,11 +18,12 @@ typedef struct duet_record_entry {
 } duet_record_entry;
 
 /* Work-items per group that the whole training step of a network was fastest with (gpu class; its launches share
-   them). */
+   them), and whether launches that overlap were faster. */
 typedef struct duet_record_group {
   char network[DUET_NAME_SIZE];
   int batch, group, gain; /* gain: as of a choice */
   duet_precision precision;
+  bool overlap;
 } duet_record_group;
 
 typedef struct duet_record {

@@ -228,6 +228,7 @@ static duet_status make_launches(duet_runner *runner, const duet_runner_options 
     memcpy(launch->memories, memories, sizeof launch->memories);
     launch->groups = plan->launches[i].groups;
     launch->kernel = runner->kernels[i];
+    launch->early = plan->overlap && i > 0 && i != plan->preparing_launches; /* these begin a recording */
     if (!launch->kernel) s = make_product(runner, i, error);
   }
   if (s) return s;

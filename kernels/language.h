@@ -9,7 +9,7 @@ typedef unsigned long long u64;
 #define GLOBAL
 #define LOCAL_PTR
 #define LOCAL_ARRAY(type, name, count) __shared__ __align__(16) type name[count]
-#define restrict __restrict__
+#define restrict /* or what a kernel only reads would come through a cache that may be older than the launches that AFTER_EARLIER waits for */
 /* 1: there are few groups for each multiprocessor, so registers are worth more than room for further groups. */
 #define KERNEL extern "C" __global__ __launch_bounds__(GROUP, 1)
 #define INLINE_FN static __device__ __forceinline__
@@ -23,6 +23,15 @@ typedef unsigned long long u64;
 #define as_uint(v) __float_as_uint(v)
 #define as_float(v) __uint_as_float(v)
 #define ATOMIC_OR(p, v) ((void)atomicOr(p, v))
+/* What a kernel does first: it lets the next launch begin, where that may overlap (backend.h, `early`), and waits until those before it have ended
+   and all can see what they wrote. */
+#if __CUDA_ARCH__ >= 900
+#define AFTER_EARLIER()                                      \
+  asm volatile("griddepcontrol.launch_dependents;" : : : ); \
+  asm volatile("griddepcontrol.wait;" : : : "memory")
+#else
+#define AFTER_EARLIER()
+#endif
 #else
 typedef uchar u8;
 typedef uint u32;
@@ -38,6 +47,7 @@ typedef ulong u64;
 #define ATOMIC_OR(p, v) ((void)atomic_or(p, v))
 #define BARRIER() barrier(CLK_LOCAL_MEM_FENCE)
 #define BARRIER_GLOBAL() barrier(CLK_LOCAL_MEM_FENCE | CLK_GLOBAL_MEM_FENCE) /* between the stages of a section */
+#define AFTER_EARLIER()
 #endif
 /* Two or four floats at once, from an address that is a multiple of their size. */
 #define LOAD2(p) (*(GLOBAL const float2 *)(p))

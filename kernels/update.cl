@@ -30,12 +30,14 @@ STAGE_FN STAGE(TASK_PARAMETERS, GLOBAL float *parameter, GLOBAL const float *gra
 #else
 #define GRADIENT(g) (g)
 #endif
-  GLOBAL const float *row = rates + 8 * control[CONTROL_current];
-  const float rate = row[0], beta1 = row[1], beta2 = row[2], inverse1 = 1.0f / row[3], inverse2 = 1.0f / row[4], epsilon = row[5],
-              decay = row[6], momentum = row[7];
+#define READ_RATES                                                                                                        \
+  GLOBAL const float *row = rates + 8 * control[CONTROL_current];                                                         \
+  const float rate = row[0], beta1 = row[1], beta2 = row[2], inverse1 = 1.0f / row[3], inverse2 = 1.0f / row[4];          \
+  const float epsilon = row[5], decay = row[6], momentum = row[7];
   const int begin = task * LENGTH, end = MIN(begin + LENGTH, TOTAL);
-  int i = begin + ITEM;
 #if GROUP == 1
+  int i = begin;
+  READ_RATES
   for (; i + 16 <= end; i += 16) {
     float16 p = vload16(0, parameter + i), g = GRADIENT(vload16(0, gradient + i)), m1 = vload16(0, moment1 + i);
 #if METHOD < 2
@@ -48,8 +50,35 @@ STAGE_FN STAGE(TASK_PARAMETERS, GLOBAL float *parameter, GLOBAL const float *gra
     vstore16(p, 0, parameter + i);
     vstore16(m1, 0, moment1 + i);
   }
+  for (; i < end; i++) UPDATE_AT(float, parameter[i], GRADIENT(gradient[i]), moment1[i], moment2[i])
+#else
+#define AT_ONCE MIN((LENGTH + GROUP - 1) / GROUP, 8) /* of an item, which waits for all their loads together, and meanwhile for the rates */
+  NO_UNROLL for (int i0 = begin; i0 < end; i0 += AT_ONCE * GROUP) {
+    const int i = i0 + ITEM;
+    if (i >= end) break;
+    float p[AT_ONCE], g[AT_ONCE], m1[AT_ONCE], m2[AT_ONCE];
+    UNROLL for (int k = 0; k < AT_ONCE; k++) {
+      const int at = i + k * GROUP < end ? i + k * GROUP : i; /* not another item's, which changes it */
+      p[k] = parameter[at];
+      g[k] = GRADIENT(gradient[at]);
+      m1[k] = moment1[at];
+      m2[k] = METHOD < 2 ? 0.0f : moment2[at];
+    }
+    LOADS_FIRST
+    READ_RATES
+    UNROLL for (int k = 0; k < AT_ONCE; k++) {
+      UPDATE_AT(float, p[k], g[k], m1[k], m2[k])
+      if (i + k * GROUP >= end) continue;
+      parameter[i + k * GROUP] = p[k];
+      moment1[i + k * GROUP] = m1[k];
+#if METHOD >= 2
+      moment2[i + k * GROUP] = m2[k];
 #endif
-  for (; i < end; i += GROUP) UPDATE_AT(float, parameter[i], GRADIENT(gradient[i]), moment1[i], moment2[i])
+    }
+  }
+#undef AT_ONCE
+#endif
 }
 #undef UPDATE_AT
 #undef GRADIENT
+#undef READ_RATES

@@ -177,9 +177,10 @@ static void test_group_sizes(void **state) {
 
 /* A recording of three launches, two of one kernel with different memories. */
 static duet_recording *record_counting(duet_kernel *add, duet_kernel *twice, duet_buffer *one, duet_buffer *sum,
-                                       duet_buffer *result) {
-  duet_launch l[3] = {
-      {.kernel = add, .groups = N / 8}, {.kernel = twice, .groups = N / 8}, {.kernel = add, .groups = N / 8}};
+                                       duet_buffer *result, bool early) {
+  duet_launch l[3] = {{.kernel = add, .groups = N / 8},
+                      {.kernel = twice, .groups = N / 8, .early = early},
+                      {.kernel = add, .groups = N / 8, .early = early}};
   l[0].memories[DUET_MEMORY_work] = sum;
   l[0].memories[DUET_MEMORY_parameters] = one;
   l[1].memories[DUET_MEMORY_gradients] = result;
@@ -191,16 +192,15 @@ static duet_recording *record_counting(duet_kernel *add, duet_kernel *twice, due
   return r;
 }
 
-static void test_recordings_replay(void **state) {
-  (void)state;
+static void check_replays(bool early) {
   float one[N], out[N];
   duet_kernel *add, *twice;
   for (int i = 0; i < N; i++) one[i] = (float)(i % 10);
-  OK(build("add", "work[i] += parameters[i];", 8, &add));
-  OK(build("twice", "gradients[i] = 2.0f * work[i];", 8, &twice));
+  OK(build("add", "AFTER_EARLIER(); work[i] += parameters[i];", 8, &add));
+  OK(build("twice", "AFTER_EARLIER(); gradients[i] = 2.0f * work[i];", 8, &twice));
   duet_buffer *b1 = allocate(sizeof one), *b2 = allocate(sizeof one), *b3 = allocate(sizeof one);
   upload(b1, one, sizeof one);
-  duet_recording *r = record_counting(add, twice, b1, b2, b3);
+  duet_recording *r = record_counting(add, twice, b1, b2, b3, early);
   duet_ticket first = 0, ticket = 0, before = 0;
   OK(h.backend->replay(h.device, r, 1, &first, &error));
   assert_true(first > 0);
@@ -228,6 +228,13 @@ static void test_recordings_replay(void **state) {
   h.backend->free(h.device, b3);
   h.backend->release(h.device, add);
   h.backend->release(h.device, twice);
+}
+
+/* ... also where launches may begin early, which devices without overlap do not heed. */
+static void test_recordings_replay(void **state) {
+  (void)state;
+  check_replays(false);
+  check_replays(true);
 }
 
 /* Where the test knows how steps are recorded on its device, the device's note must say so. */

@@ -35,8 +35,8 @@ static json_t *make(void) {
   for (int d = 0; d < DUET_DIRECTIONS; d++)
     assert_int_equal(json_object_set_new(layer, duet_direction_names[d], duet_choice_json(&choices[d])), 0);
   assert_int_equal(json_object_set_new(file, "layers", json_pack("[o]", layer)), 0);
-  json_t *groups = json_pack("[{s:s, s:i, s:s, s:i, s:i}]", "network", "net", "batch", 40, "precision", "tf32", "group",
-                             256, "gain_percent", 7);
+  json_t *groups = json_pack("[{s:s, s:i, s:s, s:i, s:b, s:i}]", "network", "net", "batch", 40, "precision", "tf32",
+                             "group", 256, "overlap", 1, "gain_percent", 7);
   assert_int_equal(json_object_set_new(file, "groups", groups), 0);
   return file;
 }
@@ -61,6 +61,7 @@ static void test_round_trip(void **state) {
   assert_non_null(group);
   assert_int_equal(group->group, 256);
   assert_int_equal(group->gain, 7);
+  assert_true(group->overlap);
   assert_null(duet_record_find_group(record, &of_step, "ne"));
   assert_null(duet_record_find_group(record, &options, "net")); /* another batch and precision */
   of_step.max_group = 128;

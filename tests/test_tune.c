@@ -471,6 +471,21 @@ static void test_rounded_decides(void **state) {
   assert_true(is_as_by_rule("fp32"));
 }
 
+/* A record that has launches that overlap decides, and the environment before it. */
+static void test_overlap(void **state) {
+  (void)state;
+  expect_rounded("DUET_TUNE_ONLY=groups", "tune", "--precision bf16");
+  assert_int_equal(json_array_size(json_object_get(record, "bad")), 0);
+  json_t *entry = json_array_get(json_object_get(record, "groups"), 0);
+  assert_true(json_is_boolean(json_object_get(entry, "overlap")));
+  assert_int_equal(json_object_update_new(entry, json_pack("{s:b, s:i}", "overlap", 1, "gain_percent", 12)), 0);
+  assert_int_equal(json_dump_file(record, "r.json", 0), 0);
+  expect_rounded("", "info", "--plan --precision bf16");
+  expect_words(out, ", begins early  tuned: 12 % over the rule");
+  expect_rounded("DUET_OVERLAP=off", "info", "--plan --precision bf16");
+  assert_null(strstr(out, "begins early"));
+}
+
 int main(int argc, char **argv) {
 #define TEST(f) cmocka_unit_test_setup(f, begin)
   const struct CMUnitTest tests[] = {
@@ -478,7 +493,8 @@ int main(int argc, char **argv) {
       TEST(test_crash),      TEST(test_decides),     TEST(test_old_entry), TEST(test_at_once), TEST(test_ignored),
       TEST(test_no_place),   TEST(test_interrupted), TEST(test_refused),   TEST(test_ref)};
   const struct CMUnitTest drivers[] = {TEST(test_driver)};
-  const struct CMUnitTest in_bf16[] = {TEST(test_rounded_record), cmocka_unit_test(test_rounded_decides)};
+  const struct CMUnitTest in_bf16[] = {TEST(test_rounded_record), cmocka_unit_test(test_rounded_decides),
+                                       TEST(test_overlap)};
   if (argc > 1 && strcmp(argv[1], "drivers") == 0)
     return cmocka_run_group_tests_name("tune, drivers", drivers, enter, leave);
   if (argc > 1 && strcmp(argv[1], "rounded") == 0)

@@ -137,6 +137,10 @@ int tune_record_group(const tune_record *r, const json_t *step) {
   return group == json_integer_value(json_object_get(item, "rule")) ? 0 : (int)group;
 }
 
+bool tune_record_overlaps(const tune_record *r, const json_t *step) {
+  return json_is_true(json_object_get(tune_record_groups(r, step), "overlap"));
+}
+
 /* ---- the file ---- */
 
 duet_status tune_record_check_place(const char *path, duet_error *error) {

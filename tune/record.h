@@ -45,12 +45,13 @@ void tune_record_restore_library(tune_record *record);
 void tune_record_put_step(tune_record *record, json_t *step);
 void tune_record_drop_step(tune_record *record, const json_t *step);
 
-/* The size of groups for the whole step of that network, batch and precision (NULL: not measured). */
+/* The size of groups, and overlap, for the whole step of that network, batch and precision (NULL: not measured). */
 void tune_record_put_groups(tune_record *record, json_t *groups);
 void tune_record_drop_groups(tune_record *record, const json_t *step);
 const json_t *tune_record_groups(const tune_record *record, const json_t *step);
 /* That size; 0 where the rule's is to be taken. */
 int tune_record_group(const tune_record *record, const json_t *step);
+bool tune_record_overlaps(const tune_record *record, const json_t *step);
 
 /* Writes it as it is now to another file. */
 duet_status tune_record_copy(const tune_record *record, const char *path, duet_error *error);

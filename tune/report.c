@@ -61,10 +61,11 @@ char *tune_report(const json_t *result) {
   }
   item = json_object_get(result, "groups");
   const int group = (int)number_of(item, "group"), rule = (int)number_of(item, "rule");
-  if (item && group == rule)
+  const char *overlap = json_is_true(json_object_get(item, "overlap")) ? " and launches that overlap" : "";
+  if (item && group == rule && !*overlap)
     duet_text_add(&out, "groups of %d work-items, as by the rule, are the fastest\n", group);
   else if (item)
-    duet_text_add(&out, "groups of %d work-items: the step is %d %% faster than with the rule's %d\n", group,
+    duet_text_add(&out, "groups of %d work-items%s: the step is %d %% faster than with the rule's %d\n", group, overlap,
                   (int)number_of(item, "gain_percent"), rule);
   duet_text_add(&out, "recorded in %s (DUET_TUNE=off ignores it)\n", tune_text(result, "path"));
   return out.failed ? NULL : out.data;

@@ -180,14 +180,13 @@ duet_status tune_step(bench_rig *rig, const duet_network *network, const duet_pl
 
 /* ---- groups ---- */
 
-/* The step with groups of one size: right, then in turns with the fastest so far, whose place it takes. */
-static duet_status try_group(stepping *s, duet_record_group *group, int size, double *gain, duet_error *error) {
+/* The step launched so: right, then in turns with the fastest so far, whose place it takes. */
+static duet_status try_launches(stepping *s, const duet_record_group *how, double *gain, duet_error *error) {
   stepping other = *s;
-  duet_record_group sized = *group;
+  duet_record_group own = *how;
   tune_ratio ratio = {1, 1, 1};
   double seconds[2];
-  sized.group = size;
-  other.kept.groups = &sized;
+  other.kept.groups = &own;
   other.setup.runner = NULL;
   duet_status status = check_step(&other, error);
   if (!status) status = make_runner(s, &other.kept, &other.setup.runner, error);
@@ -196,25 +195,39 @@ static duet_status try_group(stepping *s, duet_record_group *group, int size, do
   duet_runner_destroy(faster ? s->setup.runner : other.setup.runner);
   if (!faster) return status;
   s->setup.runner = other.setup.runner;
-  group->group = size;
+  *s->kept.groups = own;
   *gain *= ratio.median;
   return DUET_OK;
 }
 
+/* ... unless its name is bad. */
+static duet_status try_named(stepping *s, const char *bad, const char *name, const duet_record_group *how, double *gain,
+                             duet_error *error) {
+  duet_error why;
+  if (tune_is_named(bad, name)) return DUET_OK;
+  duet_status status = s->emit->line(s->emit->context, json_pack("{s:s}", "try", name), error);
+  if (!status && try_launches(s, how, gain, &why))
+    status = s->emit->line(s->emit->context, json_pack("{s:s, s:o}", "bad", name, "reason", duet_json_text(why.text)),
+                           error);
+  return status;
+}
+
+/* Sizes of groups, then overlap with the fastest of them. */
 static duet_status try_groups(stepping *s, const char *bad, duet_record_group *group, duet_error *error) {
   const size_t rule = duet_tiles_group(s->rig->info->max_group);
   double gain = 1;
   duet_status status = DUET_OK;
   for (const int *size = duet_record_groups; !status && *size; size++) {
     char name[TUNE_NAME];
-    duet_error why;
-    (void)snprintf(name, sizeof name, "groups of %d", *size);
-    if ((size_t)*size == rule || (size_t)*size > s->rig->info->max_group || tune_is_named(bad, name)) continue;
-    status = s->emit->line(s->emit->context, json_pack("{s:s}", "try", name), error);
-    if (!status && try_group(s, group, *size, &gain, &why))
-      status = s->emit->line(s->emit->context, json_pack("{s:s, s:o}", "bad", name, "reason", duet_json_text(why.text)),
-                             error);
+    duet_record_group how = *group;
+    (void)snprintf(name, sizeof name, "groups of %d", how.group = *size);
+    if ((size_t)*size != rule && (size_t)*size <= s->rig->info->max_group)
+      status = try_named(s, bad, name, &how, &gain, error);
   }
+  duet_record_group how = *group;
+  how.overlap = true;
+  if (!status && s->rig->info->overlaps && s->options->overlap == DUET_OVERLAP_TUNED)
+    status = try_named(s, bad, "launches that overlap", &how, &gain, error);
   group->gain = (int)fmin(round(100 * (gain - 1)), 1e6);
   return status;
 }
@@ -241,10 +254,10 @@ duet_status tune_groups(bench_rig *rig, const duet_network *network, const duet_
   duet_runner_destroy(s.setup.runner);
   duet_model_destroy(s.setup.model);
   return status ? status
-                : emit->line(
-                      emit->context,
-                      json_pack("{s:{s:s, s:i, s:s, s:i, s:i, s:i}}", "groups", "network", group.network, "batch",
-                                group.batch, "precision", duet_precision_names[group.precision], "group", group.group,
-                                "rule", (int)duet_tiles_group(options->max_group), "gain_percent", group.gain),
-                      error);
+                : emit->line(emit->context,
+                             json_pack("{s:{s:s, s:i, s:s, s:i, s:i, s:b, s:i}}", "groups", "network", group.network,
+                                       "batch", group.batch, "precision", duet_precision_names[group.precision],
+                                       "group", group.group, "rule", (int)duet_tiles_group(options->max_group),
+                                       "overlap", (int)group.overlap, "gain_percent", group.gain),
+                             error);
 }

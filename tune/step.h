@@ -21,9 +21,10 @@ json_t *tune_step_name(const duet_network *network, const duet_plan_options *opt
 duet_status tune_step(bench_rig *rig, const duet_network *network, const duet_plan_options *options, bool careful,
                       const bench_emit *emit, duet_error *error);
 
-/* Tries the whole step with groups of each size that the device takes (engine/record.h), as the rule cuts it, and emits
-   {"try": "groups of 64"} before each and {"bad": NAME, "reason": ...} for one whose numbers are wrong or that cannot
-   be built; at the end {"groups": {...}}, an entry of the record. `bad` as in tune_search. */
+/* Tries the whole step with groups of each size that the device takes (engine/record.h), as the rule cuts it, and with
+   launches that overlap where they can, and emits {"try": "groups of 64"} before each and {"bad": NAME, "reason": ...}
+   for one whose numbers are wrong or that cannot be built; at the end {"groups": {...}}, an entry of the record. `bad`
+   as in tune_search. */
 duet_status tune_groups(bench_rig *rig, const duet_network *network, const duet_plan_options *options, const char *bad,
                         const bench_emit *emit, duet_error *error);
 

@@ -8,6 +8,8 @@
 static void drop_groups(tune_parent *p, const char *why) {
   if (tune_record_group(&p->record, p->step))
     tune_say(p->listener, "groups of %d: %s: the rule decides", tune_record_group(&p->record, p->step), why);
+  if (tune_record_overlaps(&p->record, p->step))
+    tune_say(p->listener, "launches that overlap: %s: they follow one another", why);
   tune_record_drop_groups(&p->record, p->step);
 }
 
@@ -28,7 +30,7 @@ static void take_step(tune_parent *p, const json_t *line, void *context) {
 static bool changes_something(const tune_parent *p) {
   size_t i;
   const json_t *listed;
-  if (tune_record_group(&p->record, p->step)) return true;
+  if (tune_record_group(&p->record, p->step) || tune_record_overlaps(&p->record, p->step)) return true;
   json_array_foreach(p->layers, i, listed) {
     const json_t *layer = tune_record_layer(&p->record, tune_text(listed, "key"));
     if (json_is_true(json_object_get(layer, "by_rule"))) continue;

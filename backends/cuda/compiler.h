@@ -13,8 +13,10 @@ typedef struct cuda_code {
   char *log; /* what the compiler says of a text that it takes; "" when nothing */
 } cuda_code;
 
+enum { CUDA_IDENTITY = 128 };
+
 /* Everything besides text and target that code depends on: options and version. */
-duet_status cuda_compiler_identity(char identity[64], duet_error *error);
+duet_status cuda_compiler_identity(char identity[CUDA_IDENTITY], duet_error *error);
 
 /* Compiles for a `target` ("sm_90") with one more option, or NULL. `what` begins the texts of
    errors ("cuda:0 (name): kernel k"). On success cuda_code_destroy frees what is in *code. Errors: BUILD_FAILED with

@@ -7,6 +7,7 @@
 enum {
   LEAST_CAPABILITY = 75,  /* that the compiler of CUDA 13 knows */
   MATRIX_CAPABILITY = 80, /* with what kernels/mma.h asks of tensor cores */
+  OVERLAP_CAPABILITY = 90 /* with programmatic dependent launch */
 };
 
 /* Counts the devices; when there is none the reason, which begins with "cuda: ", goes to `reason`. */
@@ -73,6 +74,7 @@ static int describe(int index, duet_device_info *info) {
   info->usable = !info->reason[0];
   info->precisions = 1U << DUET_PRECISION_fp32;
   if (capability >= MATRIX_CAPABILITY) info->precisions |= 1U << DUET_PRECISION_tf32 | 1U << DUET_PRECISION_bf16;
+  info->overlaps = capability >= OVERLAP_CAPABILITY;
   info->peaks = info->precisions | 1U << DUET_PRECISION_fp16;
   for (int i = 0; i < DUET_PRECISIONS; i++)
     (void)snprintf(info->lacks[i], sizeof info->lacks[i],

@@ -87,7 +87,7 @@ static duet_status compile(duet_device *device, const char *text, duet_cache_key
 
 duet_status cuda_build(duet_device *device, const duet_kernel_source *source, duet_kernel **out, duet_error *error) {
   const duet_device_info *info = &device->info;
-  char compiler[64];
+  char compiler[CUDA_IDENTITY];
   duet_status s = duet_check_group(info, source, error);
   if (!s) s = cuda_use(device, error);
   if (!s) s = cuda_compiler_identity(compiler, error);

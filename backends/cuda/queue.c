@@ -21,10 +21,16 @@ static duet_status enqueue(duet_device *device, const duet_launch *launch, duet_
     memories[i] = launch->memories[i] ? launch->memories[i]->memory : NULL;
     arguments[i] = &memories[i];
   }
-  const dim3 groups = {(unsigned)launch->groups, 1, 1}, group = {(unsigned)k->group, 1, 1};
-  cudaError_t code = cudaLaunchKernel((const void *)k->kernel, groups, group, arguments, 0, device->stream);
+  cudaLaunchAttribute overlap = {.id = cudaLaunchAttributeProgrammaticStreamSerialization,
+                                 .val.programmaticStreamSerializationAllowed = 1};
+  const cudaLaunchConfig_t how = {.gridDim = {(unsigned)launch->groups, 1, 1},
+                                  .blockDim = {(unsigned)k->group, 1, 1},
+                                  .stream = device->stream,
+                                  .attrs = &overlap,
+                                  .numAttrs = launch->early && device->info.overlaps};
+  cudaError_t code = cudaLaunchKernelExC(&how, (const void *)k->kernel, arguments);
   char call[96];
-  (void)snprintf(call, sizeof call, "kernel %s: cudaLaunchKernel", k->name);
+  (void)snprintf(call, sizeof call, "kernel %s: cudaLaunchKernelExC", k->name);
   return cuda_check(error, device, call, code);
 }
 

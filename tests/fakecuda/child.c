@@ -52,6 +52,15 @@ cudaError_t launch(unsigned groups) {
   return cudaLaunchKernel((const void *)kernel, grid, block, arguments, 0, stream);
 }
 
+cudaError_t launch_early(unsigned groups) {
+  void *arguments[] = {&x, &y};
+  cudaLaunchAttribute overlap = {.id = cudaLaunchAttributeProgrammaticStreamSerialization,
+                                 .val.programmaticStreamSerializationAllowed = 1};
+  const cudaLaunchConfig_t how = {
+      .gridDim = {groups, 1, 1}, .blockDim = {N, 1, 1}, .stream = stream, .attrs = &overlap, .numAttrs = 1};
+  return cudaLaunchKernelExC(&how, (const void *)kernel, arguments);
+}
+
 void end(void) {
   OK(cudaFree(x));
   OK(cudaFree(y));

@@ -32,6 +32,8 @@ void begin(void);
 /* Compiles `body` as a kernel of x[N], y[N] over groups of N items. */
 void compile(const char *body);
 cudaError_t launch(unsigned groups);
+/* The same before earlier launches have ended. */
+cudaError_t launch_early(unsigned groups);
 void end(void);
 /* One launch of `groups`, whose end gives `code`. */
 void run_kernel(const char *body, unsigned groups, cudaError_t code);

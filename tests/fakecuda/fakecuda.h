@@ -110,6 +110,8 @@ struct launch {
   fakecuda_module *module;
   const fakecuda_entry *entry;
   dim3 grid, block;
+  bool
+      early; /* by cudaLaunchAttributeProgrammaticStreamSerialization: its items wait for earlier launches themselves */
   std::vector<std::vector<char>> arguments;
 };
 
@@ -124,6 +126,9 @@ struct place_in_launch {
 };
 extern place_in_launch place;
 bool is_on_stack(const volatile void *at, size_t bytes); /* of the running work-item */
+/* The running work-item has waited for the launches before its own (griddepcontrol.wait), or need not. */
+void note_wait();
+bool has_waited();
 /* Reports a finding at the running work-item and ends the launch with `code`. */
 [[noreturn]] void stop(cudaError_t code, const char *what);
 

@@ -28,7 +28,8 @@ enum class item_state { ready, waiting, meeting, done };
 struct work_item {
   fiber own;
   item_state state;
-  int line; /* of the barrier, or of its warp's instruction, where it waits */
+  bool waited; /* for the launches before its own */
+  int line;    /* of the barrier, or of its warp's instruction, where it waits */
   const char *text;
   const fakecuda_operand *operands;
   void (*make)(const warp_operands &lanes);
@@ -97,6 +98,8 @@ void catch_faults() {
 void item_main() {
   place.running->entry->call(arguments.data());
   if (has_copies()) stop(cudaErrorLaunchFailure, "ends with copies under way (missing cp.async.wait_all?)");
+  if (!has_waited())
+    stop(cudaErrorLaunchFailure, "ends and has not waited for earlier launches (missing griddepcontrol.wait?)");
   items[place.item].state = item_state::done;
   items[place.item].own.leave();
 }
@@ -188,6 +191,7 @@ void run_group(unsigned index) {
   memset(l.module->shared, 0xff, (size_t)(l.module->shared_end - l.module->shared)); /* floats of it are NaN */
   for (unsigned i : item_order) {
     items[i].state = item_state::ready;
+    items[i].waited = !l.early;
     items[i].own.start(stacks() + i * stack_size, stack_size, item_main);
   }
   begin_group();
@@ -247,6 +251,10 @@ bool is_on_stack(const volatile void *at, size_t bytes) {
   const char *p = (const char *)at, *own = stacks() + place.item * stack_size;
   return p >= own && p + bytes <= own + stack_size;
 }
+
+void note_wait() { items[place.item].waited = true; }
+
+bool has_waited() { return items[place.item].waited; }
 
 void stop(cudaError_t code, const char *what) {
   finding("kernel %s, group %u, item %u: %s", place.running->name, place.group, place.item, what);

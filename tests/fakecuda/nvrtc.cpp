@@ -88,9 +88,12 @@ bool read_options(int count, const char *const *options, words *out, int *archit
       out->push_back("-D__CUDA_ARCH__=" + std::to_string(10 * value));
     } else if (!strncmp(o, "-D", 2) || !strncmp(o, "-I", 2)) {
       out->push_back(o);
-    } else if (strcmp(o, "--fmad=false") != 0 && strcmp(o, "--fmad=true") != 0 && strncmp(o, "--std=c++", 9) != 0 &&
-               strcmp(o, "--ptxas-options=-v") != 0 && strcmp(o, "--minimal") != 0) {
-      return false;
+    } else if (strncmp(o, "--std=c++", 9) != 0) {
+      static const char *const without_effect[] = {"--fmad=false",      "--fmad=true",        "--prec-div=false",
+                                                   "--prec-sqrt=false", "--ptxas-options=-v", "--minimal"};
+      bool known = false;
+      for (const char *name : without_effect) known = known || !strcmp(o, name);
+      if (!known) return false;
     }
   }
   return true;

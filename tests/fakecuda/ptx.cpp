@@ -74,7 +74,9 @@ enum class deed {
   wait,
   turn,
   multiply_tf32,
-  multiply_bf16
+  multiply_bf16,
+  let_next_begin,
+  wait_for_earlier
 };
 
 /* An instruction with what it does. By the address of its text, which is a constant of the module, until the next
@@ -99,6 +101,8 @@ deed deed_of(const std::string &name) {
       {"ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16", deed::turn},
       {"cp.async.cg.shared.global", deed::copy},
       {"cp.async.wait_all", deed::wait},
+      {"griddepcontrol.launch_dependents", deed::let_next_begin}, /* launches run one by one here */
+      {"griddepcontrol.wait", deed::wait_for_earlier},
       {"mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32", deed::multiply_tf32},
       {"mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32", deed::multiply_bf16}};
   const auto row = table.find(name);
@@ -116,6 +120,8 @@ unsigned first_architecture(deed what) {
     case deed::turn:
       return 75;
     case deed::round_tf32_even:
+    case deed::let_next_begin:
+    case deed::wait_for_earlier:
       return 90;
     default:
       return 80;
@@ -434,6 +440,11 @@ void assembly(const char *text, const fakecuda_operand *operands, unsigned count
     case deed::multiply_bf16:
       making = &k;
       meet(text, line, operands, k.what == deed::multiply_tf32 ? multiply_tf32 : multiply_bf16);
+      break;
+    case deed::let_next_begin:
+      break;
+    case deed::wait_for_earlier:
+      note_wait();
       break;
     case deed::unknown:
       refuse(text, "not known to the stand-in");

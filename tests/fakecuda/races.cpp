@@ -166,6 +166,8 @@ void copy_arrived(const volatile void *at, unsigned long bytes) {
 void check_access(const volatile void *at, unsigned long bytes, fakecuda_access what, const void *) {
   bool shared = false;
   access_cell *cells = cells_of(at, bytes, what, &shared);
+  if (cells && !shared && !has_waited())
+    stop_at(at, bytes, "touched before earlier launches have ended (missing griddepcontrol.wait?)", shared);
   if (cells && !is_aligned(at, bytes)) stop_at(at, bytes, "misaligned", shared, cudaErrorMisalignedAddress);
   for (unsigned long i = 0; cells && i < bytes; i++) {
     if (const char *wrong = conflict(cells[i], what, shared)) stop_at((const char *)at + i, bytes, wrong, shared);

@@ -305,24 +305,41 @@ cudaError_t cudaFuncGetParamInfo(const void *function, size_t index, size_t *off
 
 /* ---- launches ---- */
 
-cudaError_t cudaLaunchKernel(const void *function, dim3 grid, dim3 block, void **arguments, size_t shared,
-                             cudaStream_t stream) {
+cudaError_t cudaLaunchKernelExC(const cudaLaunchConfig_t *how, const void *function, void **arguments) {
   FAKECUDA_BEGIN;
   const CUkern_st *kernel = kernel_of(function);
+  const dim3 grid = how->gridDim, block = how->blockDim;
   if (!kernel) return fail(cudaErrorInvalidDeviceFunction);
   if (is_too_large(grid, block)) return fail(cudaErrorInvalidConfiguration);
   const fakecuda_entry *e = kernel->entry;
   if (block.x * block.y * block.z > e->most_threads) return fail(cudaErrorLaunchOutOfResources);
-  if (shared > 0) return fail(cudaErrorNotSupported);
+  if (how->dynamicSmemBytes > 0) return fail(cudaErrorNotSupported);
+  bool early = false;
+  for (unsigned i = 0; i < how->numAttrs; i++) {
+    const cudaLaunchAttribute &a = how->attrs[i];
+    if (a.id != cudaLaunchAttributeProgrammaticStreamSerialization || capability() < 90)
+      return fail(cudaErrorNotSupported);
+    early = a.val.programmaticStreamSerializationAllowed != 0;
+  }
   auto library = kernel->library;
-  auto l = std::make_shared<launch>(launch{e->name, library->module, e, grid, block, {}});
+  auto l = std::make_shared<launch>(launch{e->name, library->module, e, grid, block, early, {}});
   for (unsigned i = 0; i < e->parameters; i++)
     l->arguments.emplace_back((char *)arguments[i], (char *)arguments[i] + e->sizes[i]);
-  return enqueue(stream, [library, l, name = std::string(e->name)]() -> cudaError_t {
+  return enqueue(how->stream, [library, l, name = std::string(e->name)]() -> cudaError_t {
     if (library->code) return run(*l);
     finding("kernel %s was launched, and its library unloaded before it ran", name.c_str());
     return cudaErrorIllegalAddress;
   });
+}
+
+cudaError_t cudaLaunchKernel(const void *function, dim3 grid, dim3 block, void **arguments, size_t shared,
+                             cudaStream_t stream) {
+  cudaLaunchConfig_t how = {};
+  how.gridDim = grid;
+  how.blockDim = block;
+  how.dynamicSmemBytes = shared;
+  how.stream = stream;
+  return cudaLaunchKernelExC(&how, function, arguments);
 }
 
 }  // extern "C"

@@ -305,6 +305,46 @@ static void test_streams_and_captures(void **state) {
   expect(forbidden_in_capture, checked, 0, "");
 }
 
+/* ---- launches that begin early ---- */
+
+#define WAIT_FOR_EARLIER "asm volatile(\"griddepcontrol.wait;\" : : : \"memory\");"
+
+static void early(const char *body, cudaError_t code) {
+  begin();
+  compile(body);
+  OK(launch(1)); /* where a kernel need not have waited */
+  OK(launch_early(1));
+  GIVES(code, cudaStreamSynchronize(stream));
+  if (code == cudaSuccess) end();
+}
+static void waits_first(void) {
+  early("asm volatile(\"griddepcontrol.launch_dependents;\" : : :); " WAIT_FOR_EARLIER REVERSAL, cudaSuccess);
+}
+static void reads_first(void) { early("s[i] = x[i]; " WAIT_FOR_EARLIER " y[i] = s[i];", cudaErrorIllegalAddress); }
+static void writes_first(void) { early("y[i] = 1; " WAIT_FOR_EARLIER, cudaErrorIllegalAddress); }
+static void never_waits(void) { early("s[i] = 1;", cudaErrorLaunchFailure); }
+static void some_never_wait(void) { early("if (i < 32) {" WAIT_FOR_EARLIER "}", cudaErrorLaunchFailure); }
+static void too_old(void) {
+  begin();
+  compile(REVERSAL);
+  setenv("FAKECUDA_CAPABILITY", "89", 1);
+  GIVES(cudaErrorNotSupported, launch_early(1));
+  end();
+}
+
+static void test_hasty_launches_are_found(void **state) {
+  (void)state;
+  expect(waits_first, checked, 0, "");
+  expect(waits_first, unchecked, 0, "");
+  expect(
+      reads_first, checked, FOUND,
+      "touched before earlier launches have ended (missing griddepcontrol.wait?): 4 bytes at byte 0 of allocation 1");
+  expect(writes_first, checked, FOUND, "touched before earlier launches have ended");
+  expect(never_waits, unchecked, FOUND, "item 0: ends and has not waited for earlier launches");
+  expect(some_never_wait, unchecked, FOUND, "item 32: ends and has not waited");
+  expect(too_old, checked, 0, "");
+}
+
 /* ---- refusals ---- */
 
 static void wrong_launches(void) {
@@ -468,6 +508,8 @@ int main(void) {
       cmocka_unit_test(test_what_is_gone_is_not_used),
       cmocka_unit_test(test_what_is_left_behind_is_found),
       cmocka_unit_test(test_streams_and_captures),
+      cmocka_unit_test(test_hasty_launches_are_found),
+      cmocka_unit_test(test_hasty_launches_are_found),
       cmocka_unit_test(test_refusals),
       cmocka_unit_test(test_products),
   };
