@@ -18,8 +18,9 @@ static void print_stage(const duet_plan *plan, const duet_stage *stage, size_t g
   const duet_constants *k = &stage->constants;
   char tile[40] = "", variant[DUET_VARIANT_TEXT];
   duet_stage_variant(plan, stage, variant);
-  if (k->TO) (void)snprintf(tile, sizeof tile, "%dx%dx%d", k->TO, k->TH ? k->TH : 1, k->TW ? k->TW : 1);
-  printf("  %-28s %-16s %-9s %7zu %9s %10.3f", stage->label, duet_stage_infos[stage->kind].name,
+  const int length = k->TO ? snprintf(tile, sizeof tile, "%dx%dx%d", k->TO, k->TH ? k->TH : 1, k->TW ? k->TW : 1) : 0;
+  if (length && k->ROWS > 1) (void)snprintf(tile + length, sizeof tile - (size_t)length, "x%d", k->ROWS);
+  printf("  %-28s %-16s %-9s %7zu %11s %10.3f", stage->label, duet_stage_infos[stage->kind].name,
          duet_precision_names[k->PRECISION], groups, tile, duet_stage_flops(plan, stage) / 1e6);
   if (m->seconds > 0)
     printf(" %9.1f %8.1f", 1e6 * m->seconds, duet_stage_bytes(stage, plan->blocks) / m->seconds / 1e9);
@@ -30,7 +31,7 @@ static void print_stage(const duet_plan *plan, const duet_stage *stage, size_t g
   printf("%s%s\n", variant[0] ? "  " : "", variant);
 }
 
-/* How the size of the groups and the overlap came to be, behind them. */
+/* How the size of the groups, and overlap, came to be, behind it. */
 static const char *groups_variant(const duet_plan *plan, char text[DUET_VARIANT_TEXT]) {
   text[0] = 0;
   if (plan->group_gain > 0)
@@ -45,8 +46,7 @@ static void print_launch(const duet_plan *plan, const duet_plan_launch *launch, 
   if (duet_stage_is_product(launch->parts[0].stages))
     printf("%s: %s\n", launch->name, plan->options.library);
   else
-    printf("%s: %zu groups of %zu%s%s\n", launch->name, launch->groups, launch->group,
-           plan->overlap && launch != plan->launches ? ", begins early" : "", groups_variant(plan, variant));
+    printf("%s: %zu groups of %zu%s\n", launch->name, launch->groups, launch->group, groups_variant(plan, variant));
   for (size_t p = 0; p < launch->part_count; p++)
     for (size_t i = 0; i < launch->parts[p].stage_count; i++)
       print_stage(plan, &launch->parts[p].stages[i], duet_part_groups(&launch->parts[p]), m, peak);
@@ -66,6 +66,7 @@ static json_t *describe_stage(const duet_plan *plan, const duet_stage *stage, si
 /* Prints a plan; with a runner, each of its launches (one stage each) is measured first. */
 static duet_status show(const cli_options *o, const duet_plan *plan, duet_runner *runner, double peak, json_t *stages,
                         duet_error *error) {
+  if (plan->overlap && !o->json) printf("launches overlap\n");
   for (size_t i = 0; i < plan->launch_count; i++) {
     const duet_plan_launch *launch = &plan->launches[i];
     measured m = {0};
@@ -134,7 +135,7 @@ static duet_status profile(const cli_options *o, const cli_session *session, jso
   if (!s) s = duet_profile_begin(runner, NULL, error);
   if (!s) s = duet_runner_steps(runner, 1, NULL, error);
   if (!s && !o->json) {
-    printf("  %-28s %-16s %-9s %7s %9s %10s %9s %8s %9s %8s  %s\n", "stage", "kernel", "precision", "groups", "tile",
+    printf("  %-28s %-16s %-9s %7s %11s %10s %9s %8s %9s %8s  %s\n", "stage", "kernel", "precision", "groups", "tile",
            "MFLOP", "us", "GB/s", "GFLOP/s", "of peak", "variant");
     s = show(o, runner->plan, runner, peak, NULL, error);
   } else if (!s) {
@@ -173,7 +174,7 @@ static duet_status plan_only(const cli_options *o, const cli_session *session, c
   duet_status s = duet_plan_for(session->info, &options, error);
   if (!s) s = duet_plan_create(network, &options, &plan, error);
   if (!s && !o->json)
-    printf("  %-28s %-16s %-9s %7s %9s %10s  %s\n", "stage", "kernel", "precision", "groups", "tile", "MFLOP",
+    printf("  %-28s %-16s %-9s %7s %11s %10s  %s\n", "stage", "kernel", "precision", "groups", "tile", "MFLOP",
            "variant");
   if (!s) s = show(o, plan, NULL, 1, json_object_get(object, "stages"), error);
   duet_plan_destroy(plan);

@@ -124,7 +124,7 @@ typedef struct duet_device_info {
   uint64_t global_memory;  /* bytes */
   uint64_t max_allocation; /* bytes in one buffer */
   bool roomy;    /* an item has 255 registers, of which templates for such devices make use (kernels/tile_cuda.h) */
-  bool overlaps; /* it heeds duet_launch's `early` */
+  bool overlaps; /* duet_launch's `overlap` is heeded */
   bool keeps_kernels; /* the driver keeps what it has compiled by itself: the backend stores nothing */
   char note[512];     /* of an open device, for people: where compiled kernels are kept, or why not...; may be empty */
 } duet_device_info;
@@ -158,9 +158,10 @@ typedef struct duet_launch {
   size_t groups;
   duet_buffer *memories[DUET_MEMORIES];
   const duet_product *product; /* borrowed */
-  /* Its groups may come to the device while those of the launch before it leave, for the kernel waits by itself
-     (AFTER_EARLIER in kernels/language.h, which every generated text begins with). The same results, perhaps sooner. */
-  bool early;
+  /* Its groups may come to the device while those of the launch before it, which is no product, leave (CUDA calls that
+     programmatic dependent launch). Only for kernels that begin with AFTER_EARLIER (kernels/language.h), as all
+     generated ones do: the results are the same. */
+  bool overlap;
 } duet_launch;
 
 /* ---- the table ---- */

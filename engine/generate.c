@@ -178,8 +178,9 @@ static void add_driver(duet_text *out, const duet_kernel_source *source) {
         if (source->parts[p].stages[i].constants.LOCAL > floats) floats = source->parts[p].stages[i].constants.LOCAL;
     duet_text_add(out, "  LOCAL_ARRAY(float, scratch, %d);\n", floats);
   }
+  duet_text_add(out, "  AFTER_EARLIER();\n");
   if (source->idle) duet_text_add(out, "  if (!control) return;\n");
-  duet_text_add(out, "  AFTER_EARLIER();\n  int group = GROUP_ID;\n");
+  duet_text_add(out, "  int group = GROUP_ID;\n");
   for (size_t p = 0, number = 0; p < source->part_count; number += source->parts[p++].stage_count)
     add_part(out, &source->parts[p], number, source->group);
   duet_text_add(out, "}\n");

@@ -292,8 +292,8 @@ static void find_group(duet_plan *plan, const char *network) {
   plan->group_gain = DUET_UNTUNED;
   plan->overlap = plan->options.overlap == DUET_OVERLAP_ON;
   if (!tuned || plan->options.group) return;
-  plan->group_gain = tuned->gain;
-  plan->overlap = plan->overlap || (tuned->overlap && plan->options.overlap == DUET_OVERLAP_TUNED);
+  if (plan->options.overlap == DUET_OVERLAP_MEASURED) plan->overlap = tuned->overlap;
+  if (plan->overlap == tuned->overlap) plan->group_gain = tuned->gain; /* else it is of another step */
   if ((size_t)tuned->group != duet_plan_group(plan)) plan->options.group = (size_t)tuned->group;
 }
 
@@ -404,6 +404,7 @@ static duet_status find_library(const duet_device_info *info, duet_plan_options 
 
 static duet_status find_overlap(const duet_device_info *info, duet_plan_options *options, duet_error *error) {
   const char *told = getenv("DUET_OVERLAP");
+  if (!info->overlaps) options->overlap = DUET_OVERLAP_OFF;
   if (!told || !*told || options->kernel_class == DUET_CLASS_PLAIN) return DUET_OK;
   if (strcmp(told, "on") != 0 && strcmp(told, "off") != 0)
     return duet_fail(error, DUET_USAGE, "DUET_OVERLAP=%.20s: neither on nor off", told);

@@ -15,12 +15,9 @@ typedef enum duet_kernel_class { DUET_CLASS_PLAIN, DUET_CLASS_CPU, DUET_CLASS_GP
 /* Which dense layers of the gpu class the vendor's library makes, where the device has one. */
 typedef enum duet_gemm_use { DUET_GEMM_NEVER, DUET_GEMM_LARGE, DUET_GEMM_ALWAYS } duet_gemm_use;
 
-/* Whether launches of a step begin early (duet_launch), on a device where they can. */
-typedef enum duet_overlap {
-  DUET_OVERLAP_TUNED /* where that was measured to be faster */,
-  DUET_OVERLAP_OFF,
-  DUET_OVERLAP_ON
-} duet_overlap;
+/* Whether launches of a step overlap (duet_launch), on a device where they can: as measured, where nothing else is
+   said. */
+typedef enum duet_overlap { DUET_OVERLAP_MEASURED, DUET_OVERLAP_OFF, DUET_OVERLAP_ON } duet_overlap;
 
 typedef struct duet_plan_options {
   int batch;
@@ -75,7 +72,7 @@ struct duet_plan {
   double block_flops; /* nominal, of a step over a whole block, or all of the batch */
   int group_gain; /* percent by which the groups' size and overlap were faster than the rule's; DUET_UNTUNED: was not
                      measured */
-  bool overlap;   /* launches begin early */
+  bool overlap;   /* launches overlap */
   duet_parameters parameters;
   duet_stage *stages; /* all of them, in the order in which they run */
   int *gains;         /* [stage_count]: of the choice that cut it (duet_choice) */

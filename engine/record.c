@@ -120,7 +120,7 @@ static bool parse_group(const json_t *object, duet_record_group *g) {
   const char *network = NULL, *precision = NULL;
   int overlap = 0;
   duet_error ignored;
-  if (json_unpack((json_t *)object, "{s:s, s:i, s:s, s:i, s:i, s?b}", "network", &network, "batch", &g->batch,
+  if (json_unpack((json_t *)object, "{s:s, s:i, s:s, s:i, s:i, s:b}", "network", &network, "batch", &g->batch,
                   "precision", &precision, "group", &g->group, "gain_percent", &g->gain, "overlap", &overlap) ||
       strlen(network) >= sizeof g->network || duet_precision_parse(precision, &g->precision, &ignored))
     return false;

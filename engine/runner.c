@@ -228,7 +228,8 @@ static duet_status make_launches(duet_runner *runner, const duet_runner_options 
     memcpy(launch->memories, memories, sizeof launch->memories);
     launch->groups = plan->launches[i].groups;
     launch->kernel = runner->kernels[i];
-    launch->early = plan->overlap && i > 0 && i != plan->preparing_launches; /* these begin a recording */
+    const size_t before = (i > 0 ? i : plan->launch_count) - 1; /* of the first: of the step before */
+    launch->overlap = plan->overlap && !duet_stage_is_product(plan->launches[before].parts[0].stages);
     if (!launch->kernel) s = make_product(runner, i, error);
   }
   if (s) return s;

@@ -9,7 +9,6 @@ typedef unsigned long long u64;
 #define GLOBAL
 #define LOCAL_PTR
 #define LOCAL_ARRAY(type, name, count) __shared__ __align__(16) type name[count]
-#define restrict /* or what a kernel only reads would come through a cache that may be older than the launches that AFTER_EARLIER waits for */
 /* 1: there are few groups for each multiprocessor, so registers are worth more than room for further groups. */
 #define KERNEL extern "C" __global__ __launch_bounds__(GROUP, 1)
 #define INLINE_FN static __device__ __forceinline__
@@ -23,14 +22,19 @@ typedef unsigned long long u64;
 #define as_uint(v) __float_as_uint(v)
 #define as_float(v) __uint_as_float(v)
 #define ATOMIC_OR(p, v) ((void)atomicOr(p, v))
-/* What a kernel does first: it lets the next launch begin, where that may overlap (backend.h, `early`), and waits until those before it have ended
-   and all can see what they wrote. */
+/* What a kernel does first where launches may overlap (duet_launch): it lets the next one come, and waits until those before have ended and all can see
+   what they wrote. Its memories are not __restrict__ there: those that are only read would be loaded by ld.global.nc, which need not show what was written
+   since the launch came. */
 #if __CUDA_ARCH__ >= 900
-#define AFTER_EARLIER()                                      \
-  asm volatile("griddepcontrol.launch_dependents;" : : : ); \
-  asm volatile("griddepcontrol.wait;" : : : "memory")
+#define AFTER_EARLIER()                                        \
+  do {                                                         \
+    asm volatile("griddepcontrol.launch_dependents;" : : : );  \
+    asm volatile("griddepcontrol.wait;" : : : "memory");       \
+  } while (0)
+#define restrict
 #else
 #define AFTER_EARLIER()
+#define restrict __restrict__
 #endif
 #else
 typedef uchar u8;

@@ -23,7 +23,7 @@ STAGE_FN STAGE(TASK_PARAMETERS, GLOBAL const float *partial, GLOBAL float *total
     UNROLL for (int k = 0; k < AT_ONCE; k++) sum[k] = 0;
     NO_UNROLL for (int b0 = 0; b0 < BLOCKS; b0 += TOGETHER) {
       UNROLL for (int b = 0; b < TOGETHER; b++) UNROLL for (int k = 0; k < AT_ONCE; k++)
-        v[b][k] = partial[(size_t)MIN(b0 + b, BLOCKS - 1) * PARTIAL_STRIDE + MIN(i + k * GROUP, end - 1)];
+        v[b][k] = partial[(size_t)MIN(b0 + b, BLOCKS - 1) * PARTIAL_STRIDE + (i + k * GROUP < end ? i + k * GROUP : i)];
       LOADS_FIRST
       UNROLL for (int b = 0; b < TOGETHER; b++) if (BLOCKS % TOGETHER == 0 || b0 + b < BLOCKS) UNROLL for (int k = 0; k < AT_ONCE; k++) sum[k] += v[b][k];
     }

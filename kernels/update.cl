@@ -8,6 +8,7 @@
     const T slope = (G) + decay * (P), m = momentum * (M1) + slope; \
     (M1) = m;                                                       \
     (P) -= rate * (METHOD == 1 ? slope + momentum * m : m);         \
+    (void)(M2);                                                     \
   }
 #else
 #define UPDATE_AT(T, P, G, M1, M2)                                                                      \
@@ -58,16 +59,16 @@ STAGE_FN STAGE(TASK_PARAMETERS, GLOBAL float *parameter, GLOBAL const float *gra
     if (i >= end) break;
     float p[AT_ONCE], g[AT_ONCE], m1[AT_ONCE], m2[AT_ONCE];
     UNROLL for (int k = 0; k < AT_ONCE; k++) {
-      const int at = i + k * GROUP < end ? i + k * GROUP : i; /* not another item's, which changes it */
+      const int at = i + k * GROUP < end ? i + k * GROUP : i; /* the load of another item's would race with its store */
       p[k] = parameter[at];
-      g[k] = GRADIENT(gradient[at]);
+      g[k] = gradient[at];
       m1[k] = moment1[at];
       m2[k] = METHOD < 2 ? 0.0f : moment2[at];
     }
     LOADS_FIRST
     READ_RATES
     UNROLL for (int k = 0; k < AT_ONCE; k++) {
-      UPDATE_AT(float, p[k], g[k], m1[k], m2[k])
+      UPDATE_AT(float, p[k], GRADIENT(g[k]), m1[k], m2[k])
       if (i + k * GROUP >= end) continue;
       parameter[i + k * GROUP] = p[k];
       moment1[i + k * GROUP] = m1[k];

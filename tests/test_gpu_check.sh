@@ -53,5 +53,6 @@ expect 1 "$pretend" 'of["doctor"] == "fail" and [c["why"] for c in d["checks"] i
 rm "$pretend/ill" "$pretend"/tests/*
 expect 0 "$pretend" 'of["kernels"] == "not run" and of["doctor"] == of["fast-seed-1"] == "pass"'
 
-expect 3 "$build" 'not d["gpu"] and "fail" not in of.values() and of["doctor"] == of["kernels"] == of["fast-seed-1"] == "pass" and
+expect 3 "$build" 'not d["gpu"] and "fail" not in of.values() and of["doctor"] == of["kernels"] == of["fast-seed-1"] == of["speed-fast-128-overlap"] == "pass" and
   d["device_name"].startswith("fakecuda (CPU stand-in, not a GPU)")'
+grep -Eq '^fast +128-overlap +[0-9]+(\.[0-9]+)? +[0-9]+\.[0-9]$' "$work/log" || die "no speed of launches that overlap"

@@ -58,6 +58,14 @@ static void check_log(const char *what, const char *target, char *log, usage *mo
 }
 
 static const char verbose[] = "--ptxas-options=-v";
+enum { HOPPER = 90 };
+
+/* Launches may overlap: each waits for those before, and reads nothing past their writes. What is wrong, or NULL. */
+static const char *overlap_fault(const char *ptx) {
+  if (!strstr(ptx, "griddepcontrol.launch_dependents")) return "does not let the next launch come";
+  if (!strstr(ptx, "griddepcontrol.wait")) return "does not wait for earlier launches";
+  return strstr(ptx, "ld.global.nc") ? "reads past earlier launches' writes" : NULL;
+}
 
 static void check_kernel(const char *what, const char *text, const char *target, usage *most) {
   cuda_code code;
@@ -65,6 +73,8 @@ static void check_kernel(const char *what, const char *text, const char *target,
   assert_true(code.bytes > 64 && memcmp(code.data, "\177ELF", 4) == 0);
   assert_non_null(strstr(code.ptx, ".entry"));
   if (strstr(code.ptx, ".f64")) fail_msg("%s: double arithmetic: %.60s", what, strstr(code.ptx, ".f64") - 8);
+  const char *fault = atoi(target + strlen("sm_")) >= HOPPER ? overlap_fault(code.ptx) : NULL;
+  if (fault) fail_msg("%s, %s: %s", what, target, fault);
   check_log(what, target, code.log, most);
   most->kernels++;
   cuda_code_destroy(&code);
@@ -79,7 +89,6 @@ typedef struct text_list {
 /* Architectures: the first and the last; Hopper's too, by whose code tiles are cut; the first of each generation; all.
    Within a generation (a major number) code differs by how instructions are ordered, if at all: registers by a few. */
 typedef enum scopes { SCOPE_ENDS, SCOPE_HOPPER, SCOPE_GENERATIONS, SCOPE_ALL } scopes;
-enum { HOPPER = 90 };
 
 typedef struct checked {
   const char *network;
@@ -336,7 +345,7 @@ static void test_threads(void **state) {
   (void)state;
   enum { THREADS = 8 };
   pthread_t threads[THREADS];
-  char identities[THREADS][64];
+  char identities[THREADS][CUDA_IDENTITY];
   void *failed;
   for (int i = 0; i < THREADS; i++) assert_int_equal(pthread_create(&threads[i], NULL, identify, identities[i]), 0);
   for (int i = 0; i < THREADS; i++) {
@@ -347,6 +356,9 @@ static void test_threads(void **state) {
 }
 
 /* The checks find what they look for. */
+#define LEAVE "asm volatile(\"griddepcontrol.launch_dependents;\"); "
+#define WAIT "asm volatile(\"griddepcontrol.wait;\" ::: \"memory\"); "
+
 static void test_what_is_wrong_is_found(void **state) {
   (void)state;
   usage most = {0};
@@ -378,8 +390,26 @@ static void test_what_is_wrong_is_found(void **state) {
       "extern \"C\" __global__ void k(float *x) {\n"
       "  unsigned w; asm(\"cvt.rna.tf32.f32 %0, %1;\" : \"=r\"(w) : \"f\"(x[0])); x[0] = w;\n}";
   REFUSED(DUET_BUILD_FAILED, "sm_80", cuda_compile("multiplied", multiplied, "sm_75", NULL, &code, &error));
-  check_kernel("good", "extern \"C\" __global__ void k(float *x) { x[0] = 1; }", "sm_90", &most);
+  check_kernel("good", "extern \"C\" __global__ void k(float *x) { " LEAVE WAIT "x[0] = 1; }", "sm_90", &most);
   assert_true(most.kernels == 1 && most.registers > 0 && most.shared == 0);
+}
+
+static void test_hasty_kernels_are_found(void **state) {
+  (void)state;
+  static const struct {
+    const char *text, *fault;
+  } kernels[] = {{"extern \"C\" __global__ void k(float *x) { " WAIT "x[0] = 1; }", "does not let"},
+                 {"extern \"C\" __global__ void k(float *x) { " LEAVE "x[0] = 1; }", "does not wait"},
+                 {"extern \"C\" __global__ void k(float *__restrict__ x, const float *__restrict__ y) { " LEAVE WAIT
+                  "x[0] = y[1]; }",
+                  "reads past"}};
+  for (size_t i = 0; i < sizeof kernels / sizeof *kernels; i++) {
+    cuda_code code;
+    OK(cuda_compile("hasty", kernels[i].text, "sm_90", verbose, &code, &error));
+    const char *fault = overlap_fault(code.ptx);
+    assert_true(fault && strstr(fault, kernels[i].fault));
+    cuda_code_destroy(&code);
+  }
 }
 
 static int set_up(void **state) {
@@ -406,7 +436,8 @@ int main(int argc, char **argv) {
                                      cmocka_unit_test(test_augment),
                                      cmocka_unit_test(test_rows),
                                      cmocka_unit_test(test_cases),
-                                     cmocka_unit_test(test_what_is_wrong_is_found)};
+                                     cmocka_unit_test(test_what_is_wrong_is_found),
+                                     cmocka_unit_test(test_hasty_kernels_are_found)};
   cmocka_set_test_filter(getenv("DUET_TEST_ONLY"));
   return cmocka_run_group_tests_name("nvrtc", tests, set_up, NULL);
 }

@@ -481,9 +481,15 @@ static void test_overlap(void **state) {
   assert_int_equal(json_object_update_new(entry, json_pack("{s:b, s:i}", "overlap", 1, "gain_percent", 12)), 0);
   assert_int_equal(json_dump_file(record, "r.json", 0), 0);
   expect_rounded("", "info", "--plan --precision bf16");
-  expect_words(out, ", begins early  tuned: 12 % over the rule");
+  expect_words(out, "launches overlap\n");
+  expect_words(out, "  tuned: 12 % over the rule");
   expect_rounded("DUET_OVERLAP=off", "info", "--plan --precision bf16");
-  assert_null(strstr(out, "begins early"));
+  assert_null(strstr(out, "launches overlap"));
+  assert_null(strstr(out, "tuned: 12 %")); /* which is of another step */
+  char arguments[128];
+  (void)snprintf(arguments, sizeof arguments, "tune ./rounded.net -b 20 -d %s", getenv("DUET_TEST_DEVICE"));
+  expect("DUET_OVERLAP=on DUET_TUNE_ONLY=groups", arguments, 2);
+  expect_words(err, "DUET_OVERLAP");
 }
 
 int main(int argc, char **argv) {

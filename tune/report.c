@@ -43,6 +43,17 @@ static void add_library(duet_text *out, const json_t *library) {
   duet_text_add(out, "\n");
 }
 
+static void add_groups(duet_text *out, const json_t *item) {
+  const int group = (int)number_of(item, "group"), rule = (int)number_of(item, "rule");
+  const bool overlap = json_is_true(json_object_get(item, "overlap"));
+  duet_text_add(out, "groups of %d work-items%s: ", group, overlap ? ", launches that overlap" : "");
+  if (group == rule && !overlap)
+    duet_text_add(out, "the fastest, as by the rule\n");
+  else
+    duet_text_add(out, "the step is %d %% faster than by the rule (%d%s)\n", (int)number_of(item, "gain_percent"), rule,
+                  overlap ? ", one launch after the other" : "");
+}
+
 char *tune_report(const json_t *result) {
   duet_text out = {0};
   size_t i;
@@ -60,13 +71,7 @@ char *tune_report(const json_t *result) {
                   number_of(item, "ratio_high"));
   }
   item = json_object_get(result, "groups");
-  const int group = (int)number_of(item, "group"), rule = (int)number_of(item, "rule");
-  const char *overlap = json_is_true(json_object_get(item, "overlap")) ? " and launches that overlap" : "";
-  if (item && group == rule && !*overlap)
-    duet_text_add(&out, "groups of %d work-items, as by the rule, are the fastest\n", group);
-  else if (item)
-    duet_text_add(&out, "groups of %d work-items%s: the step is %d %% faster than with the rule's %d\n", group, overlap,
-                  (int)number_of(item, "gain_percent"), rule);
+  if (item) add_groups(&out, item);
   duet_text_add(&out, "recorded in %s (DUET_TUNE=off ignores it)\n", tune_text(result, "path"));
   return out.failed ? NULL : out.data;
 }

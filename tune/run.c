@@ -140,6 +140,10 @@ static bool is_of_gpu_class(const tune_parent *p) {
 
 static duet_status check(const tune_options *options, duet_error *error) {
   duet_network *network = NULL;
+  const char *overlap = getenv("DUET_OVERLAP");
+  if (overlap && *overlap)
+    return duet_fail(error, DUET_USAGE, "DUET_OVERLAP=%.20s: duet tune finds out itself which is faster (unset it)",
+                     overlap);
   duet_status s = duet_device_check_id(options->device, error);
   if (!s) s = duet_network_load(options->network, BENCH_IMAGE, BENCH_IMAGE, &network, error);
   duet_network_destroy(network);

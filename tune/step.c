@@ -220,13 +220,14 @@ static duet_status try_groups(stepping *s, const char *bad, duet_record_group *g
   for (const int *size = duet_record_groups; !status && *size; size++) {
     char name[TUNE_NAME];
     duet_record_group how = *group;
-    (void)snprintf(name, sizeof name, "groups of %d", how.group = *size);
+    how.group = *size;
+    (void)snprintf(name, sizeof name, "groups of %d", *size);
     if ((size_t)*size != rule && (size_t)*size <= s->rig->info->max_group)
       status = try_named(s, bad, name, &how, &gain, error);
   }
   duet_record_group how = *group;
   how.overlap = true;
-  if (!status && s->rig->info->overlaps && s->options->overlap == DUET_OVERLAP_TUNED)
+  if (!status && s->rig->info->overlaps && s->options->overlap == DUET_OVERLAP_MEASURED)
     status = try_named(s, bad, "launches that overlap", &how, &gain, error);
   group->gain = (int)fmin(round(100 * (gain - 1)), 1e6);
   return status;

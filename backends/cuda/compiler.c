@@ -8,13 +8,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* No relaxed mathematics: NaN stays NaN. Kernels say fma() where they mean it; without contraction all else is rounded
-   alike on every architecture. Quotients and square roots are as near as OpenCL C asks for (2 units in the last place
-   and 1): to the nearest they are calls, one by one, of many instructions. Minimal: without textures and the like,
-   which takes NVRTC a sixth less time. */
-#define OPTIONS "--fmad=false", "--prec-div=false", "--prec-sqrt=false", "--minimal"
-static const char *const always[] = {OPTIONS};
-enum { ALWAYS = sizeof always / sizeof *always };
+/* NaN stays NaN. Kernels say fma() where they mean it; without contraction all but quotients and square roots is
+   rounded alike on every architecture. These are 2 and 1 units in the last place from the nearest at most, where OpenCL
+   C allows 2.5 and 3: exact ones are calls of many instructions, which no other work can hide. Minimal: without
+   textures and the like, which takes NVRTC a sixth less time. */
+#define NVRTC_OPTIONS(X) X("--fmad=false") X("--prec-div=false") X("--prec-sqrt=false") X("--minimal")
+#define LISTED(option) option,
+#define JOINED(option) " " option
 
 // clang-format off
 #define NVRTC_CALLS(X)                                                                                                 \
@@ -43,11 +43,8 @@ static duet_status load(int *major, int *minor, duet_error *error) {
 duet_status cuda_compiler_identity(char identity[CUDA_IDENTITY], duet_error *error) {
   int major, minor;
   const duet_status s = load(&major, &minor, error);
-  if (s) return s;
-  int length = snprintf(identity, CUDA_IDENTITY, "NVRTC %d.%d", major, minor);
-  for (size_t i = 0; i < ALWAYS; i++)
-    length += snprintf(identity + length, CUDA_IDENTITY - (size_t)length, " %s", always[i]);
-  return DUET_OK;
+  if (!s) (void)snprintf(identity, CUDA_IDENTITY, "NVRTC %d.%d" NVRTC_OPTIONS(JOINED), major, minor);
+  return s;
 }
 
 typedef nvrtcResult get_size(nvrtcProgram, size_t *);
@@ -72,7 +69,8 @@ duet_status cuda_compile(const char *what, const char *text, const char *target,
                          duet_error *error) {
   char architecture[64];
   (void)snprintf(architecture, sizeof architecture, "--gpu-architecture=%s", target);
-  const char *const options[] = {OPTIONS, architecture, option};
+  const char *const options[] = {NVRTC_OPTIONS(LISTED) architecture, option};
+  const int count = (int)(sizeof options / sizeof *options) - !option;
   int major, minor;
   *code = (cuda_code){0};
   duet_status s = load(&major, &minor, error);
@@ -83,7 +81,7 @@ duet_status cuda_compile(const char *what, const char *text, const char *target,
   nvrtcResult result = nvrtc.nvrtcCreateProgram(&program, text, "kernel.cu", 0, NULL, NULL);
   if (result == NVRTC_SUCCESS) {
     call = "nvrtcCompileProgram";
-    result = nvrtc.nvrtcCompileProgram(program, ALWAYS + (option ? 2 : 1), options);
+    result = nvrtc.nvrtcCompileProgram(program, count, options);
     nvrtcResult logged = take(program, nvrtc.nvrtcGetProgramLogSize, nvrtc.nvrtcGetProgramLog, &code->log, &bytes);
     if (result == NVRTC_SUCCESS && (result = logged) != NVRTC_SUCCESS) call = "nvrtcGetProgramLog";
   }

@@ -3,10 +3,16 @@
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+
+/* The list as a graph, and so many times over as another, made when it is first of use: from graph to graph host and
+   device have more to do than from launch to launch of one. */
+enum { MANY = 8 };
 
 struct duet_recording {
-  size_t count; /* launches */
-  cudaGraphExec_t graph;
+  cudaGraphExec_t once, many;
+  size_t count;
+  duet_launch launches[]; /* [count] */
 };
 
 /* Enqueues a launch, or adds it to the graph that is being captured; its arguments are copied. */
@@ -21,13 +27,14 @@ static duet_status enqueue(duet_device *device, const duet_launch *launch, duet_
     memories[i] = launch->memories[i] ? launch->memories[i]->memory : NULL;
     arguments[i] = &memories[i];
   }
-  cudaLaunchAttribute overlap = {.id = cudaLaunchAttributeProgrammaticStreamSerialization,
-                                 .val.programmaticStreamSerializationAllowed = 1};
+  const bool overlaps = launch->overlap && device->info.overlaps;
+  cudaLaunchAttribute attribute = {.id = cudaLaunchAttributeProgrammaticStreamSerialization,
+                                   .val.programmaticStreamSerializationAllowed = 1};
   const cudaLaunchConfig_t how = {.gridDim = {(unsigned)launch->groups, 1, 1},
                                   .blockDim = {(unsigned)k->group, 1, 1},
                                   .stream = device->stream,
-                                  .attrs = &overlap,
-                                  .numAttrs = launch->early && device->info.overlaps};
+                                  .attrs = overlaps ? &attribute : NULL,
+                                  .numAttrs = overlaps};
   cudaError_t code = cudaLaunchKernelExC(&how, (const void *)k->kernel, arguments);
   char call[96];
   (void)snprintf(call, sizeof call, "kernel %s: cudaLaunchKernelExC", k->name);
@@ -42,20 +49,24 @@ duet_status cuda_launch(duet_device *device, const duet_launch *launch, duet_err
 void cuda_forget(duet_device *device, duet_recording *recording) {
   if (!recording) return;
   cuda_finish(device);
-  if (recording->graph) (void)cudaGraphExecDestroy(recording->graph);
+  if (recording->once) (void)cudaGraphExecDestroy(recording->once);
+  if (recording->many) (void)cudaGraphExecDestroy(recording->many);
   free(recording);
 }
 
-/* The launches as a graph; the caller destroys it, after a failure as well. */
-static duet_status capture(duet_device *device, const duet_launch *launches, size_t count, cudaGraph_t *graph,
+/* Its launches, `times` over, as a graph; the caller destroys it, after a failure as well. */
+static duet_status capture(duet_device *device, const duet_recording *recording, size_t times, cudaGraph_t *graph,
                            duet_error *error) {
+  const size_t count = recording->count;
   /* relaxed: a library that loads its code at its first use may do that here */
   duet_status s = CUDA_TRY(cudaStreamBeginCapture, device->stream, cudaStreamCaptureModeRelaxed);
   if (s) return s;
-  for (size_t i = 0; i < count && !s; i++) {
+  for (size_t i = 0; i < times * count && !s; i++) {
+    duet_launch launch = recording->launches[i % count];
     duet_error inner;
-    if ((s = enqueue(device, &launches[i], &inner)))
-      s = duet_fail(error, s, "launch %zu of %zu of a recording: %.900s", i + 1, count, inner.text);
+    launch.overlap = launch.overlap && i > 0; /* with a launch of the graph */
+    if ((s = enqueue(device, &launch, &inner)))
+      s = duet_fail(error, s, "launch %zu of %zu of a recording: %.900s", i % count + 1, count, inner.text);
   }
   cudaError_t ended =
       cudaStreamEndCapture(device->stream, graph); /* in any case, or the stream could do nothing else */
@@ -64,19 +75,25 @@ static duet_status capture(duet_device *device, const duet_launch *launches, siz
   return s;
 }
 
+static duet_status instantiate(duet_device *device, const duet_recording *recording, size_t times,
+                               cudaGraphExec_t *executable, duet_error *error) {
+  cudaGraph_t graph = NULL;
+  duet_status s = capture(device, recording, times, &graph, error);
+  if (!s) s = CUDA_TRY(cudaGraphInstantiate, executable, graph, 0);
+  if (graph) (void)cudaGraphDestroy(graph);
+  return s ? s : CUDA_TRY(cudaGraphUpload, *executable, device->stream); /* now, not at the first replay */
+}
+
 duet_status cuda_record(duet_device *device, const duet_launch *launches, size_t count, duet_recording **out,
                         duet_error *error) {
-  duet_recording *r = calloc(1, sizeof *r);
+  duet_recording *r = calloc(1, sizeof *r + count * sizeof *r->launches);
   if (!r) return duet_fail(error, DUET_OUT_OF_MEMORY, "%s: no memory to record %zu launches", device->info.id, count);
   r->count = count;
-  cudaGraph_t graph = NULL;
+  if (count) memcpy(r->launches, launches, count * sizeof *launches);
   duet_status s = cuda_use(device, error);
   for (size_t i = 0; i < count && !s; i++)
     if (launches[i].product) s = cuda_gemm_prepare(device, launches[i].product, error);
-  if (!s) s = capture(device, launches, count, &graph, error);
-  if (!s) s = CUDA_TRY(cudaGraphInstantiate, &r->graph, graph, 0);
-  if (graph) (void)cudaGraphDestroy(graph);
-  if (!s) s = CUDA_TRY(cudaGraphUpload, r->graph, device->stream); /* now, not at the first replay */
+  if (!s) s = instantiate(device, r, 1, &r->once, error);
   if (s) {
     cuda_forget(device, r);
     return s;
@@ -101,8 +118,10 @@ duet_status cuda_replay(duet_device *device, duet_recording *recording, size_t t
     cuda_span *span = &device->spans[(device->tickets + 1) % CUDA_SPANS];
     duet_status s = cuda_use(device, error);
     if (!s) s = take_span(device, span, error);
+    if (!s && times >= MANY && !recording->many) s = instantiate(device, recording, MANY, &recording->many, error);
     if (!s) s = CUDA_TRY(cudaEventRecord, span->begun, device->stream);
-    for (size_t i = 0; i < times && !s; i++) s = CUDA_TRY(cudaGraphLaunch, recording->graph, device->stream);
+    for (size_t i = 0; i < times / MANY && !s; i++) s = CUDA_TRY(cudaGraphLaunch, recording->many, device->stream);
+    for (size_t i = 0; i < times % MANY && !s; i++) s = CUDA_TRY(cudaGraphLaunch, recording->once, device->stream);
     if (!s) s = CUDA_TRY(cudaEventRecord, span->ended, device->stream);
     if (s) return s;
     span->ticket = ++device->tickets;

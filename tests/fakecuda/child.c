@@ -52,7 +52,7 @@ cudaError_t launch(unsigned groups) {
   return cudaLaunchKernel((const void *)kernel, grid, block, arguments, 0, stream);
 }
 
-cudaError_t launch_early(unsigned groups) {
+cudaError_t launch_overlapping(unsigned groups) {
   void *arguments[] = {&x, &y};
   cudaLaunchAttribute overlap = {.id = cudaLaunchAttributeProgrammaticStreamSerialization,
                                  .val.programmaticStreamSerializationAllowed = 1};

@@ -33,7 +33,7 @@ void begin(void);
 void compile(const char *body);
 cudaError_t launch(unsigned groups);
 /* The same before earlier launches have ended. */
-cudaError_t launch_early(unsigned groups);
+cudaError_t launch_overlapping(unsigned groups);
 void end(void);
 /* One launch of `groups`, whose end gives `code`. */
 void run_kernel(const char *body, unsigned groups, cudaError_t code);

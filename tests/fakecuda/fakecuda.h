@@ -110,8 +110,8 @@ struct launch {
   fakecuda_module *module;
   const fakecuda_entry *entry;
   dim3 grid, block;
-  bool
-      early; /* by cudaLaunchAttributeProgrammaticStreamSerialization: its items wait for earlier launches themselves */
+  bool overlaps; /* by cudaLaunchAttributeProgrammaticStreamSerialization: its items wait for earlier launches
+                    themselves */
   std::vector<std::vector<char>> arguments;
 };
 

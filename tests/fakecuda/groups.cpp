@@ -191,7 +191,7 @@ void run_group(unsigned index) {
   memset(l.module->shared, 0xff, (size_t)(l.module->shared_end - l.module->shared)); /* floats of it are NaN */
   for (unsigned i : item_order) {
     items[i].state = item_state::ready;
-    items[i].waited = !l.early;
+    items[i].waited = !l.overlaps;
     items[i].own.start(stacks() + i * stack_size, stack_size, item_main);
   }
   begin_group();

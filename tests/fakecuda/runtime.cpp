@@ -314,15 +314,15 @@ cudaError_t cudaLaunchKernelExC(const cudaLaunchConfig_t *how, const void *funct
   const fakecuda_entry *e = kernel->entry;
   if (block.x * block.y * block.z > e->most_threads) return fail(cudaErrorLaunchOutOfResources);
   if (how->dynamicSmemBytes > 0) return fail(cudaErrorNotSupported);
-  bool early = false;
+  bool overlaps = false;
   for (unsigned i = 0; i < how->numAttrs; i++) {
     const cudaLaunchAttribute &a = how->attrs[i];
     if (a.id != cudaLaunchAttributeProgrammaticStreamSerialization || capability() < 90)
       return fail(cudaErrorNotSupported);
-    early = a.val.programmaticStreamSerializationAllowed != 0;
+    overlaps = a.val.programmaticStreamSerializationAllowed != 0;
   }
   auto library = kernel->library;
-  auto l = std::make_shared<launch>(launch{e->name, library->module, e, grid, block, early, {}});
+  auto l = std::make_shared<launch>(launch{e->name, library->module, e, grid, block, overlaps, {}});
   for (unsigned i = 0; i < e->parameters; i++)
     l->arguments.emplace_back((char *)arguments[i], (char *)arguments[i] + e->sizes[i]);
   return enqueue(how->stream, [library, l, name = std::string(e->name)]() -> cudaError_t {

@@ -305,30 +305,32 @@ static void test_streams_and_captures(void **state) {
   expect(forbidden_in_capture, checked, 0, "");
 }
 
-/* ---- launches that begin early ---- */
+/* ---- launches that overlap ---- */
 
 #define WAIT_FOR_EARLIER "asm volatile(\"griddepcontrol.wait;\" : : : \"memory\");"
 
-static void early(const char *body, cudaError_t code) {
+static void overlapping(const char *body, cudaError_t code) {
   begin();
   compile(body);
   OK(launch(1)); /* where a kernel need not have waited */
-  OK(launch_early(1));
+  OK(launch_overlapping(1));
   GIVES(code, cudaStreamSynchronize(stream));
   if (code == cudaSuccess) end();
 }
 static void waits_first(void) {
-  early("asm volatile(\"griddepcontrol.launch_dependents;\" : : :); " WAIT_FOR_EARLIER REVERSAL, cudaSuccess);
+  overlapping("asm volatile(\"griddepcontrol.launch_dependents;\" : : :); " WAIT_FOR_EARLIER REVERSAL, cudaSuccess);
 }
-static void reads_first(void) { early("s[i] = x[i]; " WAIT_FOR_EARLIER " y[i] = s[i];", cudaErrorIllegalAddress); }
-static void writes_first(void) { early("y[i] = 1; " WAIT_FOR_EARLIER, cudaErrorIllegalAddress); }
-static void never_waits(void) { early("s[i] = 1;", cudaErrorLaunchFailure); }
-static void some_never_wait(void) { early("if (i < 32) {" WAIT_FOR_EARLIER "}", cudaErrorLaunchFailure); }
+static void reads_first(void) {
+  overlapping("s[i] = x[i]; " WAIT_FOR_EARLIER " y[i] = s[i];", cudaErrorIllegalAddress);
+}
+static void writes_first(void) { overlapping("y[i] = 1; " WAIT_FOR_EARLIER, cudaErrorIllegalAddress); }
+static void never_waits(void) { overlapping("s[i] = 1;", cudaErrorLaunchFailure); }
+static void some_never_wait(void) { overlapping("if (i < 32) {" WAIT_FOR_EARLIER "}", cudaErrorLaunchFailure); }
 static void too_old(void) {
   begin();
   compile(REVERSAL);
   setenv("FAKECUDA_CAPABILITY", "89", 1);
-  GIVES(cudaErrorNotSupported, launch_early(1));
+  GIVES(cudaErrorNotSupported, launch_overlapping(1));
   end();
 }
 
@@ -509,7 +511,7 @@ int main(void) {
       cmocka_unit_test(test_what_is_left_behind_is_found),
       cmocka_unit_test(test_streams_and_captures),
       cmocka_unit_test(test_hasty_launches_are_found),
-      cmocka_unit_test(test_hasty_launches_are_found),
+
       cmocka_unit_test(test_refusals),
       cmocka_unit_test(test_products),
   };
