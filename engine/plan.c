@@ -107,10 +107,27 @@ static void place_logits(duet_planner *planner) {
   }
 }
 
+/* What dense layers and the input of numbers leave lies where a concat wants it, which then has nothing to copy. */
+static void place_concat(duet_planner *planner, int layer) {
+  const duet_network *network = planner->network;
+  const duet_layer *l = &network->layers[layer];
+  duet_unit *unit = &planner->units[layer], *numbers = &planner->units[1];
+  size_t at = 0;
+  unit->value = duet_planner_blocks(planner, duet_shape_count(l->shape));
+  for (int i = 0; i < l->input_count; i++) {
+    duet_unit *input = duet_planner_input(planner, layer, i);
+    const bool can = input == numbers || network->layers[input->root].op == DUET_OP_dense;
+    if (can && !input->value.stride && !input->in_rows) input->value = duet_operand_at(unit->value, at);
+    at += duet_shape_count(network->layers[l->inputs[i]].shape);
+  }
+}
+
 static void place_tensors(duet_planner *planner) {
   const duet_network *network = planner->network;
   const bool train = planner->plan->options.train;
   if (planner->plan->options.predict) place_logits(planner);
+  for (int i = 0; i < network->layer_count && planner->plan->options.kernel_class != DUET_CLASS_PLAIN; i++)
+    if (network->layers[i].op == DUET_OP_concat) place_concat(planner, i);
   for (int i = 0; i < network->layer_count; i++) {
     duet_unit *unit = &planner->units[i];
     const duet_op_kind op = network->layers[i].op;

@@ -151,7 +151,7 @@ static void test_large_blocks(void **state) {
     assert_int_equal(stage->constants.SINGLE, batch == 1);
     assert_int_equal(count_single(plan), batch == 1 ? 7 : 0);
     assert_true(plan->launches[plan->launch_count - 1].groups == 1 &&
-                plan->launches[plan->launch_count - 1].parts[0].stage_count == 4);
+                plan->launches[plan->launch_count - 1].parts[0].stage_count == 3);
     assert_int_equal(count_kind(plan, DUET_STAGE_loss) + count_kind(plan, DUET_STAGE_record), 0);
     duet_plan_destroy(plan);
   }
@@ -284,7 +284,7 @@ static void test_launches_of_a_gpu(void **state) {
     for (size_t p = 0; p < plan->launches[i].part_count; p++)
       if (plan->launches[i].parts[p].stage_count > longest) longest = plan->launches[i].parts[p].stage_count;
   assert_int_equal(plan->launch_count, 8); /* numbers and targets beside the first convolution */
-  assert_int_equal(longest, 11);           /* from the digit's logits to the gradient that goes back from them */
+  assert_int_equal(longest, 9);            /* from the digit's logits to the gradient that goes back from them */
   duet_plan_destroy(plan);
   options.sections = false;
   plan = plan_of(network, options);

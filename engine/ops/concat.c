@@ -13,17 +13,21 @@ duet_status duet_op_concat_shape(duet_layer *layer, const duet_shape *inputs, du
   return DUET_OK;
 }
 
-/* Inputs and result as copies of slices: forward[i]: input i to its place; backward the other way. */
+/* Inputs and result as copies of slices: forward[i]: input i to its place, unless it lies there; backward the other
+ * way. */
 void duet_op_concat_forward(duet_planner *planner, int layer) {
   const duet_layer *l = &planner->network->layers[layer];
   size_t at = 0;
   for (int i = 0; i < l->input_count; i++) {
     const size_t count = duet_shape_count(planner->network->layers[l->inputs[i]].shape);
+    const duet_operand from = duet_planner_input(planner, layer, i)->value,
+                       to = duet_operand_at(duet_planner_unit(planner, layer)->value, at);
+    at += count;
+    if (from.offset == to.offset && from.stride == to.stride) continue;
     duet_stage *stage = duet_planner_add(planner, DUET_STAGE_copy, layer, "forward");
     stage->constants.COUNT = (int)count;
-    stage->operands[0] = duet_planner_input(planner, layer, i)->value;
-    stage->operands[1] = duet_operand_at(duet_planner_unit(planner, layer)->value, at);
-    at += count;
+    stage->operands[0] = from;
+    stage->operands[1] = to;
   }
 }
 
