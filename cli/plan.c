@@ -64,9 +64,13 @@ static json_t *describe_stage(const duet_plan *plan, const duet_stage *stage, si
 }
 
 /* Prints a plan; with a runner, each of its launches (one stage each) is measured first. */
-static duet_status show(const cli_options *o, const duet_plan *plan, duet_runner *runner, double peak, json_t *stages,
+static duet_status show(const cli_options *o, const duet_plan *plan, duet_runner *runner, double peak, json_t *object,
                         duet_error *error) {
-  if (plan->overlap && !o->json) printf("launches overlap\n");
+  json_t *stages = json_object_get(object, "stages");
+  if (o->json)
+    json_object_set_new(object, "overlap", json_boolean(plan->overlap));
+  else if (plan->overlap)
+    printf("launches overlap\n");
   for (size_t i = 0; i < plan->launch_count; i++) {
     const duet_plan_launch *launch = &plan->launches[i];
     measured m = {0};
@@ -137,9 +141,9 @@ static duet_status profile(const cli_options *o, const cli_session *session, jso
   if (!s && !o->json) {
     printf("  %-28s %-16s %-9s %7s %11s %10s %9s %8s %9s %8s  %s\n", "stage", "kernel", "precision", "groups", "tile",
            "MFLOP", "us", "GB/s", "GFLOP/s", "of peak", "variant");
-    s = show(o, runner->plan, runner, peak, NULL, error);
+    s = show(o, runner->plan, runner, peak, object, error);
   } else if (!s) {
-    s = show(o, runner->plan, runner, peak, json_object_get(object, "stages"), error);
+    s = show(o, runner->plan, runner, peak, object, error);
   }
   double flops = 0;
   for (size_t i = 0; !s && i < runner->plan->stage_count; i++)
@@ -176,7 +180,7 @@ static duet_status plan_only(const cli_options *o, const cli_session *session, c
   if (!s && !o->json)
     printf("  %-28s %-16s %-9s %7s %11s %10s  %s\n", "stage", "kernel", "precision", "groups", "tile", "MFLOP",
            "variant");
-  if (!s) s = show(o, plan, NULL, 1, json_object_get(object, "stages"), error);
+  if (!s) s = show(o, plan, NULL, 1, object, error);
   duet_plan_destroy(plan);
   return s;
 }

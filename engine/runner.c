@@ -228,7 +228,8 @@ static duet_status make_launches(duet_runner *runner, const duet_runner_options 
     memcpy(launch->memories, memories, sizeof launch->memories);
     launch->groups = plan->launches[i].groups;
     launch->kernel = runner->kernels[i];
-    const size_t before = (i > 0 ? i : plan->launch_count) - 1; /* of the first: of the step before */
+    const bool begins = i == 0 || i == plan->preparing_launches; /* a recording; before it is the end of its step */
+    const size_t before = (begins ? plan->launch_count : i) - 1;
     launch->overlap = plan->overlap && !duet_stage_is_product(plan->launches[before].parts[0].stages);
     if (!launch->kernel) s = make_product(runner, i, error);
   }

@@ -181,6 +181,30 @@ static void test_groups(void **state) {
   assert_int_equal(json_array_size(json_object_get(record, "groups")), !slower);
 }
 
+/* Launches that overlap are taken where they are faster, unless they leave other numbers, from the second step on. */
+static void test_overlap(void **state) {
+  (void)state;
+  expect(WITH_GROUPS("groups") " DUET_BAD_OVERLAP=fast DUET_BAD_SLOW=3", TUNE, 0);
+  assert_int_equal(json_array_size(json_object_get(record, "bad")), 0);
+  assert_true(json_is_true(json_object_get(json_array_get(json_object_get(record, "groups"), 0), "overlap")));
+  expect_words(out, ", launches that overlap: the step is ");
+#define OF_OVERLAP "DUET_KERNEL_CLASS=gpu DUET_BAD_OVERLAP=fast "
+  expect(OF_OVERLAP, "info ./tiny.net --plan -d cuda:0 -b 20", 0);
+  expect_words(out, "launches overlap\n");
+  expect_words(out, "over the rule");
+  expect(OF_OVERLAP "DUET_OVERLAP=off", "info ./tiny.net --plan -d cuda:0 -b 20", 0);
+  assert_null(strstr(out, "launches overlap"));
+  assert_null(strstr(out, "over the rule")); /* which is of another step */
+  expect(OF_OVERLAP "DUET_OVERLAP=on", TUNE, 2);
+  expect_words(err, "DUET_OVERLAP");
+  (void)unlink("r.json");
+  expect(WITH_GROUPS("groups") " DUET_BAD_OVERLAP=wrong", TUNE, 0);
+  const json_t *bad = json_array_get(json_object_get(record, "bad"), 0);
+  assert_string_equal(text_of(bad, "name"), "launches that overlap");
+  expect_words(text_of(bad, "reason"), "leave other parameters");
+  assert_true(json_is_false(json_object_get(json_array_get(json_object_get(record, "groups"), 0), "overlap")));
+}
+
 static void test_hang(void **state) {
   (void)state;
   expect("DUET_BAD_LAUNCH=hang:sparse_gradient DUET_TUNE_LIMIT=2", TUNE, 0);
@@ -471,36 +495,14 @@ static void test_rounded_decides(void **state) {
   assert_true(is_as_by_rule("fp32"));
 }
 
-/* A record that has launches that overlap decides, and the environment before it. */
-static void test_overlap(void **state) {
-  (void)state;
-  expect_rounded("DUET_TUNE_ONLY=groups", "tune", "--precision bf16");
-  assert_int_equal(json_array_size(json_object_get(record, "bad")), 0);
-  json_t *entry = json_array_get(json_object_get(record, "groups"), 0);
-  assert_true(json_is_boolean(json_object_get(entry, "overlap")));
-  assert_int_equal(json_object_update_new(entry, json_pack("{s:b, s:i}", "overlap", 1, "gain_percent", 12)), 0);
-  assert_int_equal(json_dump_file(record, "r.json", 0), 0);
-  expect_rounded("", "info", "--plan --precision bf16");
-  expect_words(out, "launches overlap\n");
-  expect_words(out, "  tuned: 12 % over the rule");
-  expect_rounded("DUET_OVERLAP=off", "info", "--plan --precision bf16");
-  assert_null(strstr(out, "launches overlap"));
-  assert_null(strstr(out, "tuned: 12 %")); /* which is of another step */
-  char arguments[128];
-  (void)snprintf(arguments, sizeof arguments, "tune ./rounded.net -b 20 -d %s", getenv("DUET_TEST_DEVICE"));
-  expect("DUET_OVERLAP=on DUET_TUNE_ONLY=groups", arguments, 2);
-  expect_words(err, "DUET_OVERLAP");
-}
-
 int main(int argc, char **argv) {
 #define TEST(f) cmocka_unit_test_setup(f, begin)
   const struct CMUnitTest tests[] = {
-      TEST(test_end_to_end), TEST(test_wrong),       TEST(test_library),   TEST(test_groups),  TEST(test_hang),
-      TEST(test_crash),      TEST(test_decides),     TEST(test_old_entry), TEST(test_at_once), TEST(test_ignored),
-      TEST(test_no_place),   TEST(test_interrupted), TEST(test_refused),   TEST(test_ref)};
+      TEST(test_end_to_end), TEST(test_wrong),    TEST(test_library),     TEST(test_groups),    TEST(test_overlap),
+      TEST(test_hang),       TEST(test_crash),    TEST(test_decides),     TEST(test_old_entry), TEST(test_at_once),
+      TEST(test_ignored),    TEST(test_no_place), TEST(test_interrupted), TEST(test_refused),   TEST(test_ref)};
   const struct CMUnitTest drivers[] = {TEST(test_driver)};
-  const struct CMUnitTest in_bf16[] = {TEST(test_rounded_record), cmocka_unit_test(test_rounded_decides),
-                                       TEST(test_overlap)};
+  const struct CMUnitTest in_bf16[] = {TEST(test_rounded_record), cmocka_unit_test(test_rounded_decides)};
   if (argc > 1 && strcmp(argv[1], "drivers") == 0)
     return cmocka_run_group_tests_name("tune, drivers", drivers, enter, leave);
   if (argc > 1 && strcmp(argv[1], "rounded") == 0)

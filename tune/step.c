@@ -65,6 +65,9 @@ static duet_status compare(duet_runner *first, duet_runner *second, tune_ratio *
   duet_status s = run_steps(second, 1, &one, error);
   if (!s) s = run_steps(first, 1, &one, error);
   const size_t times = (size_t)fmax(1, fmin(ceil(LONGER * tune_turn() / fmax(one, 1e-6)), (double)first->max_steps));
+  double ignored; /* what a driver makes for so many steps, it makes now */
+  if (!s) s = run_steps(second, times, &ignored, error);
+  if (!s) s = run_steps(first, times, &ignored, error);
   *ratio = (tune_ratio){1, 0, INFINITY};
   while (!s && rounds < TUNE_ROUNDS && !(rounds >= FEWEST && rounds % 2 && tune_is_decided(ratio))) {
     const size_t now = rounds % 2;
@@ -180,6 +183,39 @@ duet_status tune_step(bench_rig *rig, const duet_network *network, const duet_pl
 
 /* ---- groups ---- */
 
+/* What some steps make of the model: made[total + 2 trained], parameters and moments, from those in kept[]. */
+static duet_status make_steps(duet_runner *runner, const float *kept, float *made, duet_error *error) {
+  enum { STEPS = 17 }; /* more than a driver may keep in one recording, twice */
+  duet_model *m = runner->model;
+  const duet_recipe recipe = duet_recipe_default();
+  const size_t total = m->layout.total, steps = runner->max_steps < STEPS ? runner->max_steps : STEPS;
+  duet_status s = duet_model_write(m, kept, error);
+  if (!s) s = duet_model_write_state(m, kept + total, error);
+  if (!s) s = duet_profile_begin(runner, &recipe, error);
+  if (!s) s = duet_runner_steps(runner, steps, NULL, error);
+  if (!s) s = duet_model_read(m, made, error);
+  return s ? s : duet_model_read_state(m, made + total, error);
+}
+
+/* Launches that overlap must give the same bits as those that do not. Errors: FAILED where they do not. */
+static duet_status check_overlap(duet_runner *plain, duet_runner *overlapping, duet_error *error) {
+  duet_model *m = plain->model;
+  const size_t total = m->layout.total, floats = total + 2 * m->layout.trained;
+  float *kept = malloc(3 * floats * sizeof *kept);
+  if (!kept) return duet_fail(error, DUET_OUT_OF_MEMORY, "out of memory for the steps");
+  float *made = kept + floats, *same = made + floats;
+  duet_status s = duet_model_read(m, kept, error);
+  if (!s) s = duet_model_read_state(m, kept + total, error);
+  if (!s) s = make_steps(plain, kept, made, error);
+  if (!s) s = make_steps(overlapping, kept, same, error);
+  if (!s) s = duet_model_write(m, kept, error);
+  if (!s) s = duet_model_write_state(m, kept + total, error);
+  if (!s && memcmp(made, same, floats * sizeof *made) != 0)
+    s = duet_fail(error, DUET_FAILED, "steps whose launches overlap leave other parameters");
+  free(kept);
+  return s;
+}
+
 /* The step launched so: right, then in turns with the fastest so far, whose place it takes. */
 static duet_status try_launches(stepping *s, const duet_record_group *how, double *gain, duet_error *error) {
   stepping other = *s;
@@ -190,6 +226,7 @@ static duet_status try_launches(stepping *s, const duet_record_group *how, doubl
   other.setup.runner = NULL;
   duet_status status = check_step(&other, error);
   if (!status) status = make_runner(s, &other.kept, &other.setup.runner, error);
+  if (!status && own.overlap) status = check_overlap(s->setup.runner, other.setup.runner, error);
   if (!status) status = compare(s->setup.runner, other.setup.runner, &ratio, seconds, error);
   const bool faster = !status && tune_is_faster(&ratio);
   duet_runner_destroy(faster ? s->setup.runner : other.setup.runner);

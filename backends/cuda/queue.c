@@ -75,13 +75,17 @@ static duet_status capture(duet_device *device, const duet_recording *recording,
   return s;
 }
 
-static duet_status instantiate(duet_device *device, const duet_recording *recording, size_t times,
-                               cudaGraphExec_t *executable, duet_error *error) {
+static duet_status instantiate(duet_device *device, const duet_recording *recording, size_t times, cudaGraphExec_t *out,
+                               duet_error *error) {
   cudaGraph_t graph = NULL;
+  cudaGraphExec_t executable = NULL;
   duet_status s = capture(device, recording, times, &graph, error);
-  if (!s) s = CUDA_TRY(cudaGraphInstantiate, executable, graph, 0);
+  if (!s) s = CUDA_TRY(cudaGraphInstantiate, &executable, graph, 0);
   if (graph) (void)cudaGraphDestroy(graph);
-  return s ? s : CUDA_TRY(cudaGraphUpload, *executable, device->stream); /* now, not at the first replay */
+  if (!s) s = CUDA_TRY(cudaGraphUpload, executable, device->stream); /* now, not at the first replay */
+  if (!s) *out = executable;
+  if (s && executable) (void)cudaGraphExecDestroy(executable);
+  return s;
 }
 
 duet_status cuda_record(duet_device *device, const duet_launch *launches, size_t count, duet_recording **out,

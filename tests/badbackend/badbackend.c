@@ -12,7 +12,8 @@
    DUET_BAD_GEMM=wrong|absent
    DUET_BAD_LIBRARY=HOW          products take six times as long, and there are parameters for that: PACES; with some a
                                  product is wrong, or (HOW) aborts or hangs
-   DUET_BAD_REPLAY=wrong         replays leave out the last launch
+   DUET_BAD_OVERLAP=fast|wrong   launches can overlap; those that do are not slow (DUET_BAD_SLOW), or (wrong) the first
+   is left out where one replay follows another at once DUET_BAD_REPLAY=wrong         replays leave out the last launch
    DUET_BAD_TIMER=FACTOR|absent  the device's timer counts so many seconds for one */
 #include "backends/ref/ref.h"
 #include "engine/clock.h"
@@ -108,6 +109,7 @@ static duet_device_info describe(void) {
   (void)ref->enumerate(&info, 1, &count, NULL);
   info.compute_units = 2;
   info.vector_width = 16;
+  info.overlaps = wish("DUET_BAD_OVERLAP");
   (void)snprintf(info.id, sizeof info.id, "cuda:0");
   (void)snprintf(info.name, sizeof info.name, "plain C that misbehaves");
   (void)snprintf(info.platform, sizeof info.platform, "tests/badbackend");
@@ -286,7 +288,7 @@ static duet_status bad_launch(duet_device *device, const duet_launch *launch, du
   inner.kernel = launch->kernel->ref;
   if (!s) s = ref->launch(device->ref, &inner, error);
   if (!s && launch->kernel->spoiled) spoil(&launch->kernel->wrong, launch->memories);
-  linger(started, launch->kernel->stages);
+  if (!launch->overlap || !is_wished("DUET_BAD_OVERLAP", "fast")) linger(started, launch->kernel->stages);
   return s;
 }
 
@@ -316,7 +318,10 @@ static duet_status bad_replay(duet_device *device, duet_recording *recording, si
   const double started = duet_now();
   duet_status s = DUET_OK;
   for (size_t i = 0; !s && i < times; i++)
-    for (size_t l = 0; !s && l < recording->count; l++) s = bad_launch(device, &recording->launches[l], error);
+    for (size_t l = 0; !s && l < recording->count; l++) {
+      const bool lost = i > 0 && l == 0 && recording->launches[l].overlap && is_wished("DUET_BAD_OVERLAP", "wrong");
+      if (!lost) s = bad_launch(device, &recording->launches[l], error);
+    }
   device->seconds = duet_now() - started;
   device->issued++;
   if (ticket) *ticket = device->issued;
